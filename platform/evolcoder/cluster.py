@@ -1,0 +1,64 @@
+"""Reaching Ray: join the cluster that ``RAY_ADDRESS`` names (as every submitted job has it), else start one here.
+
+The code that was submitted travels to every worker, so that a cluster runs this version and not the one in its image.
+This module decides nothing about what runs on the cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evolcoder.errors import ClusterError
+
+LOCAL_OBJECT_STORE_BYTES = 600_000_000
+_QUIET_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Connect to Ray for the length of a verb; does nothing when this process is already connected.
+
+    Raises:
+        ClusterError: the cluster that ``RAY_ADDRESS`` names does not answer, or Ray could not start here.
+    """
+    for key, value in _QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == "local":
+        options |= {"object_store_memory": LOCAL_OBJECT_STORE_BYTES, "include_dashboard": False}
+    else:
+        options["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        what = "Ray could not start here" if address == "local" else f"The Ray cluster at {address} does not answer"
+        raise ClusterError(
+            f"{what}: {' '.join(str(error).split())[:300]} "
+            "(check RAY_ADDRESS, or unset it to run on this machine alone)."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

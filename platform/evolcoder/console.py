@@ -1,0 +1,169 @@
+"""What a verb shows: live panels on a terminal, plain lines in a log, JSON lines for programs.
+
+Stages say what happens through a ``Reporter`` and never print by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+Mode = Literal["live", "plain", "json"]
+PLAIN_INTERVAL_SECONDS = 5.0
+
+
+class Progress(Protocol):
+    def update(self, done: int, **figures: object) -> None:
+        """Say how many of the total are done; ``figures`` are shown beside it by name."""
+
+
+class Reporter:
+    """The one way from a stage to the user's eyes.
+
+    Args:
+        mode: ``live`` redraws panels, ``plain`` prints lines, ``json`` prints one JSON object a line. None: ``live`` on
+            a terminal, else ``plain``.
+        stream: where to write; standard output by default.
+    """
+
+    def __init__(self, mode: Mode | None = None, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.mode: Mode = mode or ("live" if self._stream.isatty() else "plain")
+        width = None if self.mode == "live" else 120
+        self._console = Console(file=self._stream, highlight=False, width=width, soft_wrap=self.mode != "live")
+
+    def stage(self, title: str) -> None:
+        """A heading: a new stage begins."""
+        self._emit("stage", {"title": title}, f"\n[bold]{title}[/bold]")
+
+    def say(self, text: str) -> None:
+        self._emit("message", {"text": text}, f"  {_escape(text)}")
+
+    def warn(self, text: str) -> None:
+        self._emit("warning", {"text": text}, f"  [yellow]warning:[/yellow] {_escape(text)}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A small table; cells that are numbers are set right."""
+        if self.mode == "json":
+            records = [dict(zip(columns, row, strict=True)) for row in rows]
+            self._emit("table", {"title": title, "rows": records}, "")
+            return
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for index, column in enumerate(columns):
+            numeric = all(isinstance(row[index], int | float) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_escape(format_figure(cell)) for cell in row))
+        self._console.print()
+        self._console.print(table)
+
+    def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
+        """How every verb ends: what was written, and what to do next."""
+        if self.mode == "json":
+            self._emit("finished", {"paths": list(paths), "next": list(next_commands)}, "")
+            return
+        for label, lines in (("Wrote", paths), ("Next", next_commands)):
+            for index, line in enumerate(lines):
+                self._console.print(f"  [bold]{label if index == 0 else '':<6}[/bold] {_escape(line)}")
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Progress]:
+        """A bar while something of known length goes on."""
+        if self.mode == "live":
+            with Live(console=self._console, refresh_per_second=4, transient=False) as live:
+                yield _LiveProgress(label, total, live)
+        else:
+            yield _LineProgress(label, total, self)
+
+    def _emit(self, kind: str, data: Mapping[str, Any], text: str) -> None:
+        if self.mode == "json":
+            print(json.dumps({"event": kind, "time": round(time.time(), 3), **data}), file=self._stream, flush=True)
+        else:
+            self._console.print(text)
+            self._stream.flush()
+
+
+class _LiveProgress:
+    def __init__(self, label: str, total: int, live: Live) -> None:
+        self._label, self._total, self._live = label, total, live
+        self._started = time.monotonic()
+        self.update(0)
+
+    def update(self, done: int, **figures: object) -> None:
+        seconds = time.monotonic() - self._started
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(
+            f"  {self._label}",
+            ProgressBar(total=max(self._total, 1), completed=done, width=28),
+            f"{done}/{self._total}",
+            f"{format_seconds(seconds)}{_time_left(done, self._total, seconds)}",
+        )
+        details = Table.grid()
+        details.add_row(grid)
+        if figures:
+            details.add_row(f"  [dim]{_escape(_figures_text(figures))}[/dim]")
+        self._live.update(details)
+
+
+class _LineProgress:
+    """A line at the start, every few seconds, and at the end."""
+
+    def __init__(self, label: str, total: int, reporter: Reporter) -> None:
+        self._label, self._total, self._reporter = label, total, reporter
+        self._started = self._printed = time.monotonic()
+
+    def update(self, done: int, **figures: object) -> None:
+        now = time.monotonic()
+        if done < self._total and now - self._printed < PLAIN_INTERVAL_SECONDS:
+            return
+        self._printed = now
+        seconds = now - self._started
+        data = {"label": self._label, "done": done, "total": self._total, "seconds": round(seconds, 1), **figures}
+        left = _time_left(done, self._total, seconds)
+        text = f"  {self._label} {done}/{self._total}  {format_seconds(seconds)}{left}  {_escape(_figures_text(figures))}"
+        self._reporter._emit("progress", data, text.rstrip())
+
+
+def format_seconds(seconds: float) -> str:
+    """``42s``, ``3m 05s`` or ``2h 10m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def format_figure(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return str(value)
+
+
+def _figures_text(figures: Mapping[str, object]) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {format_figure(value)}" for name, value in figures.items())
+
+
+def _time_left(done: int, total: int, seconds: float) -> str:
+    if not 0 < done < total:
+        return ""
+    return f", about {format_seconds(seconds / done * (total - done))} left"
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,62 @@
+"""The errors a user can meet, as a small tree.
+
+Each message is one sentence (or two) that says what is wrong and what to do. The command line prints the message
+alone and exits with ``exit_code``; anything outside this tree is a defect and keeps its traceback. All of them carry
+only their message, so that they can be pickled between Ray processes.
+"""
+
+
+class EvolcoderError(Exception):
+    """The base of every expected failure."""
+
+    exit_code = 1
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+class SettingsError(EvolcoderError):
+    """The YAML, an override or a command-line argument is wrong."""
+
+    exit_code = 2
+
+
+class DataError(EvolcoderError):
+    """Seed or benchmark data is missing, empty or malformed."""
+
+
+class RunFolderError(EvolcoderError):
+    """The run folder cannot be read or written, or a stage that this one builds on is not there."""
+
+
+class RunBusyError(RunFolderError):
+    """Another process works on the same run."""
+
+
+class EndpointError(EvolcoderError):
+    """A model endpoint cannot be used at all: unreachable, wrong key, unknown model, out of budget."""
+
+
+class BudgetError(EndpointError):
+    """The next request would break the run's budget."""
+
+
+class IncompleteError(EvolcoderError):
+    """A stage did what it could, and some rows are left for the same command run again."""
+
+
+class SandboxError(EvolcoderError):
+    """Untrusted programs cannot be isolated on this machine."""
+
+
+class ModelError(EvolcoderError):
+    """A model's files are missing or cannot be used."""
+
+
+class TrainingError(EvolcoderError):
+    """Training cannot start or did not end well."""
+
+
+class ClusterError(EvolcoderError):
+    """Ray cannot be reached or has not what the run asks for."""

@@ -1,0 +1,320 @@
+"""What a run is: one YAML plus ``key=value`` overrides, as frozen models checked at birth.
+
+Precedence: command line, then environment (``EVOLCODER__SECTION__KEY``), then YAML, then the defaults, which are a
+laptop's. Fields listed in a model's ``NOT_IDENTITY`` say where and how fast, not what: they are no part of the
+fingerprint, so changing them never makes a finished stage stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evolcoder.errors import SettingsError
+from evolcoder.records import stable_hash
+
+ENVIRONMENT_PREFIX = "EVOLCODER__"
+EMBEDDED = "embedded"
+"""As a base URL: serve the small model ourselves. As a model: the small model of the PyPI package."""
+
+PAPER_OPERATORS = ("constraints", "rarer_requirements", "deeper_reasoning", "erroneous_code", "complexity")
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the settings. ``identity`` is the part of it that decides what the stage makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()
+
+    def identity(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set(self.NOT_IDENTITY))
+
+
+class SeedSettings(Section):
+    path: str = "packaged"
+    limit: PositiveInt | None = None
+    seed: int = 0
+
+
+class TeacherSettings(Section):
+    NOT_IDENTITY = frozenset(
+        {
+            "base_url", "api_key_env", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd",
+            "usd_per_million_input_tokens", "usd_per_million_output_tokens", "timeout_seconds", "max_attempts",
+        }
+    )  # fmt: skip
+
+    base_url: str = EMBEDDED
+    model: str = EMBEDDED
+    api_key_env: str = "OPENAI_API_KEY"
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: PositiveInt = 2048
+    max_concurrency: PositiveInt = 64
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    budget_usd: PositiveFloat | None = None
+    usd_per_million_input_tokens: Annotated[float, Field(ge=0)] | None = None
+    usd_per_million_output_tokens: Annotated[float, Field(ge=0)] | None = None
+    timeout_seconds: PositiveFloat = 600.0
+    max_attempts: PositiveInt = 6
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TeacherSettings:
+        prices = (self.usd_per_million_input_tokens, self.usd_per_million_output_tokens)
+        if self.budget_usd is not None and None in prices:
+            raise ValueError(
+                "teacher.budget_usd needs teacher.usd_per_million_input_tokens and "
+                "teacher.usd_per_million_output_tokens, or nothing can be counted against it"
+            )
+        if self.base_url == EMBEDDED and self.model != EMBEDDED:
+            raise ValueError(
+                f"teacher.model is {self.model!r} but teacher.base_url is 'embedded', which serves only the embedded "
+                "model; set teacher.base_url to the endpoint that serves it"
+            )
+        return self
+
+
+class EvolveSettings(Section):
+    NOT_IDENTITY = frozenset({"workers"})
+
+    rounds: Annotated[int, Field(ge=1, le=99)] = 3
+    workers: PositiveInt | None = None
+    seed: int = 0
+    operators: tuple[str, ...] = PAPER_OPERATORS
+    max_instruction_words: PositiveInt = 1000
+    rows_per_shard: PositiveInt = 2000
+
+    @field_validator("operators")
+    @classmethod
+    def _known_operators(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError(f"name at least one operator of {', '.join(PAPER_OPERATORS)}")
+        for name in names:
+            if name not in PAPER_OPERATORS:
+                raise ValueError(f"there is no operator {name!r}{_suggestion(name, PAPER_OPERATORS)}")
+        return names
+
+
+class TrainSettings(Section):
+    NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "zero_stage", "offload", "checkpoint_steps"})
+
+    base_model: str = EMBEDDED
+    data_rounds: Annotated[int, Field(ge=0)] | None = None
+    max_steps: PositiveInt | None = 200
+    epochs: PositiveInt | None = None
+    global_batch_size: PositiveInt = 512
+    micro_batch_size: PositiveInt | None = None
+    sequence_length: Annotated[int, Field(ge=64)] = 2048
+    learning_rate: PositiveFloat = 2.0e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 30
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    offload: Literal["optimizer", "all"] | None = None
+    workers: PositiveInt = 1
+    checkpoint_steps: PositiveInt = 50
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("set exactly one of train.max_steps and train.epochs, and the other to null")
+        if self.global_batch_size % self.workers:
+            raise ValueError(
+                f"train.global_batch_size={self.global_batch_size} must be a multiple of train.workers={self.workers}"
+            )
+        if self.micro_batch_size and self.global_batch_size % (self.workers * self.micro_batch_size):
+            raise ValueError(
+                f"train.global_batch_size={self.global_batch_size} must be a multiple of train.workers x "
+                f"train.micro_batch_size = {self.workers} x {self.micro_batch_size}"
+            )
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError(f"train.offload=all moves parameters too, which needs train.zero_stage=3, not {self.zero_stage}")
+        return self
+
+
+class ServeSettings(Section):
+    engine: Literal["transformers"] = "transformers"
+    model: str = "tuned"
+    """``tuned`` (the run's trained model), ``embedded``, or a folder with a Hugging Face model."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    api_key_file: str | None = None
+    replicas: PositiveInt = 1
+    max_concurrency: PositiveInt = 64
+    max_batch_size: PositiveInt = 32
+    max_model_len: PositiveInt | None = None
+    request_timeout_seconds: PositiveFloat = 600.0
+
+
+class EvaluateSettings(Section):
+    NOT_IDENTITY = frozenset({"models", "benchmarks", "max_concurrency", "workers", "sandbox", "sandbox_memory_mib"})
+
+    benchmarks: tuple[Literal["humaneval"], ...] = ("humaneval",)
+    models: tuple[Literal["base", "tuned"], ...] = ("base", "tuned")
+    limit: PositiveInt | None = None
+    samples: PositiveInt = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: PositiveInt = 512
+    style: Literal["auto", "base", "wizardcoder", "chat"] = "auto"
+    seed: int = 0
+    max_concurrency: PositiveInt = 32
+    workers: PositiveInt | None = None
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    sandbox_memory_mib: PositiveInt = 1024
+    timeout_seconds: PositiveFloat = 10.0
+    """CPU seconds one program may take; wall time, the backstop, is four times this."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvaluateSettings:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"evaluate.samples={self.samples} with evaluate.temperature=0 would draw the same answer again and again; "
+                "raise the temperature (0.2 is usual) or set samples to 1"
+            )
+        return self
+
+
+class RunSettings(Section):
+    """A whole run; ``<storage>/<name>`` is its folder."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    storage: str = "runs"
+    seeds: SeedSettings = SeedSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    evolve: EvolveSettings = EvolveSettings()
+    train: TrainSettings = TrainSettings()
+    serve: ServeSettings = ServeSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunSettings:
+        if self.train.data_rounds is not None and self.train.data_rounds > self.evolve.rounds:
+            raise ValueError(
+                f"train.data_rounds={self.train.data_rounds} asks for more rounds than evolve.rounds={self.evolve.rounds}"
+            )
+        return self
+
+
+def fingerprint(value: Mapping[str, Any]) -> str:
+    """A short hash of plain data that does not depend on the order of keys."""
+    return stable_hash(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+
+def load_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunSettings:
+    """Read a run's YAML and apply environment and command-line overrides.
+
+    Raises:
+        SettingsError: the file is missing or malformed, or a key or value is wrong; the message names it.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    file = Path(path)
+    try:
+        config = OmegaConf.load(file)
+    except FileNotFoundError:
+        raise SettingsError(f"There is no file {file}; write one with `evolcoder init NAME --preset laptop`.") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{file} is a folder; name the run's YAML file.") from None
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, OSError) as error:
+        where = " ".join(str(error).split())
+        raise SettingsError(f"{file} is not readable as YAML: {where}") from None
+    if not OmegaConf.is_dict(config):
+        raise SettingsError(f"{file} must hold `key: value` pairs at its top level.")
+    try:
+        merged = OmegaConf.merge(config, *_environment_overrides(os.environ), *_dotted(overrides))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"{file} with these overrides does not resolve: {' '.join(str(error).split())}") from None
+    return parse_settings(plain, source=str(file))
+
+
+def parse_settings(plain: Any, source: str) -> RunSettings:
+    """Check plain data against the models; errors name every wrong key, and suggest the right one."""
+    try:
+        return RunSettings.model_validate(plain)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise SettingsError(f"{source}: " + "; ".join(problems) + ".") from None
+
+
+def preset_names() -> list[str]:
+    folder = resources.files("evolcoder") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def preset_text(preset: str, name: str) -> str:
+    """The commented YAML of a preset for a run called ``name``."""
+    known = preset_names()
+    if preset not in known:
+        raise SettingsError(f"There is no preset {preset!r}{_suggestion(preset, known)}; presets: {', '.join(known)}.")
+    text = (resources.files("evolcoder") / "presets" / f"{preset}.yaml").read_text("utf-8")
+    parse_settings({"name": name}, source=f"the name {name!r}")
+    return text.replace("name: NAME", f"name: {name}", 1)
+
+
+def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    for override in overrides:
+        key, separator, _ = override.partition("=")
+        if not separator or not key.strip():
+            raise SettingsError(f"{override!r} is not an override; write it as section.key=value, e.g. evolve.rounds=2.")
+        try:
+            yield OmegaConf.from_dotlist([override])
+        except YAMLError as error:
+            raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _environment_overrides(environment: Mapping[str, str]) -> Iterable[Any]:
+    pairs = sorted((key, value) for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX))
+    for key, value in pairs:
+        yield from _dotted([f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"])
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        section, known = _section_at(location[:-1])
+        return f"unknown key {dotted!r}{_suggestion(location[-1], known, section)}"
+    if problem["type"] == "missing":
+        return f"the key {dotted!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and len(location) < 2:
+        return message
+    given = json.dumps(problem["input"], default=str)
+    return f"{dotted}={given}: {message[:1].lower()}{message[1:]}"
+
+
+def _section_at(location: Sequence[str]) -> tuple[str, list[str]]:
+    model: type[BaseModel] = RunSettings
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return ".".join(location), list(model.model_fields)
+
+
+def _suggestion(word: str, known: Iterable[str], section: str = "") -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if not close:
+        names = ", ".join(sorted(known))
+        return f" (known: {names})"
+    return f" (did you mean {section + '.' if section else ''}{close[0]}?)"

@@ -1,0 +1,33 @@
+"""What every test shares: no keys in the environment, a Ray of our own, the benchmark data when it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+for name in [n for n in os.environ if n.endswith("_API_KEY") or n in {"HF_TOKEN", "RAY_ADDRESS"} or n.startswith("EVOLCODER__")]:
+    del os.environ[name]
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray on this machine for all tests that need it."""
+    from evolcoder.cluster import ray_session
+
+    with ray_session():
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The public benchmark data; tests that need it are skipped without it."""
+    folder = os.environ.get("EVOLCODER_DATA")
+    if not folder:
+        pytest.skip("EVOLCODER_DATA is not set")
+    return Path(folder)
