@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from evolcoder.errors import ClusterError
 
 LOCAL_OBJECT_STORE_BYTES = 600_000_000
+_keepers: list[None] = []
 _QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",
@@ -48,13 +50,26 @@ def ray_session() -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         what = "Ray could not start here" if address == "local" else f"The Ray cluster at {address} does not answer"
         raise ClusterError(
-            f"{what}: {' '.join(str(error).split())[:300]} "
-            "(check RAY_ADDRESS, or unset it to run on this machine alone)."
+            f"{what}: {' '.join(str(error).split())[:300]} (check RAY_ADDRESS, or unset it to run on this machine alone)."
         ) from error
     try:
         yield
     finally:
-        ray.shutdown()
+        if not _keepers:
+            ray.shutdown()
+
+
+@contextmanager
+def ray_kept() -> Iterator[None]:
+    """Let all sessions inside share the Ray that the first of them starts; if none does, none is started."""
+    _keepers.append(None)
+    try:
+        yield
+    finally:
+        _keepers.pop()
+        ray = sys.modules.get("ray")
+        if ray is not None and not _keepers and ray.is_initialized():
+            ray.shutdown()
 
 
 def free_port(host: str = "127.0.0.1") -> int:

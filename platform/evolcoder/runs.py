@@ -273,7 +273,9 @@ def read_manifest(folder: Folder) -> Manifest | None:
     try:
         return Manifest.model_validate_json(folder.read_bytes(MANIFEST))
     except ValidationError:
-        raise RunFolderError(f"{folder / MANIFEST} is damaged; delete it, and the same command makes the stage again.") from None
+        raise RunFolderError(
+            f"{folder / MANIFEST} is damaged; delete it, and the stage is made again."
+        ) from None
 
 
 def stage_state(folder: Folder, identity: Mapping[str, Any], inputs: Mapping[str, str]) -> StageState:

@@ -236,12 +236,27 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         raise SettingsError(f"{file} is not readable as YAML: {where}") from None
     if not OmegaConf.is_dict(config):
         raise SettingsError(f"{file} must hold `key: value` pairs at its top level.")
+    return override_settings(config, overrides, source=str(file))
+
+
+def load_preset(preset: str, name: str, overrides: Sequence[str] = ()) -> RunSettings:
+    """A preset's settings for a run called ``name``."""
+    import yaml
+
+    return override_settings(yaml.safe_load(preset_text(preset, name)), overrides, source=f"the preset {preset}")
+
+
+def override_settings(config: Any, overrides: Sequence[str], source: str) -> RunSettings:
+    """Put the environment's and the command line's overrides on plain data, and check the whole."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         merged = OmegaConf.merge(config, *_environment_overrides(os.environ), *_dotted(overrides))
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
-        raise SettingsError(f"{file} with these overrides does not resolve: {' '.join(str(error).split())}") from None
-    return parse_settings(plain, source=str(file))
+        raise SettingsError(f"{source} with these overrides does not resolve: {' '.join(str(error).split())}") from None
+    return parse_settings(plain, source)
 
 
 def parse_settings(plain: Any, source: str) -> RunSettings:

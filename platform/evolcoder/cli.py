@@ -1,0 +1,220 @@
+"""The command line: ``evolcoder VERB RUN.yaml section.key=value ...``.
+
+Declarations only: what a verb does is in ``verbs``. Nothing heavy is imported until a verb runs, so help is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from evolcoder.errors import SettingsError
+
+if TYPE_CHECKING:
+    from evolcoder.console import Reporter
+    from evolcoder.settings import RunSettings
+
+app = typer.Typer(
+    name="evolcoder",
+    help="Turn coding tasks and a teacher model into a better code model, and prove it.",
+    epilog="Start with `evolcoder demo`, or `evolcoder init NAME --preset laptop`. Running a verb again goes on.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The run's settings.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value ...", help="Override settings.")]
+Output = Annotated[
+    Literal["auto", "live", "plain", "json"],
+    typer.Option("--output", help="Live panels, plain lines, or one JSON object a line; auto looks at the terminal."),
+]
+
+
+@app.command(epilog="Example: evolcoder init real --preset laptop")
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run's name; writes NAME.yaml here.")],
+    preset: Annotated[str, typer.Option(help="laptop, demo, wizardcoder-15b or wizardcoder-3-epochs.")] = "laptop",
+    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write NAME.yaml from a preset, with a comment on each setting."""
+    from evolcoder.settings import preset_text
+
+    text = preset_text(preset, name)
+    file = Path(f"{name}.yaml")
+    if file.exists() and not force:
+        raise SettingsError(f"{file} is already there; choose another name, or --force to replace it.")
+    file.write_text(text, "utf-8")
+    reporter = _reporter("auto")
+    reporter.finish([str(file)], [f"evolcoder plan {file}", f"evolcoder study {file}"])
+
+
+@app.command(epilog="Example: evolcoder plan real.yaml evolve.rounds=3")
+def plan(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Show what a run would do and cost; sends nothing."""
+    _run("plan", run, overrides, output)
+
+
+@app.command(epilog="Example: evolcoder evolve real.yaml teacher.max_concurrency=16")
+def evolve(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Evolve the seeds over rounds into a training set."""
+    _run("evolve", run, overrides, output)
+
+
+@app.command(epilog="Example: evolcoder train real.yaml train.max_steps=100")
+def train(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Fine-tune the base model on the training set."""
+    _run("train", run, overrides, output)
+
+
+@app.command(epilog="Examples: evolcoder serve real.yaml | evolcoder serve --model embedded serve.port=8001")
+def serve(
+    run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
+    model: Annotated[str | None, typer.Option(help="tuned, embedded, a model folder, or a hub id.")] = None,
+    output: Output = "auto",
+) -> None:
+    """Serve a model behind an OpenAI-compatible endpoint until Ctrl-C."""
+    from evolcoder import verbs
+
+    arguments = list(run_and_overrides or [])
+    if model is not None:
+        arguments.append(f"serve.model={model}")
+    verbs.serve(
+        _settings_with_or_without_file(arguments, {"serve": {"model": "embedded"}}), _reporter(output), shlex.join(arguments)
+    )
+
+
+@app.command(
+    epilog="Examples: evolcoder evaluate real.yaml | "
+    "evolcoder evaluate --endpoint http://127.0.0.1:8000/v1 --model NAME --style chat | "
+    "evolcoder evaluate --samples answers.jsonl --extract wizardcoder --out scores"
+)
+def evaluate(
+    run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint, ending in /v1.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
+    style: Annotated[str, typer.Option(help="auto, base, wizardcoder or chat.")] = "auto",
+    benchmark: Annotated[str, typer.Option(help="Which benchmark.")] = "humaneval",
+    samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
+    extract: Annotated[str, typer.Option(help="How programs are taken from the answers of --samples.")] = "wizardcoder",
+    out: Annotated[Path, typer.Option(help="Where --endpoint and --samples write.")] = Path("evaluation"),
+    output: Output = "auto",
+) -> None:
+    """Score models: those of a run, one behind an endpoint, or samples from a file."""
+    from evolcoder import verbs
+    from evolcoder.runs import Folder
+
+    arguments = list(run_and_overrides or [])
+    reporter = _reporter(output)
+    if endpoint is None and samples is None:
+        if not arguments or _is_override(arguments[0]):
+            raise SettingsError("Name the run's YAML file, or --endpoint URL with --model NAME, or --samples FILE.")
+        settings = _settings_with_or_without_file(arguments, {})
+        verbs.evaluate(settings, reporter, shlex.join(arguments))
+        return
+    settings = _settings_with_or_without_file(arguments, {"evaluate": {"benchmarks": [benchmark], "style": style}})
+    if samples is not None:
+        verbs.evaluate_samples(settings.evaluate, samples, extract, Folder.open(out), reporter)
+    elif model is None:
+        raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
+    else:
+        verbs.evaluate_endpoint(settings, str(endpoint), model, Folder.open(out), reporter)
+
+
+@app.command(epilog="Example: evolcoder study real.yaml")
+def study(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Do the whole loop: evolve, train, serve and evaluate base and tuned, report."""
+    _run("study", run, overrides, output)
+
+
+@app.command(epilog="Example: evolcoder report real.yaml")
+def report(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Draw the report of what a run has so far: HTML, markdown, JSON and pictures."""
+    _run("report", run, overrides, output)
+
+
+@app.command(epilog="Example: evolcoder status real.yaml")
+def status(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+    """Show which stages of a run are done."""
+    _run("status", run, overrides, output)
+
+
+@app.command(epilog="Example: evolcoder doctor")
+def doctor(output: Output = "auto") -> None:
+    """Check Python, packages, sandbox, processors, storage and Ray on this machine."""
+    from evolcoder.doctor import examine
+
+    raise typer.Exit(0 if examine(_reporter(output)) else 1)
+
+
+@app.command(epilog="Example: evolcoder demo --full")
+def demo(
+    overrides: Overrides = None,
+    full: Annotated[bool, typer.Option("--full", help="Evaluate on all 164 problems instead of 32.")] = False,
+    storage: Annotated[str, typer.Option(help="Where the run folder goes.")] = "runs",
+    output: Output = "auto",
+) -> None:
+    """The whole loop in minutes on this machine: no key, no download."""
+    from evolcoder import verbs
+    from evolcoder.settings import load_preset
+
+    chosen = [f"storage={storage}", *(["evaluate.limit=null"] if full else []), *(overrides or [])]
+    verbs.demo(load_preset("demo", "demo", chosen), _reporter(output), shlex.join(chosen[1:]))
+
+
+def main() -> None:
+    """The console script: runs a verb, turns expected failures into one sentence, and exits with its code."""
+    from evolcoder.exits import guarded
+
+    exit_code = 0
+
+    def act() -> None:
+        nonlocal exit_code
+        try:
+            exit_code = app(prog_name="evolcoder", standalone_mode=False) or 0
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+        except ClickException as error:
+            error.show()
+            exit_code = error.exit_code
+
+    failure = guarded(act, again=shlex.join(["evolcoder", *sys.argv[1:]]))
+    sys.exit(failure or exit_code)
+
+
+def _run(verb: str, run: Path, overrides: list[str] | None, output: str) -> None:
+    from evolcoder import verbs
+    from evolcoder.settings import load_settings
+
+    typed = shlex.join([str(run), *(overrides or [])])
+    getattr(verbs, verb)(load_settings(run, overrides or []), _reporter(output), typed)
+
+
+def _settings_with_or_without_file(arguments: list[str], defaults: dict[str, Any]) -> RunSettings:
+    """Settings from ``[RUN.yaml] key=value ...``; without a file they stand on the defaults."""
+    from evolcoder.settings import load_settings, override_settings
+
+    if arguments and not _is_override(arguments[0]):
+        return load_settings(arguments[0], arguments[1:])
+    return override_settings({"name": "adhoc", **defaults}, arguments, source="the command line")
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument and not os.path.exists(argument)
+
+
+def _reporter(output: str) -> Reporter:
+    from evolcoder.console import Reporter
+
+    return Reporter(None if output == "auto" else output)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What a run would do and cost, before anything is sent: calls, tokens, dollars, training memory. Pure but for counting seeds.
+
+Lengths come from the run's own finished rounds when there are any, else from what Code Alpaca's evolved rows are like;
+the range says how far off either may be. It forecasts no training time: that depends on hardware it has not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from evolcoder.console import Reporter
+from evolcoder.runs import RunFolder, read_manifest
+from evolcoder.settings import EMBEDDED, RunSettings, TeacherSettings, TrainSettings
+
+CALLS_PER_ROW = 2
+TYPICAL_PROMPT_TOKENS = 400
+"""Of both calls of a row together: the operator's prompt with the parent, then the evolved instruction."""
+TYPICAL_COMPLETION_TOKENS = 550
+"""Of both calls together: an evolved instruction of about 150 tokens, and a response of about 400."""
+_RANGE = (0.6, 1.6)
+
+Rows = list[list[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What the evolve stage will ask for; tokens are (low, likely, high)."""
+
+    seeds: int
+    rounds_to_do: int
+    calls: int
+    prompt_tokens: tuple[int, int, int]
+    completion_tokens: tuple[int, int, int]
+    usd: tuple[float, float, float] | None
+    hours: float | None
+    measured: bool
+
+
+def seed_count(settings: RunSettings, reporter: Reporter) -> int:
+    """How many seeds the run starts from: those of round 0 when it is there, else what the source holds."""
+    made = read_manifest(RunFolder.open(settings).round(0))
+    if made is not None:
+        return made.rows
+    from evolcoder.evolve.seeds import load_seeds
+
+    return len(load_seeds(settings.seeds, reporter))
+
+
+def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
+    """Calls, tokens, dollars and hours of the rounds that are not there yet."""
+    run = RunFolder.open(settings)
+    done = 0
+    while done < settings.evolve.rounds and read_manifest(run.round(done + 1)) is not None:
+        done += 1
+    prompt_mean, completion_mean, measured = _lengths(run, done)
+    limit = CALLS_PER_ROW * settings.teacher.max_tokens
+    rows = seeds * (settings.evolve.rounds - done)
+    prompt = _spread(rows * prompt_mean, None)
+    completion = _spread(rows * min(completion_mean, limit), rows * limit)
+    calls = rows * CALLS_PER_ROW
+    return Teaching(
+        seeds=seeds,
+        rounds_to_do=settings.evolve.rounds - done,
+        calls=calls,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        usd=_dollars(settings.teacher, prompt, completion),
+        hours=_hours(settings.teacher, calls, prompt[1] + completion[1]),
+        measured=measured,
+    )
+
+
+def training_memory_gib(train: TrainSettings, parameters: int) -> float:
+    """GPU memory for weights, gradients and Adam's states on each worker, in GiB, without activations.
+
+    Mixed precision keeps 2 + 2 + 12 bytes a parameter; ZeRO stage 1 divides the 12 among the workers, stage 2 also the
+    gradients, stage 3 also the weights (Rajbhandari et al. 2020, section 3). Offloading moves the 12, or everything
+    that stage 3 divides, to CPU memory.
+    """
+    weights, gradients, optimizer = (4.0, 4.0, 8.0) if train.precision == "fp32" else (2.0, 2.0, 12.0)
+    if train.zero_stage >= 1:
+        optimizer /= train.workers
+    if train.zero_stage >= 2:
+        gradients /= train.workers
+    if train.zero_stage >= 3:
+        weights /= train.workers
+    if train.offload is not None:
+        optimizer = 0.0
+    if train.offload == "all":
+        weights = gradients = 0.0
+    return parameters * (weights + gradients + optimizer) / 2**30
+
+
+def teaching_table(settings: RunSettings, teaching: Teaching) -> tuple[str, list[str], Rows]:
+    """The forecast as a table: (title, columns, rows)."""
+    source = "lengths measured in this run" if teaching.measured else "typical lengths, not yet measured"
+    title = f"Evolve: {teaching.seeds} seeds, {teaching.rounds_to_do} rounds to do ({source})"
+    rows: Rows = [
+        ["calls", None, teaching.calls, None],
+        ["prompt tokens", *teaching.prompt_tokens],
+        ["completion tokens", *teaching.completion_tokens],
+    ]
+    if teaching.usd is not None:
+        rows.append(["dollars", *teaching.usd])
+    if settings.teacher.budget_usd is not None:
+        rows.append(["budget in dollars, a wall", None, None, settings.teacher.budget_usd])
+    if teaching.hours is not None:
+        rows.append(["hours at the rate limits", None, teaching.hours, None])
+    return title, ["", "low", "likely", "high"], rows
+
+
+def training_table(settings: RunSettings, teaching: Teaching, parameters: int | None) -> tuple[str, list[str], Rows]:
+    train = settings.train
+    rows_by_now = teaching.seeds * (1 + (settings.evolve.rounds if train.data_rounds is None else train.data_rounds))
+    steps = train.max_steps or math.ceil(rows_by_now / train.global_batch_size) * (train.epochs or 1)
+    rows: Rows = [
+        ["base model", train.base_model],
+        ["rows, at most", rows_by_now],
+        ["steps", steps],
+        ["rows a step", train.global_batch_size],
+        ["passes over the data", round(steps * train.global_batch_size / max(rows_by_now, 1), 1)],
+        ["workers", train.workers],
+    ]
+    if parameters is None:
+        rows.append(["memory", "not known: the base model is not on this machine"])
+    else:
+        rows.append(["parameters", parameters])
+        rows.append(["GiB a worker, before activations", round(training_memory_gib(train, parameters), 1)])
+    return "Train", ["", "value"], rows
+
+
+def _lengths(run: RunFolder, rounds_done: int) -> tuple[float, float, bool]:
+    """Mean prompt and completion tokens of a row, and whether they were measured here."""
+    prompt = completion = rows = 0
+    for number in range(1, rounds_done + 1):
+        manifest = read_manifest(run.round(number))
+        if manifest is not None and "prompt_tokens" in manifest.summary:
+            prompt += manifest.summary["prompt_tokens"]
+            completion += manifest.summary["completion_tokens"]
+            rows += manifest.rows
+    if not rows:
+        return TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS, False
+    return prompt / rows, completion / rows, True
+
+
+def _spread(likely: float, ceiling: float | None) -> tuple[int, int, int]:
+    low, high = (round(likely * factor) for factor in _RANGE)
+    return low, round(likely), high if ceiling is None else min(high, round(ceiling))
+
+
+def _dollars(
+    teacher: TeacherSettings, prompt: tuple[int, int, int], completion: tuple[int, int, int]
+) -> tuple[float, float, float] | None:
+    if teacher.base_url == EMBEDDED:
+        return 0.0, 0.0, 0.0
+    input_price, output_price = teacher.usd_per_million_input_tokens, teacher.usd_per_million_output_tokens
+    if input_price is None or output_price is None:
+        return None
+    low, likely, high = ((p * input_price + c * output_price) / 1e6 for p, c in zip(prompt, completion, strict=True))
+    return low, likely, high
+
+
+def _hours(teacher: TeacherSettings, calls: int, tokens: int) -> float | None:
+    minutes = [calls / teacher.requests_per_minute] if teacher.requests_per_minute else []
+    if teacher.tokens_per_minute:
+        minutes.append(tokens / teacher.tokens_per_minute)
+    return max(minutes) / 60 if minutes else None
+
+
+def parameter_count(config: dict[str, object]) -> int | None:
+    """Parameters of a decoder-only model, from its Hugging Face config; None for a family it cannot tell.
+
+    Counts embeddings, attention and feed-forward matrices; norms and biases (under 0.1 %) are left out.
+    """
+    family: Literal["llama", "gpt"]
+    if config.get("model_type") in {"llama", "mistral", "qwen2", "qwen3", "starcoder2"}:
+        family = "llama"
+        width, layers, inner = (config.get(k) for k in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    elif config.get("model_type") in {"gpt_bigcode", "gpt2", "codegen"}:
+        family = "gpt"
+        width, layers, inner = (config.get(k) for k in ("n_embd", "n_layer", "n_inner"))
+        inner = inner or (4 * width if isinstance(width, int) else None)
+    else:
+        return None
+    vocabulary = config.get("vocab_size")
+    if not (isinstance(width, int) and isinstance(layers, int) and isinstance(inner, int) and isinstance(vocabulary, int)):
+        return None
+    heads = config.get("num_attention_heads") or config.get("n_head")
+    key_value_heads = 1 if config.get("multi_query") else config.get("num_key_value_heads") or heads
+    if not (isinstance(heads, int) and isinstance(key_value_heads, int)):
+        return None
+    head_width = config.get("head_dim")
+    key_value = key_value_heads * (head_width if isinstance(head_width, int) else width // heads)
+    matrices = 3 if family == "llama" and config.get("model_type") != "starcoder2" else 2
+    layer = 2 * width * width + 2 * width * key_value + matrices * width * inner
+    embeddings = vocabulary * width * (1 if config.get("tie_word_embeddings", family == "gpt") else 2)
+    return layers * layer + embeddings

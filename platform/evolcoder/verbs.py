@@ -1,0 +1,248 @@
+"""What each verb does, from settings to the last line it shows.
+
+The command line and ``jobs/`` both call these functions. Here, and only here, stages are put together: a verb that
+needs the embedded teacher or a local model served starts it and passes its address on. Heavy packages are imported by
+the verb that uses them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evolcoder.console import Reporter
+from evolcoder.exits import guarded
+from evolcoder.models import EMBEDDED, Model, data_rounds, find_model
+from evolcoder.runs import Folder, RunFolder, read_manifest
+from evolcoder.settings import EvaluateSettings, RunSettings, load_settings
+
+if TYPE_CHECKING:
+    from evolcoder.endpoint.client import Endpoint
+
+Verb = Callable[[RunSettings, Reporter, str], None]
+"""Called with the settings, the reporter, and the arguments as typed, for the commands that the verb suggests next."""
+
+
+def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.evolve.dataset import build_dataset
+    from evolcoder.evolve.pipeline import evolve as evolve_rounds
+    from evolcoder.evolve.pipeline import rounds_done
+
+    run = _open(settings)
+    reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
+    if rounds_done(settings, run):
+        reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
+    else:
+        with ray_session(), _teacher(settings, reporter) as endpoint:
+            evolve_rounds(settings, run, endpoint, reporter)
+    build_dataset(settings, run, reporter)
+    reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
+
+
+def train(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Fine-tune the base model on the training set and export it."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.train.launch import train as train_model
+    from evolcoder.train.launch import training_done
+
+    run = _open(settings)
+    reporter.stage(f"Train {settings.name}")
+    base = find_model("base", settings)
+    if training_done(settings, run, base.fingerprint):
+        reporter.say("training is done: nothing is trained again")
+    else:
+        with ray_session():
+            train_model(settings, run, base.folder, base.fingerprint, reporter)
+    reporter.finish(
+        [str(find_model("tuned", settings).folder)], [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
+    )
+
+
+def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Serve ``serve.model`` until interrupted."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.serve.launch import serving, wait_while_serving
+
+    model = find_model(settings.serve.model, settings)
+    reporter.stage(f"Serve {model.name}")
+    with (
+        ray_session(),
+        serving(model.folder, model.name, settings.serve, port=settings.serve.port, reporter=reporter) as served,
+    ):
+        reporter.say(f"listening on {served.base_url} as {served.name}; Ctrl-C stops it")
+        reporter.finish(
+            (), [f"curl {served.base_url}/models", f"evolcoder evaluate --endpoint {served.base_url} --model {served.name}"]
+        )
+        wait_while_serving()
+
+
+def evaluate(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Score the run's models on the run's benchmarks."""
+    run = _open(settings)
+    for which in settings.evaluate.models:
+        model = find_model(which, settings)
+        reporter.stage(f"Evaluate {which}: {model.name}")
+        _evaluate_model(settings, run, which, model, reporter)
+    reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
+
+
+def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, reporter: Reporter) -> None:
+    """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
+    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
+
+    wanted = settings.evaluate
+    style = "chat" if wanted.style == "auto" else wanted.style
+    endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
+    reporter.stage(f"Evaluate {model} at {base_url}")
+    check_endpoint(endpoint)
+    with ray_session():
+        for benchmark in wanted.benchmarks:
+            evaluate_benchmark(wanted, benchmark, out / benchmark, endpoint, model, f"{base_url} {model}", style, reporter)
+    reporter.finish([str(out)])
+
+
+def evaluate_samples(settings: EvaluateSettings, samples: Path, extract: str, out: Folder, reporter: Reporter) -> None:
+    """Score the programs of a file."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.evaluate.pipeline import evaluate_samples as score_samples
+
+    reporter.stage(f"Evaluate {samples}")
+    with ray_session():
+        for benchmark in settings.benchmarks:
+            score_samples(samples, benchmark, extract, out, settings, reporter)
+    reporter.finish([str(out)])
+
+
+def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Draw what the run has so far."""
+    from evolcoder.study.report import write_report
+
+    run = _open(settings)
+    reporter.stage(f"Report {settings.name}")
+    written = write_report(settings, run)
+    reporter.table("pass@1, %", ["model", *written.columns], written.rows)
+    reporter.finish(written.paths)
+
+
+def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """The whole loop: evolve, train, serve and evaluate base and tuned, report."""
+    from evolcoder.cluster import ray_kept
+
+    with ray_kept():
+        for verb in (evolve, train, evaluate, report):
+            verb(settings, reporter, arguments)
+
+
+def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """The whole loop on this machine, and then where to look and what to do next."""
+    reporter.stage("evolcoder demo")
+    reporter.say(f"a 135M model teaches and learns: {settings.seeds.limit} seed tasks, {settings.evolve.rounds} rounds,")
+    reporter.say(f"{settings.train.max_steps} training steps, HumanEval before and after. It shows the loop, not a good model.")
+    study(settings, reporter, arguments)
+    reporter.finish(
+        (),
+        [
+            f"open {RunFolder.open(settings).report}/report.html",
+            "evolcoder init real --preset laptop     a run of your own, from any Code Alpaca file",
+            "evolcoder serve --model runs/demo/train/2/model     talk to the tuned model",
+        ],
+    )
+
+
+def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """Which stages are there, as their manifests say; files are verified when a stage is used."""
+    run = RunFolder.open(settings)
+    rows = []
+    for name, place in _stages(settings, run):
+        manifest = read_manifest(place)
+        if manifest is None:
+            rows.append([name, "to do", None, None, ""])
+        else:
+            rows.append([name, "done", manifest.rows or None, manifest.created_at, str(place)])
+    reporter.table(f"{run.root}", ["stage", "state", "rows", "made", "where"], rows)
+
+
+def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
+    """What the run would do and cost; sends nothing."""
+    from evolcoder.plan import forecast, seed_count
+
+    forecast_now = forecast(settings, seed_count(settings, reporter))
+    for title, columns, rows in forecast_now.tables():
+        reporter.table(title, columns, rows)
+    reporter.finish((), [f"evolcoder study {arguments}"])
+
+
+def run_verb(verb: Verb, arguments: Sequence[str]) -> int:
+    """Run a verb as ``RUN.yaml key=value ...`` asks; returns the exit code. Expected failures print one sentence."""
+    if not arguments:
+        sys.stderr.write("error: name the run's YAML file, then any section.key=value overrides.\n")
+        return 2
+    typed = shlex.join(arguments)
+    return guarded(lambda: verb(load_settings(arguments[0], arguments[1:]), Reporter(), typed), again="the same command")
+
+
+def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:
+    """Every stage of a run with its place, in the order in which they are made."""
+    rounds = [(f"round {number}", run.round(number)) for number in range(settings.evolve.rounds + 1)]
+    scores = [
+        (f"evaluate {model} on {benchmark}", run.evaluation(model, benchmark))
+        for model in settings.evaluate.models
+        for benchmark in settings.evaluate.benchmarks
+    ]
+    trained = data_rounds(settings)
+    return [*rounds, ("data set", run.dataset), (f"train on rounds 0-{trained}", run.train(trained)), *scores, ("report", run.report)]
+
+
+def _open(settings: RunSettings) -> RunFolder:
+    run = RunFolder.open(settings)
+    run.write_settings(settings)
+    return run
+
+
+@contextmanager
+def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
+    """The teacher's endpoint; the embedded one is served for as long as it is needed."""
+    from evolcoder.endpoint.client import Endpoint, api_key_from_environment
+    from evolcoder.serve.launch import serving
+
+    teacher = settings.teacher
+    if teacher.base_url != EMBEDDED:
+        key = api_key_from_environment(teacher.api_key_env)
+        yield Endpoint(teacher.base_url, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts)
+        return
+    model = find_model(EMBEDDED, settings)
+    with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+        yield Endpoint(served.base_url, served.name, None, teacher.timeout_seconds, teacher.max_attempts)
+
+
+def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Model, reporter: Reporter) -> None:
+    """Score one local model, serving it only when some benchmark is not done yet."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.endpoint.client import Endpoint
+    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
+    from evolcoder.evaluate.pipeline import evaluation_done
+    from evolcoder.serve.launch import serving
+
+    wanted = settings.evaluate
+    style = model.style if wanted.style == "auto" else wanted.style
+    to_do = []
+    for benchmark in wanted.benchmarks:
+        if evaluation_done(wanted, benchmark, run.evaluation(which, benchmark), model.fingerprint, style):
+            reporter.say(f"{benchmark} is done: no question is asked again")
+        else:
+            to_do.append(benchmark)
+    if not to_do:
+        return
+    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+        endpoint = Endpoint(served.base_url, served.name, None)
+        for benchmark in to_do:
+            place = run.evaluation(which, benchmark)
+            evaluate_benchmark(wanted, benchmark, place, endpoint, model.name, model.fingerprint, style, reporter)
