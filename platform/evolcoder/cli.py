@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from evolcoder.errors import SettingsError
+from evolcoder.exits import guarded
 
 if TYPE_CHECKING:
     from evolcoder.console import Reporter
     from evolcoder.settings import RunSettings
 
+class _GuardedGroup(TyperGroup):
+    """Turns a verb's expected failures into one sentence and an exit code; usage errors stay typer's."""
+
+    def invoke(self, ctx: typer.Context) -> None:
+        code = guarded(lambda: super(_GuardedGroup, self).invoke(ctx), again=shlex.join(["evolcoder", *sys.argv[1:]]))
+        if code:
+            raise typer.Exit(code)
+
+
 app = typer.Typer(
+    cls=_GuardedGroup,
     name="evolcoder",
     help="Turn coding tasks and a teacher model into a better code model, and prove it.",
     epilog="Start with `evolcoder demo`, or `evolcoder init NAME --preset laptop`. Running a verb again goes on.",
@@ -170,23 +182,8 @@ def demo(
 
 
 def main() -> None:
-    """The console script: runs a verb, turns expected failures into one sentence, and exits with its code."""
-    from evolcoder.exits import guarded
-
-    exit_code = 0
-
-    def act() -> None:
-        nonlocal exit_code
-        try:
-            exit_code = app(prog_name="evolcoder", standalone_mode=False) or 0
-        except typer.Abort:
-            raise KeyboardInterrupt from None
-        except ClickException as error:
-            error.show()
-            exit_code = error.exit_code
-
-    failure = guarded(act, again=shlex.join(["evolcoder", *sys.argv[1:]]))
-    sys.exit(failure or exit_code)
+    """The console script."""
+    app(prog_name="evolcoder")
 
 
 def _run(verb: str, run: Path, overrides: list[str] | None, output: str) -> None:

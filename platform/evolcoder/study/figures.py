@@ -1,0 +1,122 @@
+"""The pictures of a report, from the same plain data as its tables. Each function returns a chart or None when there is
+nothing to draw; this module writes no files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+OURS, BASE, PUBLISHED = "#d9480f", "#1971c2", "#ced4da"
+_KEPT, _ELIMINATED = "#2b8a3e", "#e8b4a0"
+_FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+
+
+def draw(evidence: dict[str, Any]) -> dict[str, alt.Chart]:
+    """All charts that the evidence allows, by the name of their file."""
+    charts = {"scores": scores(evidence), "evolution": evolution(evidence), "training": training(evidence)}
+    return {name: _styled(chart) for name, chart in charts.items() if chart is not None}
+
+
+def scores(evidence: dict[str, Any]) -> alt.Chart | None:
+    """pass@1 on HumanEval: our models with their 95 % intervals, among the published ones."""
+    ours = [s for s in evidence["scores"] if s["benchmark"] == "humaneval" and s["k"] == 1]
+    if not ours:
+        return None
+    rows = [
+        {
+            "model": f"{s['model']} ({s['role']})",
+            "kind": s["role"],
+            "value": 100 * s["value"],
+            "low": 100 * s["interval"][0],
+            "high": 100 * s["interval"][1],
+        }
+        for s in ours
+    ]
+    rows += [
+        {"model": p["model"], "kind": "published", "value": p["humaneval"], "low": None, "high": None}
+        for p in evidence["published"]
+        if p["humaneval"] is not None
+    ]
+    order = [row["model"] for row in sorted(rows, key=lambda row: -row["value"])]
+    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
+    color = alt.Color(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=["tuned", "base", "published"], range=[OURS, BASE, PUBLISHED]),
+        legend=alt.Legend(
+            orient="bottom-right",
+            labelExpr="{'tuned':'this run, tuned','base':'this run, base'}[datum.label] || 'as published'",
+        ),
+    )
+    bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.72}).encode(
+        x=alt.X("value:Q", title="pass@1 on HumanEval, %", scale=alt.Scale(domainMin=0)), color=color
+    )
+    whiskers = (
+        base.mark_rule(strokeWidth=2, color="#343a40").encode(x="low:Q", x2="high:Q").transform_filter("isValid(datum.low)")
+    )
+    labels = (
+        base.mark_text(align="left", dx=5, color="#495057")
+        .encode(x=alt.X("label_at:Q"), text=alt.Text("value:Q", format=".1f"))
+        .transform_calculate(label_at="isValid(datum.high) ? datum.high : datum.value")
+    )
+    return alt.layer(bars, whiskers, labels).properties(width=560, height=alt.Step(20))
+
+
+def evolution(evidence: dict[str, Any]) -> alt.Chart | None:
+    """What each operator made in each round: kept and eliminated rows."""
+    rows = []
+    for entry in evidence["rounds"]:
+        for operator in entry["operators"] if entry["round"] else ():
+            for outcome, count in (("kept", operator["kept"]), ("eliminated", operator["rows"] - operator["kept"])):
+                name = operator["operator"].replace("_", " ")
+                rows.append({"round": f"round {entry['round']}", "operator": name, "outcome": outcome, "rows": count})
+    if not rows:
+        return None
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X("rows:Q", title="rows", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("operator:N", title=None, axis=alt.Axis(labelLimit=200)),
+            color=alt.Color(
+                "outcome:N",
+                title=None,
+                scale=alt.Scale(domain=["kept", "eliminated"], range=[_KEPT, _ELIMINATED]),
+                legend=alt.Legend(orient="bottom"),
+            ),
+            order=alt.Order("outcome:N", sort="descending"),
+            row=alt.Row("round:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold")),
+        )
+        .properties(width=480, height=alt.Step(22))
+    )
+
+
+def training(evidence: dict[str, Any]) -> alt.Chart | None:
+    """The loss over the steps."""
+    if not evidence["training"]:
+        return None
+    steps = [{"step": s["step"], "loss": s["loss"]} for s in evidence["training"]["steps"]]
+    return (
+        alt.Chart(alt.Data(values=steps))
+        .mark_line(
+            color=OURS, strokeWidth=2, point=alt.OverlayMarkDef(filled=True, size=36, color=OURS) if len(steps) < 60 else False
+        )
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False)),
+        )
+        .properties(width=560, height=220)
+    )
+
+
+def _styled(chart: alt.Chart) -> alt.Chart:
+    return (
+        chart.configure(font=_FONT, background="white", padding=8)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#edf0f2", domain=False, ticks=False
+        )
+        .configure_axisY(grid=False)
+        .configure_legend(labelFontSize=12, symbolType="square")
+    )

@@ -1,0 +1,114 @@
+"""The rules of the house: where things live, who may import whom, and what stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "platform" / "evolcoder"
+STAGES = {"evolve", "train", "serve", "evaluate"}
+FLOORS = [
+    {"errors", "records", "templates", "exits"},
+    {"console", "settings"},
+    {"runs"},
+    {"endpoint", "sandbox", "sources", "cluster", "embedded"},
+    {"models"},
+    {*STAGES, "plan", "doctor"},
+    {"study"},
+    {"verbs"},
+    {"cli"},
+]
+"""Lowest first. A room may import from lower floors, from its own files, and, but for the stages, from its own floor."""
+
+HEAVY = {"ray", "torch", "transformers", "deepspeed", "vllm"}
+MAY_IMPORT_HEAVY = {
+    "cluster.py",
+    "doctor.py",
+    "embedded.py",
+    "evolve/pipeline.py",
+    "train/launch.py",
+    "serve/launch.py",
+    "serve/gateway.py",
+    "evaluate/pipeline.py",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floor(name: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def test_platform_is_a_source_root_and_not_a_package() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    shown = subprocess.run(
+        [sys.executable, "-c", "import platform; print(platform.__file__)"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert shown.stdout.strip().endswith("platform.py")
+
+
+def test_every_room_has_a_floor() -> None:
+    known = set().union(*FLOORS)
+    rooms = {room(path) for path in modules()} - {"__init__", "presets"}
+    assert rooms <= known, f"say on which floor these live: {rooms - known}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imported_names(path):
+        parts = name.split(".")
+        if parts[0] != "evolcoder" or len(parts) < 2 or parts[1] == here:
+            continue
+        assert floor(parts[1]) <= floor(here), f"{here} imports upward: {name}"
+        assert not (here in STAGES and parts[1] in STAGES), f"stages meet in the run folder, not by import: {here} -> {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_adapters_import_heavy_packages(path: Path) -> None:
+    heavy = {name.split(".")[0] for name in imported_names(path)} & HEAVY
+    if heavy:
+        assert str(path.relative_to(PACKAGE)) in MAY_IMPORT_HEAVY, f"imports {heavy}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """The command line must answer at once: what is slow to import is imported by the verb that needs it."""
+    code = (
+        "import sys; from evolcoder import cli, verbs\n"
+        "try: cli.app(['--help'], prog_name='evolcoder')\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sorted({'ray','torch','transformers','deepspeed','altair','openai','pyarrow','pydantic','omegaconf'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code.replace(", verbs", "")], capture_output=True, text=True, check=True)
+    assert "Commands" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_no_job_hides_a_package_that_is_imported() -> None:
+    """``python jobs/x.py`` puts jobs/ first on the path."""
+    names = {path.stem for path in (ROOT / "jobs").glob("*.py")}
+    assert not names & {name.split(".")[0] for path in modules() for name in imported_names(path)}
