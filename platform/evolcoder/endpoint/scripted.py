@@ -1,0 +1,281 @@
+"""A teacher that answers from a script: an OpenAI-compatible server for tests, rehearsals and measurements.
+
+Replies depend on the request alone, so a run against it can be repeated to the byte. Faults are drawn from the seed, the
+request and how often that request came before: asking again draws again. It counts what it was asked (``GET /counts``).
+It understands nothing: the text is made of a hash.
+
+    python -m evolcoder.endpoint.scripted --port 8100 --latency-seconds 0.2 --fault retry_after=0.1 --fault error_500=0.05
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from evolcoder.records import stable_hash
+
+FAULTS = (
+    "retry_after",  # 429 with Retry-After
+    "rate_limited",  # 429 without
+    "error_500",
+    "error_503",
+    "dropped",  # the connection is cut after the first bytes of the reply
+    "truncated_json",
+    "html",
+    "empty",  # a good reply whose content is empty
+    "refusal",  # a good reply that says sorry
+    "length",  # a good reply cut short, finish_reason `length`
+    "slow_drip",  # the reply comes byte by byte over `drip_seconds`
+)
+_WORDS = (
+    "parse merge sort filter cache stream batch retry queue graph tree matrix string buffer index token cursor schema "
+    "record window ledger stack heap vector route packet module iterator generator decorator thread socket file table"
+)
+
+
+@dataclass(frozen=True)
+class Script:
+    """How the teacher behaves. ``faults`` maps names of ``FAULTS`` to the share of requests that meet them."""
+
+    model: str = "scripted-teacher"
+    api_key: str | None = None
+    seed: int = 0
+    latency_seconds: float = 0.0
+    faults: Mapping[str, float] = field(default_factory=dict)
+    words: int = 40
+    retry_after_seconds: float = 0.2
+    drip_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.faults) - set(FAULTS)
+        if unknown or sum(self.faults.values()) > 1 or any(rate < 0 for rate in self.faults.values()):
+            raise ValueError(f"faults must be shares of {', '.join(FAULTS)} that sum to at most 1, not {dict(self.faults)}")
+
+    def fault(self, request_hash: str, times_asked: int) -> str | None:
+        """The fault that this request meets when it comes for the n-th time (from 0)."""
+        point = int(stable_hash(str(self.seed), request_hash, str(times_asked))[:12], 16) / 16**12
+        for name, rate in sorted(self.faults.items()):
+            if point < rate:
+                return name
+            point -= rate
+        return None
+
+    def text(self, request_hash: str) -> str:
+        """What a request is answered with."""
+        draw = random.Random(f"{self.seed} {request_hash}")
+        prose = " ".join(draw.choices(_WORDS.split(), k=max(self.words - 12, 1)))
+        return f"Write a Python function named task_{request_hash[:10]} that handles these in order: {prose}."
+
+
+class ScriptedTeacher:
+    """The server's state and its handlers."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.base_url = ""
+        self._asked: Counter[str] = Counter()
+        self._answered: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
+        self._in_flight = self._most_in_flight = self._refused = 0
+
+    def counts(self) -> dict[str, Any]:
+        """What was asked so far. ``answered_again`` counts good replies to a request that already had one."""
+        requests = sum(self._asked.values())
+        return {
+            "requests": requests,
+            "distinct": len(self._asked),
+            "repeats": requests - len(self._asked),
+            "answered": sum(self._answered.values()),
+            "answered_again": sum(self._answered.values()) - len(self._answered),
+            "refused": self._refused,
+            "in_flight": self._in_flight,
+            "most_in_flight": self._most_in_flight,
+            "faults": dict(self._faults),
+            "prompt_tokens": self._tokens["prompt"],
+            "completion_tokens": self._tokens["completion"],
+        }
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_get("/counts", self._show_counts)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/completions", self._answer)
+        return app
+
+    async def _show_counts(self, request: web.Request) -> web.Response:
+        return web.json_response(self.counts())
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        if not self._authorised(request):
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        return web.json_response({"object": "list", "data": [{"id": self.script.model, "object": "model"}]})
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorised(request):
+            self._refused += 1
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        body = await request.json()
+        if body.get("model") != self.script.model:
+            self._refused += 1
+            return _error(404, f"The model {body.get('model')!r} does not exist.", "model_not_found")
+        request_hash = stable_hash(request.path, json.dumps(body, sort_keys=True))
+        fault = self.script.fault(request_hash, self._asked[request_hash])
+        self._asked[request_hash] += 1
+        self._faults.update([fault] if fault else [])
+        self._in_flight += 1
+        self._most_in_flight = max(self._most_in_flight, self._in_flight)
+        try:
+            await asyncio.sleep(self.script.latency_seconds)
+            return await self._reply(request, body, request_hash, fault)
+        finally:
+            self._in_flight -= 1
+
+    def _authorised(self, request: web.Request) -> bool:
+        return self.script.api_key is None or request.headers.get("Authorization") == f"Bearer {self.script.api_key}"
+
+    async def _reply(
+        self, request: web.Request, body: dict[str, Any], request_hash: str, fault: str | None
+    ) -> web.StreamResponse:
+        if fault == "retry_after":
+            headers = {"Retry-After": f"{self.script.retry_after_seconds:g}"}
+            return _error(429, "Rate limit reached.", "rate_limit_exceeded", headers)
+        if fault == "rate_limited":
+            return _error(429, "Rate limit reached.", "rate_limit_exceeded")
+        if fault in ("error_500", "error_503"):
+            return _error(int(fault[-3:]), "The server had an error.", "server_error")
+        completion = self._completion(request, body, request_hash, fault)
+        self._tokens.update(prompt=completion["usage"]["prompt_tokens"], completion=completion["usage"]["completion_tokens"])
+        text = json.dumps(completion)
+        if fault == "html":
+            return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
+        if fault == "truncated_json":
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        if fault == "dropped":
+            return await self._drop(request, text)
+        if fault == "slow_drip":
+            return await self._drip(request, text, request_hash)
+        self._answered[request_hash] += 1
+        return web.Response(text=text, content_type="application/json")
+
+    def _completion(self, request: web.Request, body: dict[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]:
+        text = {"empty": "", "refusal": "Sorry, I cannot help with that."}.get(fault or "", self.script.text(request_hash))
+        tokens = len(text) // 4 + 1
+        limit = int(body.get("max_tokens") or 1 << 30)
+        reason = "stop"
+        if fault == "length" or tokens > limit:
+            tokens, reason = min(tokens, limit), "length"
+            text = text[: tokens * 4 - 8]
+        prompt = json.dumps(body.get("messages") or body.get("prompt"))
+        chat = request.path.endswith("/chat/completions")
+        choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        return {
+            "id": f"scripted-{request_hash}",
+            "object": "chat.completion" if chat else "text_completion",
+            "created": 0,
+            "model": self.script.model,
+            "choices": [{"index": 0, "finish_reason": reason, **choice}],
+            "usage": {
+                "prompt_tokens": len(prompt) // 4,
+                "completion_tokens": tokens,
+                "total_tokens": len(prompt) // 4 + tokens,
+            },
+        }
+
+    async def _drop(self, request: web.Request, text: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(text))})
+        await response.prepare(request)
+        await response.write(text[:20].encode())
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+
+    async def _drip(self, request: web.Request, text: str, request_hash: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        data = text.encode()
+        try:
+            await response.prepare(request)
+            for start in range(0, len(data), 40):
+                await asyncio.sleep(self.script.drip_seconds * 40 / len(data))
+                await response.write(data[start : start + 40])
+            await response.write_eof()
+        except ConnectionResetError:  # the client would not wait
+            return response
+        self._answered[request_hash] += 1
+        return response
+
+
+@contextmanager
+def scripted_teacher(script: Script | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[ScriptedTeacher]:
+    """Serve a script from a thread of this process; ``base_url`` says where. Port 0 takes a free one."""
+    teacher = ScriptedTeacher(script or Script())
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(teacher.app(), access_log=None)
+    address = loop.run_until_complete(_start(runner, host, port))
+    teacher.base_url = f"http://{address[0]}:{address[1]}/v1"
+    thread = threading.Thread(target=loop.run_forever, name="scripted-teacher", daemon=True)
+    thread.start()
+    try:
+        yield teacher
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=30)
+        loop.close()
+
+
+async def _start(runner: web.AppRunner, host: str, port: int) -> tuple[str, int]:
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, shutdown_timeout=0.5)
+    await site.start()
+    address = runner.addresses[0]
+    return str(address[0]), int(address[1])
+
+
+def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code}}, status=status, headers=headers)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until interrupted; the first line printed is the base URL."""
+    parser = argparse.ArgumentParser(prog="python -m evolcoder.endpoint.scripted", description="A scripted teacher.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8100)
+    parser.add_argument("--model", default=Script.model)
+    parser.add_argument("--api-key", default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latency-seconds", type=float, default=0.0)
+    parser.add_argument("--words", type=int, default=Script.words)
+    parser.add_argument("--retry-after-seconds", type=float, default=Script.retry_after_seconds)
+    parser.add_argument("--drip-seconds", type=float, default=Script.drip_seconds)
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
+    options = vars(parser.parse_args(arguments))
+    host, port = options.pop("host"), options.pop("port")
+    try:
+        faults = {name: float(share) for name, _, share in (fault.partition("=") for fault in options.pop("fault"))}
+        script = Script(faults=faults, **options)
+    except ValueError as error:
+        parser.error(str(error))
+    with scripted_teacher(script, host, port) as teacher:
+        sys.stdout.write(f"{teacher.base_url}\n")
+        sys.stdout.flush()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
+
+
+if __name__ == "__main__":
+    main()
