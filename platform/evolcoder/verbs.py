@@ -7,6 +7,7 @@ the verb that uses them.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -172,11 +173,13 @@ def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing."""
-    from evolcoder.plan import forecast, seed_count
+    from evolcoder.plan import forecast_teaching, seed_count, teaching_table, training_table
 
-    forecast_now = forecast(settings, seed_count(settings, reporter))
-    for title, columns, rows in forecast_now.tables():
-        reporter.table(title, columns, rows)
+    teaching = forecast_teaching(settings, seed_count(settings, reporter))
+    reporter.stage(f"Plan {settings.name}: nothing is sent")
+    reporter.table(*teaching_table(settings, teaching))
+    reporter.table(*training_table(settings, teaching, _base_parameters(settings)))
+    status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
 
 
@@ -198,13 +201,29 @@ def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:
         for benchmark in settings.evaluate.benchmarks
     ]
     trained = data_rounds(settings)
-    return [*rounds, ("data set", run.dataset), (f"train on rounds 0-{trained}", run.train(trained)), *scores, ("report", run.report)]
+    return [
+        *rounds,
+        ("data set", run.dataset),
+        (f"train on rounds 0-{trained}", run.train(trained)),
+        *scores,
+        ("report", run.report),
+    ]
 
 
 def _open(settings: RunSettings) -> RunFolder:
     run = RunFolder.open(settings)
     run.write_settings(settings)
     return run
+
+
+def _base_parameters(settings: RunSettings) -> int | None:
+    """The base model's size, when its config is on this machine; a plan downloads nothing."""
+    from evolcoder.plan import parameter_count
+
+    which = settings.train.base_model
+    if which != EMBEDDED and not (Path(which).expanduser() / "config.json").is_file():
+        return None
+    return parameter_count(json.loads((find_model("base", settings).folder / "config.json").read_text("utf-8")))
 
 
 @contextmanager

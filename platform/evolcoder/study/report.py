@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
 
 import altair as alt
 import jinja2
@@ -92,7 +91,6 @@ def render(template: str, evidence: Evidence, figures: dict[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["fence"] = _fence
     columns, rows = score_table(evidence)
     return environment.get_template(template).render(
         **evidence,
@@ -119,11 +117,3 @@ def _png(chart: alt.Chart) -> bytes:
     import vl_convert
 
     return bytes(vl_convert.vegalite_to_png(chart.to_dict(), scale=_PIXELS_PER_POINT))
-
-
-def _fence(text: Any) -> str:
-    """Text as a markdown code block whose fence is longer than any inside it."""
-    ticks = "```"
-    while ticks in str(text):
-        ticks += "`"
-    return f"{ticks}\n{text}\n{ticks}"

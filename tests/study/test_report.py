@@ -1,0 +1,149 @@
+"""The report over a small finished run, made by hand in the layout that the stages write."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from evolcoder.errors import RunFolderError
+from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
+from evolcoder.runs import Folder, RunFolder, describe_file, publish_manifest
+from evolcoder.settings import RunSettings
+from evolcoder.study.report import write_report
+
+HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RunSettings:
+    return RunSettings.model_validate({"name": "made", "storage": str(tmp_path), "evolve": {"rounds": 1}})
+
+
+def write_rows(folder: Folder, name: str, schema: pa.Schema, rows: list[dict[str, object]]) -> None:
+    folder.make()
+    with folder.open_output(name) as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def instruction(number: int, root: str, operator: str, status: str = "kept", reason: str | None = None) -> dict[str, object]:
+    return Instruction(
+        id=f"{root}-{number}",
+        round=number,
+        parent_id=None,
+        root_id=root,
+        operator=operator,
+        instruction=f"Task {root} {HOSTILE_TEXT}",
+        input="",
+        response="print(1)",
+        teacher="t",
+        sampling="{}",
+        prompt_tokens=1,
+        completion_tokens=1,
+        request_keys=[],
+        status=status,
+        reason=reason,
+    ).to_row()
+
+
+def make_rounds(run: RunFolder) -> None:
+    write_rows(run.round(0), "part-0.arrow", INSTRUCTION_SCHEMA, [instruction(0, r, "seed") for r in "ab"])
+    write_rows(run.round(1), "part-0.arrow", INSTRUCTION_SCHEMA, [instruction(1, "a", "constraints")])
+    write_rows(run.round(1), "rejected-0.arrow", INSTRUCTION_SCHEMA, [instruction(1, "b", "complexity", "eliminated", "empty")])
+    for number in (0, 1):
+        place = run.round(number)
+        publish_manifest(place, "round", {}, {}, [describe_file(place, name) for name in place.names("*.arrow")])
+
+
+def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
+    for role, passed in passes.items():
+        place = run.evaluation(role, "humaneval")
+        tasks = [f"HumanEval/{i}" for i in range(len(passed))]
+        answers = [Completion(t, 0, "prompt", HOSTILE_TEXT, "stop", 1, 1).to_row() for t in tasks]
+        statuses = ["passed" if ok else "failed" for ok in passed]
+        verdicts = [Verdict(t, 0, s, "", "pass", 0.1, 0.1).to_row() for t, s in zip(tasks, statuses, strict=True)]
+        write_rows(place, "completions.arrow", COMPLETION_SCHEMA, answers)
+        write_rows(place, "verdicts.arrow", VERDICT_SCHEMA, verdicts)
+        value = sum(passed) / len(passed)
+        score = {
+            "benchmark": "humaneval",
+            "benchmark_version": "v",
+            "model": role + "-model",
+            "style": "base",
+            "tasks": len(passed),
+            "samples": 1,
+            "k": 1,
+            "value": value,
+            "interval": [value / 2, (1 + value) / 2],
+            "interval_method": "Wilson",
+            "settings": {},
+        }
+        place.write_text("score.json", json.dumps(score))
+        publish_manifest(place, "evaluate", {}, {}, [describe_file(place, "score.json")])
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch, and the scripts and problems it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.scripts = self.problems = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value for name, value in attrs if name in {"src", "href"} and value]
+        self.scripts += tag == "script"
+        self.problems += ("class", "problem") in attrs
+
+
+def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSettings) -> None:
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    make_scores(run, {"base": [True, False, False], "tuned": [True, True, False]})
+    written = write_report(settings, run)
+    page = Page(run.report.read_text("report.html"))
+    assert page.sources
+    assert all(source.startswith("data:") for source in page.sources)
+    assert page.problems == 3
+    assert [row[5] for row in written.rows] == [33.3, 66.7]
+
+
+def test_what_models_wrote_cannot_run_in_the_page(settings: RunSettings) -> None:
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    make_scores(run, {"base": [True], "tuned": [True]})
+    write_report(settings, run)
+    assert Page(run.report.read_text("report.html")).scripts == 1
+
+
+def test_json_and_markdown_say_the_same_as_the_page(settings: RunSettings) -> None:
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    make_scores(run, {"base": [True, False, False], "tuned": [False, True, True]})
+    write_report(settings, run)
+    evidence = json.loads(run.report.read_text("report.json"))
+    (comparison,) = evidence["comparisons"]
+    assert (comparison["gained"], comparison["lost"]) == (["HumanEval/1", "HumanEval/2"], ["HumanEval/0"])
+    assert evidence["rounds"][1]["eliminated"] == {"empty": 1}
+    markdown = run.report.read_text("report.md")
+    assert re.search(r"\| tuned \| humaneval \| 3 \| base \| 1 \| 66.7 \|", markdown)
+    assert "| WizardCoder 15B | 57.3 | 51.8 |" in markdown
+
+
+def test_pictures_are_real_and_drawn_only_of_what_is_there(settings: RunSettings) -> None:
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    write_report(settings, run)
+    assert run.report.names("figures/*", recursive=True) == ["figures/evolution.png", "figures/evolution.svg"]
+    assert run.report.read_bytes("figures/evolution.png").startswith(b"\x89PNG")
+    assert "not scored" in run.report.read_text("report.md") or "No model is scored yet" in run.report.read_text("report.md")
+
+
+def test_an_empty_run_is_one_sentence(settings: RunSettings) -> None:
+    with pytest.raises(RunFolderError, match="no finished stage"):
+        write_report(settings, RunFolder.open(settings))
