@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
-from evolcoder.errors import EndpointError
+from evolcoder.errors import EndpointError, EvolcoderError
 
 CHECK_TIMEOUT_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.5
@@ -88,7 +88,7 @@ class Gate(Protocol):
         """Wait until the request may go; the ticket is handed back when its outcome is known.
 
         Raises:
-            EndpointError: no more requests may be sent at all.
+            EvolcoderError: no more requests may be sent at all.
         """
 
     def settle(self, ticket: object, reply: Reply | None, maybe_billed: bool) -> None:
@@ -112,7 +112,7 @@ class EndpointClient:
         self._jitter = random.Random()
         self._paused_until = 0.0
         self._last_reply_at = 0.0
-        self._stopped: EndpointError | None = None
+        self._stopped: EvolcoderError | None = None
         self._stop = asyncio.Event()
         self._openai = AsyncOpenAI(
             base_url=endpoint.base_url,
@@ -128,6 +128,7 @@ class EndpointClient:
         Raises:
             RequestFailed: this request got no reply.
             EndpointError: the endpoint cannot be used at all; all requests in progress end with it too.
+            EvolcoderError: the gate lets no more requests pass.
         """
         return await self._request("/chat/completions", {"messages": messages}, sampling)
 
@@ -152,12 +153,12 @@ class EndpointClient:
                 await self._back_off(fault, len(kinds))
 
     async def _attempt(self, path: str, body: dict[str, Any]) -> Reply:
-        """Send once. Raises Fault, or EndpointError when the run must stop."""
+        """Send once. Raises Fault, or EvolcoderError when the run must stop."""
         async with self._slots:
             while (left := self._paused_until - time.monotonic()) > 0 and not self._stopped:
                 await self._sleep(left + self._jitter.uniform(0, 0.1))
             if self._stopped:
-                raise EndpointError(*self._stopped.args) from self._stopped
+                raise type(self._stopped)(*self._stopped.args) from self._stopped
             ticket = await self._admitted(body)
             self.sent += 1
             reply = None
@@ -177,7 +178,7 @@ class EndpointClient:
             return None
         try:
             return await self._gate.admit(body)
-        except EndpointError as error:
+        except EvolcoderError as error:
             raise self._stop_all(error) from error
 
     async def _send(self, path: str, body: dict[str, Any]) -> Reply:
@@ -231,7 +232,7 @@ class EndpointClient:
         except TimeoutError:
             return
 
-    def _stop_all(self, error: EndpointError) -> EndpointError:
+    def _stop_all(self, error: EvolcoderError) -> EvolcoderError:
         self._stopped = self._stopped or error
         self._stop.set()
         return error

@@ -1,0 +1,256 @@
+"""The journal: every paid reply on disk, under the hash of its request, before anything counts it.
+
+    journal/epoch                               which run may send; a newer run fences off what is left of an older one
+    journal/<part>/<epoch>-<writer>.jsonl       local storage: one growing segment per writer, flushed reply by reply
+    journal/<part>/<epoch>-<writer>-<n>.jsonl   elsewhere: a new segment about every second, for nothing can be appended
+
+A line that a kill cut short is not counted: its request is sent again. Requests are looked up within one part (a round),
+so that a worker's index grows with the round and not with the run. It decides nothing about what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+from evolcoder.endpoint.client import Reply
+from evolcoder.errors import RunBusyError, RunFolderError
+from evolcoder.records import stable_hash
+from evolcoder.runs import Folder
+
+REMOTE_SEGMENT_SECONDS = 1.0
+FSYNC_SECONDS = 1.0
+_EPOCH = "epoch"
+_KEY_START = b'{"key":"'
+_KEY_LENGTH = 20
+
+
+def request_key(path: str, body: Mapping[str, Any]) -> str:
+    """What stands for a request: a hash of all that decides its reply."""
+    return stable_hash(path, json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A run's right to send requests; it ends when a newer run claims the journal."""
+
+    folder: Folder
+    number: int
+    token: str
+
+    @classmethod
+    def claim(cls, folder: Folder) -> Epoch:
+        """Take over the journal; workers of older epochs stop sending."""
+        current = _read_epoch(folder)
+        epoch = cls(folder, int(current.get("epoch", 0)) + 1, uuid.uuid4().hex)
+        folder.write_text(_EPOCH, json.dumps({"epoch": epoch.number, "token": epoch.token}))
+        return epoch
+
+
+class Fence:
+    """Asks, before each request, whether the epoch still holds: cheaply on local storage, once a second elsewhere."""
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._signature: tuple[int, int] | None = None
+        self._checked_at = float("-inf")
+
+    def check(self) -> None:
+        """
+        Raises:
+            RunBusyError: a newer run has taken over.
+        """
+        if self._unchanged():
+            return
+        if _read_epoch(self._epoch.folder).get("token") != self._epoch.token:
+            raise RunBusyError("A newer run of the same name has taken over; this one sends nothing more. Look at that one.")
+
+    def _unchanged(self) -> bool:
+        if self._epoch.folder.is_local:
+            try:
+                status = os.stat(f"{self._epoch.folder.path}/{_EPOCH}")
+            except FileNotFoundError:
+                return False
+            signature = (status.st_ino, status.st_mtime_ns)
+            same, self._signature = signature == self._signature, signature
+            return same
+        now = time.monotonic()
+        if now - self._checked_at < REMOTE_SEGMENT_SECONDS:
+            return True
+        self._checked_at = now
+        return False
+
+
+def _read_epoch(folder: Folder) -> dict[str, Any]:
+    if not folder.exists(_EPOCH):
+        return {}
+    try:
+        data = json.loads(folder.read_text(_EPOCH))
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the journal. ``lost``: no reply came, but it may have been charged; the tokens are upper bounds."""
+
+    key: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    lost: bool = False
+
+    @property
+    def reply(self) -> Reply:
+        return Reply(self.text, self.finish_reason, self.prompt_tokens, self.completion_tokens)
+
+    def line(self) -> bytes:
+        data = {name: value for name, value in asdict(self).items() if name != "lost" or value}
+        return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse_line(line: bytes) -> Entry | None:
+    """The entry of a whole line; None for a line that is cut short or is no entry."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        data = json.loads(line)
+        entry = Entry(**data)
+    except (ValueError, TypeError):
+        return None
+    texts = (entry.key, entry.text, entry.finish_reason)
+    numbers = (entry.prompt_tokens, entry.completion_tokens)
+    return entry if all(isinstance(t, str) for t in texts) and all(isinstance(n, int) for n in numbers) else None
+
+
+class JournalReader:
+    """Finds paid replies of one part. Holds keys and places in memory, not texts."""
+
+    def __init__(self, folder: Folder, part: str) -> None:
+        self._folder = folder / part
+        self._places: dict[str, tuple[str, int, int]] = {}
+        self.damaged_lines = 0
+        for name in self._folder.names("*.jsonl"):
+            for offset, line in _lines(self._folder, name):
+                key = _key_of(line)
+                if key is None:
+                    self.damaged_lines += 1
+                elif not line.endswith(b'"lost":true}\n'):
+                    self._places[key] = (name, offset, len(line))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def find(self, key: str) -> Reply | None:
+        place = self._places.get(key)
+        if place is None:
+            return None
+        name, offset, length = place
+        with self._folder.open_input(name) as file:
+            file.seek(offset)
+            entry = parse_line(bytes(file.read(length)))
+        return entry.reply if entry is not None else None
+
+
+def _key_of(line: bytes) -> str | None:
+    start, end = len(_KEY_START), len(_KEY_START) + _KEY_LENGTH
+    if not line.startswith(_KEY_START) or line[end : end + 1] != b'"' or not line.endswith(b"}\n"):
+        return None
+    return line[start:end].decode("ascii", "replace")
+
+
+def _lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
+    """The lines of a segment with their offsets; the last may lack its end."""
+    offset, rest = 0, b""
+    with folder.open_input(name) as file:
+        while chunk := file.read(1 << 20):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for piece in whole:
+                yield offset, piece + b"\n"
+                offset += len(piece) + 1
+    if rest:
+        yield offset, rest
+
+
+def recorded_tokens(folder: Folder) -> tuple[int, int]:
+    """Prompt and completion tokens of every entry of every part, lost ones included; memory does not grow with them."""
+    prompt = completion = 0
+    for name in folder.names("*.jsonl", recursive=True):
+        for _, line in _lines(folder, name):
+            entry = parse_line(line)
+            if entry is not None:
+                prompt += entry.prompt_tokens
+                completion += entry.completion_tokens
+    return prompt, completion
+
+
+class JournalWriter:
+    """Appends entries to segments of its own. Use it from one event loop, and close it."""
+
+    def __init__(self, folder: Folder, part: str, epoch: int) -> None:
+        self._folder = (folder / part).make()
+        self._name = f"{epoch:06d}-{uuid.uuid4().hex[:12]}"
+        self._file: BinaryIO | None = None
+        self._synced_at = 0.0
+        self._waiting: list[bytes] = []
+        self._flush: asyncio.Task[None] | None = None
+        self._segments = 0
+
+    async def append(self, entry: Entry) -> None:
+        """Returns when the entry would survive this process.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        if self._folder.is_local:
+            self._append_local(entry.line())
+            return
+        self._waiting.append(entry.line())
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().create_task(self._flush_soon())
+        await asyncio.shield(self._flush)
+
+    def _append_local(self, line: bytes) -> None:
+        try:
+            if self._file is None:
+                self._file = open(self._folder.local_path / f"{self._name}.jsonl", "ab", buffering=0)  # noqa: SIM115
+            written = self._file.write(line)
+            while written < len(line):  # a raw write may be short when the disk fills
+                written += self._file.write(line[written:])
+            now = time.monotonic()
+            if now - self._synced_at > FSYNC_SECONDS:
+                self._synced_at = now
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunFolderError(self._sentence(error)) from error
+
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(REMOTE_SEGMENT_SECONDS)
+        lines, self._waiting, self._flush = self._waiting, [], None
+        self._segments += 1
+        name = f"{self._name}-{self._segments:06d}.jsonl"
+        try:
+            await asyncio.to_thread(self._folder.write_bytes, name, b"".join(lines))
+        except OSError as error:
+            raise RunFolderError(self._sentence(error)) from error
+
+    def _sentence(self, error: OSError) -> str:
+        return (
+            f"A paid reply could not be written to {self._folder} ({error.strerror or error}); nothing more is sent: make "
+            "room or mend the permissions, then run the same command again."
+        )
+
+    async def close(self) -> None:
+        if self._flush is not None:
+            await self._flush
+        if self._file is not None:
+            self._file.close()
+            self._file = None
