@@ -140,6 +140,8 @@ class TrainSettings(Section):
                 f"train.global_batch_size={self.global_batch_size} must be a multiple of train.workers x "
                 f"train.micro_batch_size = {self.workers} x {self.micro_batch_size}"
             )
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("train.offload=optimizer needs train.zero_stage of 1, 2 or 3, not 0")
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError(f"train.offload=all moves parameters too, which needs train.zero_stage=3, not {self.zero_stage}")
         return self
@@ -233,7 +235,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         raise SettingsError(f"{file} is a folder; name the run's YAML file.") from None
     except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, OSError) as error:
         where = " ".join(str(error).split())
-        raise SettingsError(f"{file} is not readable as YAML: {where}") from None
+        raise SettingsError(f"{file} is not readable as YAML: {where}.") from None
     if not OmegaConf.is_dict(config):
         raise SettingsError(f"{file} must hold `key: value` pairs at its top level.")
     return override_settings(config, overrides, source=str(file))

@@ -5,9 +5,7 @@ Source: the WizardCoder release, which took it from Stanford Alpaca; the target 
 
 from __future__ import annotations
 
-ALPACA_HEADER = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-)
+ALPACA_HEADER = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 ALPACA_HEADER_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."

@@ -56,8 +56,8 @@ def _comparisons(settings: RunSettings, run: RunFolder) -> Iterator[Evidence]:
         yield {
             "benchmark": benchmark,
             "shared": result.shared,
-            "gained": result.gained,
-            "lost": result.lost,
+            "gained": sorted(result.gained, key=_natural),
+            "lost": sorted(result.lost, key=_natural),
             "p_value": result.p_value,
             "problems": [
                 {"task_id": task, "base": base[task], "tuned": tuned[task]}

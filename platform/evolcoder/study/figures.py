@@ -60,7 +60,7 @@ def scores(evidence: dict[str, Any]) -> alt.Chart | None:
         .encode(x=alt.X("label_at:Q"), text=alt.Text("value:Q", format=".1f"))
         .transform_calculate(label_at="isValid(datum.high) ? datum.high : datum.value")
     )
-    return alt.layer(bars, whiskers, labels).properties(width=560, height=alt.Step(20))
+    return alt.layer(bars, whiskers, labels).properties(width=620, height=alt.Step(20))
 
 
 def evolution(evidence: dict[str, Any]) -> alt.Chart | None:
@@ -88,7 +88,7 @@ def evolution(evidence: dict[str, Any]) -> alt.Chart | None:
             order=alt.Order("outcome:N", sort="descending"),
             row=alt.Row("round:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold")),
         )
-        .properties(width=480, height=alt.Step(22))
+        .properties(width=520, height=alt.Step(22))
     )
 
 
@@ -106,7 +106,7 @@ def training(evidence: dict[str, Any]) -> alt.Chart | None:
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False)),
         )
-        .properties(width=560, height=220)
+        .properties(width=680, height=220)
     )
 
 
