@@ -76,7 +76,7 @@ def _embedded_model() -> tuple[State, str]:
 
 
 def _sandbox() -> tuple[State, str]:
-    from evolcoder.sandbox.isolation import probe
+    from evolcoder.sandbox.probe import probe
 
     report = probe()
     return ("ok" if report.works else "missing"), report.detail

@@ -1,0 +1,146 @@
+"""One warm box: a bubblewrap sandbox whose parent process forks a fresh process for every program. Replaced when dead.
+
+Bubblewrap dies with the thread that started it, so a box belongs to one thread for its whole life; ``SandboxPool`` sees to
+that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from typing import IO
+
+from evolcoder.errors import SandboxError
+from evolcoder.sandbox.isolation import Level, Limits, box_command, box_environment
+from evolcoder.sandbox.program import BoxFault, Program
+
+_WARM_SECONDS = 60.0
+_END_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """How programs are run. ``packages`` are importable packages of this environment that programs may import."""
+
+    level: Level = "bubblewrap"
+    limits: Limits = field(default_factory=Limits)
+    packages: tuple[str, ...] = ()
+
+
+class Sandbox:
+    """Runs one program at a time. Use it from one thread, as a context manager.
+
+    Raises:
+        SandboxError: the level cannot be had on this machine.
+    """
+
+    def __init__(self, settings: BoxSettings) -> None:
+        self.settings = settings
+        self._isolated = settings.level != "none"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._start()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, source: str) -> Program:
+        """A fresh process that has run the program's top level. The caller closes it.
+
+        Raises:
+            ProgramRaised, ProgramFault: the program's own doing; it is closed.
+            BoxFault: no process could be had, also not from a new box.
+        """
+        program = self.prepare()
+        try:
+            program.load(source)
+        except BaseException:
+            program.close()
+            raise
+        return program
+
+    def prepare(self) -> Program:
+        """A fresh process that waits for its source; from a new box when the old one died."""
+        try:
+            return self._order()
+        except (OSError, BoxFault):
+            self.close()
+            try:
+                self._start()
+                return self._order()
+            except (OSError, SandboxError) as error:
+                raise BoxFault(f"no box could be started in place of a dead one: {error}") from error
+
+    def close(self) -> None:
+        """End the box with all that runs in it."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait(_END_SECONDS)
+            self._process = None
+
+    def _order(self) -> Program:
+        if self._control is None:
+            raise BoxFault("the box is closed")
+        limits = self.settings.limits
+        order = {
+            "memory_bytes": limits.memory_bytes,
+            "cpu_seconds": math.ceil(limits.task_cpu_seconds) + 2,
+            "tmp_bytes": limits.tmp_bytes,
+            "threads": limits.threads,
+            "reply_bytes": limits.reply_bytes,
+        }
+        channel, inner_channel = socket.socketpair()
+        status, inner_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with inner_channel, inner_status:
+                socket.send_fds(self._control, [json.dumps(order).encode()], [inner_channel.fileno(), inner_status.fileno()])
+        except OSError:
+            channel.close()
+            status.close()
+            raise
+        return Program(channel, status, limits, self._isolated)
+
+    def _start(self) -> None:
+        control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = box_command(self.settings.level, self.settings.packages, inner.fileno())
+        control.settimeout(_WARM_SECONDS)
+        with inner, tempfile.TemporaryFile() as complaints:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                env=box_environment(self.settings.level),
+                pass_fds=(inner.fileno(),),
+            )
+            inner.close()
+            self._control = control
+            warm = b""
+            with contextlib.suppress(OSError):
+                warm = control.recv(16)
+            if warm != b"warm":
+                self.close()
+                raise SandboxError(_refusal(self.settings.level, complaints))
+
+
+def _refusal(level: Level, complaints: IO[bytes]) -> str:
+    complaints.seek(0)
+    said = " ".join(complaints.read(2000).decode("utf-8", "replace").split())[-300:] or "it did not answer"
+    if level == "none":
+        return f"The process that runs model-written programs could not start ({said})."
+    return (
+        f"Model-written programs cannot be isolated here ({said}); allow user namespaces on this machine "
+        "(in a container: run it with them, or as root with CAP_SYS_ADMIN), or isolate nothing with evaluate.sandbox=none."
+    )

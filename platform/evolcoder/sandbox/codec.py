@@ -1,0 +1,250 @@
+"""Plain data to bytes and back, between the trusted side and a program that may lie.
+
+Only None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset and dict cross, and what arrives has exactly
+those builtin types: a subclass is flattened to the builtin it extends, by the sender, and anything else becomes an
+``Opaque`` that equals nothing. No code of the sender runs where the bytes are decoded, and every bound is checked before
+memory or time is spent. This file is also used inside the box, so it needs the standard library alone.
+
+Not kept: identity (a list seen twice arrives as two lists), cycles, and what objects can do.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_LENGTH = struct.Struct(">I")
+_FLOAT = struct.Struct(">d")
+_COMPLEX = struct.Struct(">dd")
+_MAX_NAME_CHARACTERS = 100
+_CONTAINERS: dict[bytes, type] = {b"l": list, b"t": tuple, b"s": set, b"z": frozenset}
+
+
+class CodecError(Exception):
+    """The value cannot be encoded, or the bytes are no value within bounds."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a decoded value may be at most. ``equal_hashes``: items of one set or dict that share a full hash."""
+
+    total_bytes: int = 4 << 20
+    depth: int = 64
+    items: int = 1_000_000
+    int_bytes: int = 8192
+    equal_hashes: int = 16
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+class Opaque:
+    """Stands for an object that is no plain data. Equal to nothing, itself included, and neither true nor false."""
+
+    __slots__ = ("type_name",)
+
+    def __init__(self, type_name: str) -> None:
+        self.type_name = type_name
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"the program returned a {self.type_name}, which is no plain data")
+
+    def __repr__(self) -> str:
+        return f"<opaque {self.type_name}>"
+
+
+def encode(value: Any, bounds: Bounds = DEFAULT_BOUNDS, opaque: bool = False) -> bytes:
+    """The bytes of a value.
+
+    Args:
+        opaque: send what is no plain data as an Opaque; otherwise it is an error.
+
+    Raises:
+        CodecError: too deep, too large, or no plain data.
+    """
+    encoder = _Encoder(bounds, opaque)
+    encoder.add(value, 0)
+    return bytes(encoder.out)
+
+
+def decode(data: bytes, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
+    """The value in the bytes.
+
+    Raises:
+        CodecError: the bytes are malformed or break a bound. Nothing else is raised.
+    """
+    if len(data) > bounds.total_bytes:
+        raise CodecError(f"{len(data)} bytes are more than the {bounds.total_bytes} allowed")
+    decoder = _Decoder(data, bounds)
+    value = decoder.take(0)
+    if decoder.position != len(data):
+        raise CodecError("bytes are left over")
+    return value
+
+
+class _Encoder:
+    def __init__(self, bounds: Bounds, opaque: bool) -> None:
+        self.out = bytearray()
+        self._bounds = bounds
+        self._opaque = opaque
+
+    def add(self, value: Any, depth: int) -> None:
+        if depth > self._bounds.depth:
+            raise CodecError(f"nested deeper than {self._bounds.depth}")
+        if len(self.out) > self._bounds.total_bytes:
+            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+        if value is None:
+            self.out += b"N"
+        elif value is True or value is False:
+            self.out += b"T" if value else b"F"
+        elif isinstance(value, int | float | complex | str | bytes | bytearray):
+            self._add_scalar(value)
+        elif isinstance(value, dict):
+            self._add_header(b"d", dict.__len__(value))
+            for key, item in dict.items(value):
+                self.add(key, depth + 1)
+                self.add(item, depth + 1)
+        elif isinstance(value, list | tuple | set | frozenset):
+            self._add_container(value, depth)
+        else:
+            self._add_object(value, depth)
+
+    def _add_header(self, tag: bytes, count: int) -> None:
+        if count > self._bounds.total_bytes:
+            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+        self.out += tag
+        self.out += _LENGTH.pack(count)
+
+    def _add_bytes(self, tag: bytes, data: bytes) -> None:
+        self._add_header(tag, len(data))
+        self.out += data
+
+    def _add_scalar(self, value: Any) -> None:
+        if isinstance(value, int):
+            size = int.bit_length(value) // 8 + 1
+            if size > self._bounds.int_bytes:
+                raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
+            self._add_bytes(b"i", int.to_bytes(value, size, "big", signed=True))
+        elif isinstance(value, float):
+            self.out += b"f" + _FLOAT.pack(value)
+        elif isinstance(value, complex):
+            self.out += b"c" + _COMPLEX.pack(value.real, value.imag)
+        elif isinstance(value, str):
+            self._add_bytes(b"u", str.encode(value, "utf-8", "surrogatepass"))
+        else:
+            self._add_bytes(b"b", bytes(value))
+
+    def _add_container(self, value: Any, depth: int) -> None:
+        tag, kind = next((tag, kind) for tag, kind in _CONTAINERS.items() if isinstance(value, kind))
+        self._add_header(tag, kind.__len__(value))  # type: ignore[attr-defined]
+        for item in kind.__iter__(value):  # type: ignore[attr-defined]
+            self.add(item, depth + 1)
+
+    def _add_object(self, value: Any, depth: int) -> None:
+        kind = type(value)
+        if kind.__module__ == "numpy" and kind.__name__ != "ndarray" and hasattr(value, "item"):
+            plain = value.item()  # a numpy scalar equals the Python number that it holds
+            if type(plain) is not kind:
+                self.add(plain, depth + 1)
+                return
+        if not self._opaque:
+            raise CodecError(f"a {kind.__name__} is no plain data")
+        self._add_bytes(b"o", kind.__name__[:_MAX_NAME_CHARACTERS].encode("utf-8", "replace"))
+
+
+class _Decoder:
+    def __init__(self, data: bytes, bounds: Bounds) -> None:
+        self.position = 0
+        self._data = data
+        self._bounds = bounds
+        self._items_left = bounds.items
+
+    def take(self, depth: int) -> Any:
+        if depth > self._bounds.depth:
+            raise CodecError(f"nested deeper than {self._bounds.depth}")
+        self._items_left -= 1
+        if self._items_left < 0:
+            raise CodecError(f"more than {self._bounds.items} items")
+        tag = self._raw(1)
+        if tag in b"NTF":
+            return {b"N": None, b"T": True, b"F": False}[tag]
+        if tag == b"f":
+            return _FLOAT.unpack(self._raw(8))[0]
+        if tag == b"c":
+            return complex(*_COMPLEX.unpack(self._raw(16)))
+        count: int = _LENGTH.unpack(self._raw(4))[0]
+        if tag in b"iubo":
+            return self._scalar(tag, self._raw(count))
+        if tag == b"d":
+            return self._dict(count, depth)
+        if tag in _CONTAINERS:
+            return self._container(_CONTAINERS[tag], count, depth)
+        raise CodecError(f"unknown tag {tag!r}")
+
+    def _raw(self, size: int) -> bytes:
+        end = self.position + size
+        if end > len(self._data):
+            raise CodecError("the bytes end too early")
+        part = self._data[self.position : end]
+        self.position = end
+        return part
+
+    def _scalar(self, tag: bytes, raw: bytes) -> Any:
+        if tag == b"i":
+            if len(raw) > self._bounds.int_bytes:
+                raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
+            return int.from_bytes(raw, "big", signed=True)
+        if tag == b"b":
+            return raw
+        try:
+            text = raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise CodecError("text that is not UTF-8") from None
+        return text if tag == b"u" else Opaque(text[:_MAX_NAME_CHARACTERS])
+
+    def _container(self, kind: type, count: int, depth: int) -> Any:
+        self._check_count(count)
+        values = [self.take(depth + 1) for _ in range(count)]
+        if kind is list:
+            return values
+        if kind is tuple:
+            return tuple(values)
+        self._check_hashes(values)
+        made = kind(values)
+        if len(made) != count:
+            raise CodecError("a set with equal members")
+        return made
+
+    def _dict(self, count: int, depth: int) -> dict[Any, Any]:
+        self._check_count(2 * count)
+        pairs = [(self.take(depth + 1), self.take(depth + 1)) for _ in range(count)]
+        self._check_hashes(key for key, _ in pairs)
+        made = dict(pairs)
+        if len(made) != count:
+            raise CodecError("a dict with equal keys")
+        return made
+
+    def _check_count(self, count: int) -> None:
+        # Every item takes at least one byte, so that a claimed count is never larger than what was sent.
+        if count > min(self._items_left, len(self._data) - self.position):
+            raise CodecError("more items than allowed or sent")
+
+    def _check_hashes(self, values: Iterable[Any]) -> None:
+        # Members that share a hash make a set quadratic to build: a thousand such ints cost more than all else here.
+        try:
+            hashes = Counter(map(hash, values))
+        except TypeError:
+            raise CodecError("an unhashable member of a set or key of a dict") from None
+        if hashes and max(hashes.values()) > self._bounds.equal_hashes:
+            raise CodecError(f"more than {self._bounds.equal_hashes} members with the same hash")

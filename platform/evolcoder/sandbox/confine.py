@@ -1,0 +1,208 @@
+"""What a process does to itself, inside the box, before it runs a program: namespaces, mounts, capabilities, limits,
+a filter of system calls. Linux on x86-64 and arm64; the standard library alone.
+
+The filter lets a program compute, use threads and files in its own /tmp; it refuses new processes, sockets, other
+namespaces, tracing, shared memory segments and changes to the limits that decide its verdict. It refuses with EPERM, so
+that a program that tries sees an ordinary exception.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import struct
+
+NOBODY = 65534
+
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
+_CLONE_THREAD = 0x00010000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 16384, 1 << 18
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_LAST_CAPABILITY = 63
+_EINVAL, _EPERM, _ENOSYS = 22, 1, 38
+_TMP_INODES = 2048
+
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+_X32_BIT = 0x40000000
+
+# name: (number on x86-64 or None, number on arm64 or None)
+_REFUSED: dict[str, tuple[int | None, int | None]] = {
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
+    "socket": (41, 198), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
+    "connect": (42, 203), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
+    "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429),
+    "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "mount_setattr": (442, 442), "memfd_create": (319, 279), "memfd_secret": (447, 447),
+    "shmget": (29, 194), "shmctl": (31, 195), "shmat": (30, 196), "shmdt": (67, 197),
+    "semget": (64, 190), "semctl": (66, 191), "semop": (65, 193), "semtimedop": (220, 192),
+    "msgget": (68, 186), "msgctl": (71, 187), "msgsnd": (69, 189), "msgrcv": (70, 188), "mq_open": (240, 180),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424), "seccomp": (317, 277), "personality": (135, 92), "quotactl": (179, 60),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "reboot": (169, 142), "swapon": (167, 224), "syslog": (103, 116), "acct": (163, 89),
+    "modify_ldt": (154, None), "ioperm": (173, None), "iopl": (172, None),
+}  # fmt: skip
+_CLONE = (56, 220)
+_CLONE3 = (435, 435)
+_PRCTL = (157, 167)
+_SETRLIMIT = (160, 164)
+_PRLIMIT64 = (302, 261)
+_NEWEST_SYSCALL = 460
+"""Numbers above it are newer than this list, and unknown to it: they do not exist for a program."""
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+
+
+def _prctl(option: int, argument: int = 0, second: int = 0) -> None:
+    _check(_libc.prctl(option, argument, second, 0, 0), f"prctl {option}")
+
+
+def become_nobody() -> None:
+    """Give up root for good, and keep /proc/self writable for the user namespaces to come."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def enter_namespaces(tmp_bytes: int) -> None:
+    """Move to new user, mount, ipc and (for the next child) pid namespaces, with an own /tmp and nothing in /proc.
+
+    Raises:
+        OSError: the kernel allows no nested user namespace, or a mount failed.
+    """
+    _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID), "unshare")
+    _prctl(_PR_SET_DUMPABLE, 1)
+    for name, text in (("setgroups", "deny"), ("gid_map", f"{NOBODY} {NOBODY} 1"), ("uid_map", f"{NOBODY} {NOBODY} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE, None)
+    options = f"size={tmp_bytes},nr_inodes={_TMP_INODES},mode=1777"
+    _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, options)
+    hidden = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount("tmpfs", "/proc", "tmpfs", hidden, "size=4096,nr_inodes=2,mode=555")
+    os.chdir("/tmp")
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None) -> None:
+    encoded = (text if text is None else text.encode() for text in (source, target, kind))
+    data = None if options is None else options.encode()
+    _check(_libc.mount(*encoded, flags, data), f"mount {target}")
+
+
+def die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, 9)
+
+
+def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
+    """Bound this process. The CPU limit is the second fence: the trusted side's own clock decides first."""
+    limits = {
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: cpu_seconds,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_NPROC: processes,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_SIGPENDING: 256,
+    }
+    for which, value in limits.items():
+        _, hard = resource.getrlimit(which)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (allowed, allowed))
+
+
+def drop_capabilities() -> None:
+    """Give up what the new user namespace granted, for this process and all that it may become."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            if ctypes.get_errno() != _EINVAL:
+                raise OSError(ctypes.get_errno(), "the capability bounding set cannot be emptied")
+            break  # the kernel knows no higher one
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = struct.pack("=Ii", 0x20080522, 0)
+    _check(_libc.capset(header, bytes(24)), "capset")
+
+
+def filter_system_calls() -> None:
+    """Install the filter; it holds for every thread to come and cannot be removed."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)
+    program = filter_program(platform.machine())
+    fprog = _SockFprog(len(program) // 8, program)
+    _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
+
+
+def filter_program(machine: str) -> bytes:
+    """The BPF program for an architecture, as ``struct sock_filter`` records.
+
+    Raises:
+        OSError: the architecture is not known here.
+    """
+    if machine not in _ARCHITECTURES:
+        raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
+    token, column = _ARCHITECTURES[machine]
+    kill = _ret(0x80000000)
+    lines = [_load(4), _jump(0x15, token, 1, 0), kill, _load(0)]
+    if column == 0:
+        lines += [_jump(0x35, _X32_BIT, 0, 1), kill]
+    lines += [_jump(0x25, _NEWEST_SYSCALL, 0, 1), _refuse(_ENOSYS)]
+    for numbers in _REFUSED.values():
+        if numbers[column] is not None:
+            lines += [_jump(0x15, numbers[column] or 0, 0, 1), _refuse(_EPERM)]
+    # glibc falls back to clone when clone3 is not there, and clone's flags can be seen: threads only.
+    lines += [_jump(0x15, _CLONE3[column], 0, 1), _refuse(_ENOSYS)]
+    lines += [_jump(0x15, _CLONE[column], 0, 4), _load(16), _jump(0x45, _CLONE_THREAD, 1, 0), _refuse(_EPERM), _ret(_ALLOW)]
+    lines += _refuse_argument(_PRCTL[column], 0, (_PR_SET_SECCOMP, _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG))
+    lines += _refuse_argument(_SETRLIMIT[column], 0, (resource.RLIMIT_CPU,))
+    lines += _refuse_argument(_PRLIMIT64[column], 1, (resource.RLIMIT_CPU,))
+    lines.append(_ret(_ALLOW))
+    return b"".join(lines)
+
+
+_ALLOW = 0x7FFF0000
+
+
+def _refuse_argument(number: int, index: int, values: tuple[int, ...]) -> list[bytes]:
+    """Refuse one system call when its argument is one of the values, else allow it."""
+    checks = [part for value in values for part in (_jump(0x15, value, 0, 1), _refuse(_EPERM))]
+    return [_jump(0x15, number, 0, len(checks) + 2), _load(16 + 8 * index), *checks, _ret(_ALLOW)]
+
+
+def _load(offset: int) -> bytes:
+    return struct.pack("=HBBI", 0x20, 0, 0, offset)
+
+
+def _jump(code: int, value: int, if_true: int, if_false: int) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _ret(value: int) -> bytes:
+    return struct.pack("=HBBI", 0x06, 0, 0, value)
+
+
+def _refuse(error: int) -> bytes:
+    return _ret(0x00050000 | error)

@@ -1,0 +1,66 @@
+"""Whether a level of isolation holds on this machine: it is tried, not guessed."""
+
+from __future__ import annotations
+
+from evolcoder.errors import SandboxError
+from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.isolation import Level, SandboxReport
+from evolcoder.sandbox.program import BoxFault, ProgramFault, ProgramRaised
+
+_RIGHT = "def double(x):\n    return 2 * x\n"
+_WRONG = "def double(x):\n    return 2 * x + 1\n"
+_CURIOUS = """
+import os, socket
+
+def allowed():
+    done = []
+    for name, attempt in {
+        "fork a process": lambda: os.fork() or os._exit(0),
+        "open a socket": lambda: socket.socket(),
+        "write outside its own folder": lambda: open("/box/left", "w"),
+        "read /proc": lambda: open("/proc/self/environ"),
+        "read the system's users": lambda: open("/etc/passwd"),
+    }.items():
+        try:
+            attempt()
+            done.append(name)
+        except OSError:
+            pass
+    return done
+"""
+
+
+def self_check(box: Sandbox) -> None:
+    """Run a right, a wrong and a curious program, as a new box's first.
+
+    Raises:
+        SandboxError: results come back wrong, or a program could do what it must not.
+    """
+    try:
+        for source, expected in ((_RIGHT, 42), (_WRONG, 43)):
+            with box.start(source) as program:
+                got = program.function("double")(21)
+                if got != expected:
+                    raise SandboxError(
+                        f"The sandbox returned {got!r} where {expected} was right; no score from it can be trusted."
+                    )
+        if box.settings.level == "none":
+            return
+        with box.start(_CURIOUS) as program:
+            allowed = program.function("allowed")()
+    except (ProgramFault, ProgramRaised, BoxFault) as fault:
+        raise SandboxError(f"The sandbox does not run a simple program here ({fault}).") from None
+    if allowed != []:
+        raise SandboxError(f"The sandbox does not hold here: a program could {' and '.join(map(str, allowed))}.")
+
+
+def probe(level: Level = "bubblewrap") -> SandboxReport:
+    """Start a box of this level and check it; never raises."""
+    try:
+        with Sandbox(BoxSettings(level)) as box:
+            self_check(box)
+    except SandboxError as error:
+        return SandboxReport(level, False, error.message)
+    if level == "none":
+        return SandboxReport(level, True, "none: programs run with limits, but nothing keeps them from your files and network")
+    return SandboxReport(level, True, "bubblewrap: own namespaces, no network, no files but a private /tmp, no new processes")

@@ -1,0 +1,292 @@
+"""One running program, seen from the trusted side: load it, call its functions, time it, kill it.
+
+The clock is the kernel's CPU clock of the program's process, read from outside; wall time is the backstop. Results are
+rebuilt from plain data by the codec. A program's own exceptions arrive as ``ProgramRaised``, which a test may catch as it
+would catch the original; all other faults end the program, pass through ``except Exception``, and stay in ``fault``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from evolcoder.sandbox import codec
+from evolcoder.sandbox.isolation import Limits
+
+_LENGTH = struct.Struct(">I")
+_START_SECONDS = 30.0
+_END_SECONDS = 10.0
+_LONGEST_WAIT_SECONDS = 0.25
+_CHUNK_BYTES = 1 << 18
+_CREDENTIALS = struct.Struct("iii")
+
+
+class ProgramRaised(Exception):  # noqa: N818 - not an error of ours: what the program raised
+    """The program raised. ``kind`` is the name of the exception's type; both are the program's word."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}" if text else kind)
+        self.kind = kind
+
+
+class ProgramFault(BaseException):  # a test body's `except Exception` must not swallow it
+    """The program cannot be used any more, and that is its own doing."""
+
+
+class ProgramTimeout(ProgramFault):
+    """It used up its CPU time, or the wall time that is the backstop."""
+
+
+class ProgramEnded(ProgramFault):
+    """It ended or closed its channel before it was asked to."""
+
+
+class BadReply(ProgramFault):
+    """It sent what is no reply: too large, malformed, out of order."""
+
+
+class BoxFault(Exception):  # noqa: N818 - the box ends a run with it; SandboxError is for the user
+    """The box failed, not the program: nothing was learned about the program."""
+
+
+class Program:
+    """A process that waits for its source. Use it from one thread, as a context manager; leaving kills it."""
+
+    def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits, isolated: bool) -> None:
+        self.limits = limits
+        self.fault: ProgramFault | BoxFault | None = None
+        self._channel, self._status, self._isolated = channel, status, isolated
+        self._pidfd = -1
+        self._killed = False
+        self._wall_start = time.monotonic()
+        self._pid = self._await_ready()
+        self._cpu_start = self._cpu_now() or 0.0
+        self._cpu_last = 0.0
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self, source: str) -> None:
+        """Run the program's top level.
+
+        Raises:
+            ProgramRaised, ProgramFault, BoxFault
+        """
+        self._ask(("load", source), self.limits.import_cpu_seconds)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A callable that stands for the program's function of that name, whether or not there is one.
+
+        Arguments go over as copies: what the program does to them in place is not seen outside.
+        """
+
+        def proxy(*args: Any, **kwargs: Any) -> Any:
+            return self._ask(("call", name, args, kwargs), self.limits.call_cpu_seconds)
+
+        return proxy
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time that the program has used so far, all threads together."""
+        now = self._cpu_now()
+        if now is not None:
+            self._cpu_last = max(self._cpu_last, now - self._cpu_start)
+        return self._cpu_last
+
+    @property
+    def wall_seconds(self) -> float:
+        return time.monotonic() - self._wall_start
+
+    def close(self) -> None:
+        """Kill the program and all that it left; returns when nothing of it runs."""
+        if self._pidfd < 0:
+            return
+        self._kill()
+        self._end_report()
+        self._release()
+
+    def _release(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._channel.close()
+        self._status.close()
+
+    def _await_ready(self) -> int:
+        """Wait for the process's first word, and learn its pid from the kernel, which vouches for it."""
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._channel.settimeout(_START_SECONDS)
+        try:
+            data, ancillary, _, _ = self._channel.recvmsg(600, socket.CMSG_SPACE(_CREDENTIALS.size))
+            if data == b"R" and ancillary:
+                pid = int(_CREDENTIALS.unpack(ancillary[0][2])[0])
+                self._pidfd = os.pidfd_open(pid)
+                self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+                self._channel.setblocking(False)
+                return pid
+            why = data[1:].decode("utf-8", "replace") or self._reported_fault()
+        except OSError as error:
+            why = str(error)
+        self._release()
+        raise BoxFault(f"the box could not prepare a process: {why}")
+
+    def _reported_fault(self) -> str:
+        self._status.settimeout(_END_SECONDS)
+        report = json.loads(self._status.recv(4096) or b"{}")
+        return str(report.get("fault", "its process ended at once"))
+
+    def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        payload = codec.encode(request, codec.Bounds(total_bytes=64 << 20))
+        try:
+            reply = self._exchange(_LENGTH.pack(len(payload)) + payload, cpu_limit_seconds)
+        except (ProgramFault, BoxFault) as fault:
+            self.fault = fault
+            self._kill()
+            raise
+        if reply[0] == "returned":
+            return reply[1]
+        raise ProgramRaised(reply[1], reply[2])
+
+    def _exchange(self, request: bytes, cpu_limit_seconds: float) -> tuple[Any, ...]:
+        deadline = _Deadline(self, cpu_limit_seconds)
+        self._send(request, deadline)
+        (size,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
+        if size > self.limits.reply_bytes + 64:
+            raise BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
+        data = self._receive(size, deadline)
+        deadline.check()  # a reply that came late is late
+        try:
+            reply = codec.decode(data, codec.Bounds(total_bytes=self.limits.reply_bytes + 64))
+        except codec.CodecError as error:
+            raise BadReply(f"its reply cannot be decoded: {error}") from None
+        if not _is_reply(reply):
+            raise BadReply("its reply is not of the form that was asked for")
+        return reply  # type: ignore[no-any-return]
+
+    def _send(self, data: bytes, deadline: _Deadline) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._channel.send(view) :]
+            except BlockingIOError:
+                deadline.wait(self._channel, select.POLLOUT)
+            except OSError:
+                raise self._why_it_ended() from None
+
+    def _receive(self, size: int, deadline: _Deadline) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            try:
+                part = self._channel.recv(min(size - len(data), _CHUNK_BYTES))
+            except BlockingIOError:
+                deadline.wait(self._channel, select.POLLIN)
+                continue
+            except OSError:
+                part = b""
+            if not part:
+                raise self._why_it_ended()
+            data += part
+        return bytes(data)
+
+    def _cpu_now(self) -> float | None:
+        """The CPU clock of the process; None when it is gone."""
+        try:
+            return time.clock_gettime((~self._pid << 3) | 2)  # CPUCLOCK_SCHED of a pid: see clock_getcpuclockid(3)
+        except OSError:
+            return None
+
+    def _kill(self) -> None:
+        # The process is the first of its pid namespace: the kernel kills the whole namespace with it.
+        self._killed = True
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            if not self._isolated:
+                os.killpg(self._pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # already gone
+
+    def _end_report(self) -> dict[str, Any]:
+        """What the supervisor says once the process is reaped; empty when the supervisor is gone too."""
+        self._status.settimeout(_END_SECONDS)
+        try:
+            report: dict[str, Any] = json.loads(self._status.recv(4096) or b"{}")
+        except (OSError, ValueError):
+            return {}
+        return report
+
+    def _why_it_ended(self) -> ProgramFault | BoxFault:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(1000):
+            return ProgramEnded("it closed the channel on which its results are read")
+        report = self._end_report()
+        code = report.get("code")
+        if code is None:
+            return BoxFault("the box died while the program ran")
+        self._cpu_last = max(self._cpu_last, float(report["cpu_seconds"]) - self._cpu_start)
+        if code >= 0:
+            return ProgramEnded(f"it ended itself with exit status {code}")
+        name = signal.Signals(-code).name
+        if code in (-signal.SIGKILL, -signal.SIGXCPU) and self._cpu_last >= self.limits.task_cpu_seconds:
+            return ProgramTimeout(f"more than {self.limits.task_cpu_seconds:g} s of CPU time")
+        if code == -signal.SIGKILL and self._isolated and not self._killed:
+            return BoxFault("something outside killed the program; is the machine out of memory?")
+        return ProgramEnded(f"it crashed with {name}")
+
+
+class _Deadline:
+    """The limits of one exchange: CPU time of the call and of the whole run, and wall time behind both."""
+
+    def __init__(self, program: Program, cpu_limit_seconds: float) -> None:
+        limits = program.limits
+        self._program = program
+        used = program.cpu_seconds
+        self._cpu_limit = min(used + cpu_limit_seconds, limits.task_cpu_seconds)
+        self._call_seconds = min(cpu_limit_seconds, limits.task_cpu_seconds)
+        self._wall_limit = min(
+            program.wall_seconds + cpu_limit_seconds * limits.wall_factor, limits.task_cpu_seconds * limits.wall_factor
+        )
+        self._poll = select.poll()
+
+    def check(self) -> tuple[float, float]:
+        """CPU and wall seconds left.
+
+        Raises:
+            ProgramTimeout: one of them is used up.
+        """
+        cpu_left = self._cpu_limit - self._program.cpu_seconds
+        wall_left = self._wall_limit - self._program.wall_seconds
+        if cpu_left <= 0:
+            raise ProgramTimeout(f"more than {self._call_seconds:g} s of CPU time")
+        if wall_left <= 0:
+            raise ProgramTimeout(f"no answer in {self._call_seconds * self._program.limits.wall_factor:g} s, busy or not")
+        return cpu_left, wall_left
+
+    def wait(self, channel: socket.socket, event: int) -> None:
+        """Until the channel is ready or it is time to look at the clocks again."""
+        cpu_left, wall_left = self.check()
+        # Threads can use CPU time faster than the clock on the wall runs, so look more often than cpu_left says.
+        seconds = min(max(cpu_left, 0.01), wall_left, _LONGEST_WAIT_SECONDS)
+        self._poll.register(channel, event)
+        self._poll.poll(seconds * 1000)
+        self._poll.unregister(channel)
+
+
+def _is_reply(reply: Any) -> bool:
+    if not isinstance(reply, tuple) or not reply:
+        return False
+    if reply[0] == "returned":
+        return len(reply) == 2
+    return len(reply) == 3 and reply[0] == "raised" and isinstance(reply[1], str) and isinstance(reply[2], str)

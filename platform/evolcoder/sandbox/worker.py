@@ -1,0 +1,165 @@
+"""The code that runs inside the box: a warm parent that forks, for every program, a supervisor and the program's process.
+
+It is started as a script by bubblewrap, beside codec.py and confine.py, and imports nothing else of the package. The
+warm parent never runs a program. For each order on its control socket, which brings two sockets, it forks a supervisor
+in new namespaces; the supervisor forks the process that reads a program from the first socket and answers calls on it,
+waits for its end, and tells it on the second socket, which the program never holds.
+
+Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import types
+from typing import Any, NoReturn
+
+import codec  # type: ignore[import-not-found]
+import confine  # type: ignore[import-not-found]
+
+_PROGRAM_FD = 3
+_LENGTH = struct.Struct(">I")
+_MAX_REQUEST_BYTES = 64 << 20
+_MAX_MESSAGE_CHARACTERS = 1000
+_WARM_MODULES = (
+    "abc", "array", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string",
+    "textwrap", "time", "typing", "unicodedata",
+)  # fmt: skip
+"""Imported once, before any program: a fork then has them at no cost."""
+
+
+def main() -> None:
+    """``worker.py isolated|none CONTROL_FD``"""
+    isolated = sys.argv[1] == "isolated"
+    sys.path.pop(0)  # programs need not find this folder
+    if isolated:
+        confine.become_nobody()
+    for name in _WARM_MODULES:
+        __import__(name)
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[2]))
+    control.send(b"warm")
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
+        if not message:
+            os._exit(0)
+        program, status = (socket.socket(fileno=fd) for fd in descriptors)
+        if os.fork() == 0:
+            control.close()
+            _supervise(program, status, json.loads(message), isolated)
+        program.close()
+        status.close()
+
+
+def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, int], isolated: bool) -> NoReturn:
+    """Fork the program's process and tell how it ended. A fault before its first word is the box's, not the program's."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if isolated:
+            confine.enter_namespaces(limits["tmp_bytes"])
+        child = os.fork()
+        if child == 0:
+            status.close()
+            _become_program(program, limits, isolated)
+        program.close()
+        _, code, usage = os.wait4(child, 0)
+        end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code)}
+        status.send(json.dumps(end).encode())
+    except OSError as error:
+        status.send(json.dumps({"fault": str(error)}).encode())
+    finally:
+        os._exit(0)
+
+
+def _become_program(channel: socket.socket, limits: dict[str, int], isolated: bool) -> NoReturn:
+    try:
+        os.setsid()
+        os.dup2(channel.fileno(), _PROGRAM_FD)
+        os.closerange(_PROGRAM_FD + 1, 1 << 16)
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        os.close(nothing)
+        channel.detach()
+        stream = socket.socket(fileno=_PROGRAM_FD)
+        confine.die_with_parent()
+        confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["threads"])
+        if isolated:
+            confine.drop_capabilities()
+            confine.filter_system_calls()
+    except OSError as error:
+        os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
+        os._exit(1)
+    stream.send(b"R")
+    _serve(stream, limits)
+
+
+def _serve(stream: socket.socket, limits: dict[str, int]) -> NoReturn:
+    module = types.ModuleType("program")
+    sys.modules["program"] = module
+    bounds = codec.Bounds(total_bytes=limits["reply_bytes"])
+    while True:
+        request = _receive(stream)
+        stream.sendall(_answer(module.__dict__, request, bounds))
+
+
+def _answer(namespace: dict[str, Any], request: tuple[Any, ...], bounds: codec.Bounds) -> bytes:
+    """Run one request. A program may raise anything, here too, and from the very handler of what it raised."""
+    try:
+        try:
+            if request[0] == "load":
+                exec(compile(request[1], "program.py", "exec"), namespace)
+                value = None
+            else:
+                _, name, args, kwargs = request
+                value = _function(namespace, name)(*args, **kwargs)
+            payload = codec.encode(("returned", value), bounds, opaque=True)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
+            payload = codec.encode(("raised", *_describe(error)), bounds)
+    except BaseException:  # noqa: BLE001 - an exception that cannot even be described
+        payload = codec.encode(("raised", "Exception", "an exception that cannot be described"))
+    framed: bytes = _LENGTH.pack(len(payload)) + payload
+    return framed
+
+
+def _function(namespace: dict[str, Any], name: str) -> Any:
+    if name not in namespace:
+        raise NameError(f"the program defines no {name}")
+    return namespace[name]
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    kind = type(error).__name__
+    if isinstance(error, codec.CodecError):
+        kind = "UnusableResult"
+    if isinstance(error, MemoryError):
+        return kind, ""
+    return str(kind)[:100], str(error)[:_MAX_MESSAGE_CHARACTERS]
+
+
+def _receive(stream: socket.socket) -> Any:
+    (size,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return codec.decode(_exactly(stream, size), codec.Bounds(total_bytes=_MAX_REQUEST_BYTES))
+
+
+def _exactly(stream: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = stream.recv(min(size - len(data), 1 << 20))
+        if not part:
+            os._exit(0)
+        data += part
+    return bytes(data)
+
+
+if __name__ == "__main__":
+    main()
