@@ -35,7 +35,10 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder on some filesystem; picklable, so that Ray tasks can use it. Names inside it use ``/``."""
+    """A folder on some filesystem; picklable, so that Ray tasks can use it. Names inside it use ``/``.
+
+    Bytes are read and written as they are: pyarrow would compress by a file's suffix, and hashes would not be the file's.
+    """
 
     filesystem: pafs.FileSystem
     path: str
@@ -91,7 +94,7 @@ class Folder:
         return Path(self.path)
 
     def exists(self, name: str = "") -> bool:
-        return self._info(name).type != pafs.FileType.NotFound
+        return bool(self._info(name).type != pafs.FileType.NotFound)
 
     def size_bytes(self, name: str) -> int | None:
         """The size of a file, or None when there is no such file."""
@@ -119,10 +122,10 @@ class Folder:
         return self.filesystem.open_input_file(f"{self.path}/{name}")
 
     def open_output(self, name: str) -> pa.NativeFile:
-        return self.filesystem.open_output_stream(f"{self.path}/{name}")
+        return self.filesystem.open_output_stream(f"{self.path}/{name}", compression=None)
 
     def read_bytes(self, name: str) -> bytes:
-        with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+        with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             return bytes(stream.read())
 
     def read_text(self, name: str) -> str:
@@ -136,7 +139,7 @@ class Folder:
             self.filesystem.create_dir(parent, recursive=True)
             temporary = f"{parent}/.{target.path.rpartition('/')[2]}.{os.getpid()}.partial"
             try:
-                with self.filesystem.open_output_stream(temporary) as stream:
+                with self.filesystem.open_output_stream(temporary, compression=None) as stream:
                     stream.write(data)
                 self.filesystem.move(temporary, target.path)
             except OSError:
@@ -158,7 +161,7 @@ class Folder:
 
     def sha256(self, name: str) -> str:
         digest = hashlib.sha256()
-        with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+        with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
         return digest.hexdigest()
