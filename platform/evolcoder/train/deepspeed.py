@@ -1,0 +1,81 @@
+"""From training settings to DeepSpeed's configuration and the working precision. Pure; the package itself is not needed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from evolcoder.errors import TrainingError
+from evolcoder.settings import TrainSettings
+
+Precision = Literal["fp16", "bf16", "fp32"]
+
+GRADIENT_CLIPPING = 1.0
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
+CPU_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""As /proc/cpuinfo names them: x86's two extensions, and Arm's."""
+
+
+def working_precision(settings: TrainSettings, gpu: bool, gpu_has_bf16: bool, cpu_flags: frozenset[str]) -> Precision:
+    """The precision that ``train.precision`` means on this hardware.
+
+    Raises:
+        TrainingError: fp16 on a CPU, where neither DeepSpeed nor the processor is made for it.
+    """
+    if settings.precision == "auto":
+        if gpu:
+            return "bf16" if gpu_has_bf16 else "fp16"
+        return "bf16" if cpu_flags & CPU_BF16_FLAGS else "fp32"
+    if settings.precision == "fp16" and not gpu:
+        raise TrainingError("train.precision=fp16 needs a GPU; on a CPU set it to auto, bf16 or fp32.")
+    return settings.precision
+
+
+def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_size: int, gpu: bool) -> dict[str, Any]:
+    """DeepSpeed's configuration.
+
+    The optimizer is torch's fused AdamW everywhere: it runs on GPU and CPU, offloaded or not, and needs no compiler where
+    DeepSpeed's own are built at first use. The learning rate is set by the loop at each step.
+    """
+    config: dict[str, Any] = {
+        "train_batch_size": settings.global_batch_size,
+        "train_micro_batch_size_per_gpu": micro_batch_size,
+        "gradient_accumulation_steps": settings.global_batch_size // (settings.workers * micro_batch_size),
+        "gradient_clipping": GRADIENT_CLIPPING,
+        "steps_per_print": 1_000_000_000,
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_optimization": _zero(settings, gpu),
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": settings.learning_rate,
+                "betas": list(ADAM_BETAS),
+                "eps": ADAM_EPSILON,
+                "weight_decay": settings.weight_decay,
+                "torch_adam": True,
+                "fused": True,
+            },
+        },
+    }
+    if precision == "bf16":
+        config["bf16"] = {"enabled": True}
+    elif precision == "fp16":
+        config["fp16"] = {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 1000}
+    if precision != "fp32" and settings.zero_stage > 0:
+        # Sums over many micro-batches lose small gradients in 16 bits; without ZeRO, DeepSpeed has no 32-bit sum.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    return config
+
+
+def _zero(settings: TrainSettings, gpu: bool) -> dict[str, Any]:
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.zero_stage > 0:
+        zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
+    if settings.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    host = {"device": "cpu", "pin_memory": gpu}
+    if settings.offload is not None:
+        zero["offload_optimizer"] = host
+    if settings.offload == "all":
+        zero["offload_param"] = host
+    return zero

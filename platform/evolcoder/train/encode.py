@@ -1,0 +1,111 @@
+"""From instruction rows to token rows: the Alpaca prompt, the response right after it, then EOS.
+
+Over-long rows are cut on the right, as the released WizardCoder script does: such a row keeps the start of its response
+and has no EOS, so nothing teaches the model to stop in the middle. A row whose prompt alone fills the sequence has
+nothing to learn from and is dropped. Both are counted. Pure but for the tokenizer that is passed in; batches and order are
+``order.py``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from evolcoder.errors import ModelError
+from evolcoder.records import stable_hash
+from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
+
+ENCODED_SCHEMA = pa.schema(
+    [
+        pa.field("tokens", pa.list_(pa.int32()), nullable=False),
+        pa.field("prompt_tokens", pa.int32(), nullable=False),
+    ]
+)
+TEMPLATE_HASH = stable_hash(ALPACA_CHAT_TEMPLATE, alpaca_prompt("{instruction}"), alpaca_prompt("{instruction}", "{input}"))
+"""Changes whenever what a model is trained to answer to changes."""
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that encoding needs."""
+
+    eos_token_id: int | None
+    bos_token_id: int | None
+
+    def __call__(self, text: list[str], **options: Any) -> Any:
+        """A mapping whose ``input_ids`` has one list of token ids for each text."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """``tokens`` are prompt, response and EOS; the loss is on those after the first ``prompt_tokens``."""
+
+    tokens: list[int]
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of some rows. ``truncated`` rows are among ``rows``; ``dropped`` ones are not."""
+
+    rows: list[EncodedRow]
+    truncated: int
+    dropped: int
+
+
+def encode(rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_length: int) -> Encoded:
+    """Encode (instruction, input, response) rows to at most ``sequence_length`` tokens each.
+
+    Raises:
+        ModelError: the tokenizer has no EOS token, so the model could not learn where to stop.
+    """
+    eos = tokenizer.eos_token_id
+    if eos is None:
+        raise ModelError("The base model's tokenizer has no EOS token; set eos_token in its tokenizer_config.json.")
+    prompts = [alpaca_prompt(instruction, input) for instruction, input, _ in rows]
+    responses = [response for _, _, response in rows]
+    prompt_ids = _ids(tokenizer, prompts)
+    joint_ids = _ids(tokenizer, [prompt + response for prompt, response in zip(prompts, responses, strict=True)])
+    response_ids = _ids(tokenizer, responses)
+    start = [tokenizer.bos_token_id] if prepends_bos(tokenizer) and tokenizer.bos_token_id is not None else []
+    encoded: list[EncodedRow] = []
+    truncated = dropped = 0
+    for prompt, joint, response in zip(prompt_ids, joint_ids, response_ids, strict=True):
+        # What is generated follows the prompt's own tokens. Where the two texts encode differently together (a merge
+        # over the border), they are encoded apart, or training would show tokens that serving never produces.
+        body = joint if joint[: len(prompt)] == prompt else prompt + response
+        tokens = [*start, *body, eos]
+        prompt_tokens = len(start) + len(prompt)
+        if prompt_tokens >= sequence_length:
+            dropped += 1
+            continue
+        truncated += len(tokens) > sequence_length
+        encoded.append(EncodedRow(tokens[:sequence_length], prompt_tokens))
+    return Encoded(encoded, truncated, dropped)
+
+
+def prepends_bos(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer starts a text with BOS by itself, as servers of raw prompts will have it do."""
+    first = tokenizer(["a"])["input_ids"][0][:1]
+    return tokenizer.bos_token_id is not None and list(first) == [tokenizer.bos_token_id]
+
+
+def chat_template(tokenizer: Tokenizer) -> str:
+    """The chat template that renders exactly what training showed: chat servers add no BOS of their own."""
+    return ("{{- bos_token -}}" if prepends_bos(tokenizer) else "") + ALPACA_CHAT_TEMPLATE
+
+
+def to_batch(rows: Sequence[EncodedRow]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {"tokens": [row.tokens for row in rows], "prompt_tokens": [row.prompt_tokens for row in rows]}, schema=ENCODED_SCHEMA
+    )
+
+
+def _ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    """Token ids of plain text: a special token's name inside it is text, not the token."""
+    if not texts:
+        return []
+    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
+    return [list(ids) for ids in encoded["input_ids"]]

@@ -1,0 +1,113 @@
+"""From a DeepSpeed engine to a model folder in Hugging Face's layout, which transformers loads and the endpoint serves.
+
+The folder ends with the very EOS that training appended, the Alpaca chat template, and a card that says how the model
+was made and wants to be prompted. It counts only once it was loaded again and gave finite logits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from evolcoder.errors import TrainingError
+from evolcoder.models import CARD_FILE
+from evolcoder.runs import MANIFEST, Folder
+from evolcoder.templates import alpaca_prompt
+from evolcoder.train.encode import chat_template
+from evolcoder.train.job import MODEL_FOLDER, TrainingJob
+
+SHARD_SIZE = "5GB"
+
+
+def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
+    """Write the trained model to ``job.out/model``. Every rank calls it; rank 0 writes.
+
+    Raises:
+        TrainingError: the written model does not load, or its logits are not finite.
+    """
+    weights = _whole_weights(engine)
+    if torch.distributed.get_rank() != 0:
+        return
+    assert weights is not None
+    with tempfile.TemporaryDirectory(prefix="evolcoder-model-", dir=_nearby(job.out)) as temporary:
+        folder = Path(temporary) / MODEL_FOLDER
+        write_model(engine.module, weights, tokenizer, folder)
+        card = {"prompt_style": "wizardcoder", "base_model": job.settings.base_model, "data_rounds": job.data_rounds}
+        (folder / CARD_FILE).write_text(json.dumps(card, indent=1), "utf-8")
+        verify_model(folder)
+        _publish(folder, job.out)
+
+
+def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:
+    """Save weights, configuration, tokenizer and generation configuration; ``tokenizer`` gets the chat template."""
+    tokenizer.chat_template = chat_template(tokenizer)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    ends = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    model.generation_config = GenerationConfig(**ends)
+    for name, value in ends.items():
+        setattr(model.config, name, value)
+    model.config.use_cache = True
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=SHARD_SIZE)
+    tokenizer.save_pretrained(folder)
+
+
+def verify_model(folder: Path) -> None:
+    """Load the folder as a user would, and look at the logits of one prompt.
+
+    Raises:
+        TrainingError: it does not load whole, or a logit is not finite.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"The exported model does not load: {' '.join(str(error).split())[:300]}") from error
+    if report["missing_keys"]:
+        raise TrainingError(f"The exported model lacks weights: {', '.join(sorted(report['missing_keys'])[:5])}.")
+    with torch.inference_mode():
+        prompt = tokenizer([alpaca_prompt("Write a function that adds two numbers.")], return_tensors="pt")
+        logits = model(input_ids=prompt["input_ids"]).logits
+    if not math.isfinite(float(logits.float().abs().max())):
+        raise TrainingError("The exported model's logits are not finite; lower train.learning_rate and train again.")
+
+
+def _whole_weights(engine: Any) -> dict[str, torch.Tensor] | None:
+    """All weights in the working precision on rank 0, None elsewhere; gathered layer by layer under ZeRO-3."""
+    if engine.zero_optimization_partition_weights():
+        gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
+        return gathered
+    if torch.distributed.get_rank() != 0:
+        return None
+    return {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}
+
+
+def _nearby(out: Folder) -> Path | None:
+    """Where to write first: beside the final place when that is a disk, so that publishing is a rename."""
+    return out.make().local_path if out.is_local else None
+
+
+def _publish(folder: Path, out: Folder) -> None:
+    """Put the finished folder in its place. The old manifest goes first: it would vouch for files that are being replaced."""
+    out.delete(MANIFEST)
+    out.delete(MODEL_FOLDER)
+    place = out / MODEL_FOLDER
+    if out.is_local:
+        shutil.move(folder, place.local_path)
+        return
+    place.make()
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as source, place.open_output(file.name) as target:
+            shutil.copyfileobj(source, target, 1 << 24)

@@ -1,0 +1,160 @@
+"""Running Ray Train from the driver: started, watched, started again when a worker was lost, its failures put in words.
+
+``fit()`` runs in a thread of its own, so that this one can show progress and a Ctrl-C ends the verb at once; what Ray
+started ends with the Ray session. What the workers do is in ``loop.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.train import (
+    CheckpointConfig,
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from evolcoder.console import Progress, Reporter
+from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
+from evolcoder.train.job import TrainingJob
+
+MAX_RESTARTS = 3
+MAX_PREEMPTIONS = 20
+POLL_SECONDS = 0.5
+NODES_START_SECONDS = 1800
+
+_LOST_WORKER_ERRORS = {"WorkerHealthCheckFailedError", "WorkerHealthCheckTimeoutError", "DistBackendError", "DistNetworkError"}
+
+
+def fit(job: TrainingJob, reporter: Reporter) -> dict[str, Any]:
+    """Train until the model is exported; returns what rank 0 has to say of it.
+
+    Raises:
+        TrainingError, ClusterError: another try would not mend it, or too many workers were lost.
+    """
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
+    restarts = 0
+    with reporter.progress("training", job.steps) as progress:
+        while (failure := _watched_fit(job, progress, reporter)) is not None:
+            error, lost_worker = explain_failure(failure)
+            if not lost_worker:
+                raise error from None
+            if restarts == MAX_RESTARTS:
+                raise TrainingError(
+                    f"{error.message}, the last of {restarts + 1} such failures. The same command goes on from the last "
+                    f"checkpoint; the workers' logs are in {log_folder()}."
+                ) from None
+            restarts += 1
+            reporter.warn(f"{error.message}; going on from the last checkpoint")
+    outcome: dict[str, Any] = ray.get(job.board.outcome.remote())
+    return outcome
+
+
+def explain_failure(failure: Exception) -> tuple[EvolcoderError, bool]:
+    """A failed fit in one sentence, and whether it was a lost worker, after which another try makes sense."""
+    if isinstance(failure, WorkerGroupError):
+        return _explain_workers(failure.worker_failures)
+    if isinstance(failure, ControllerError):
+        return ClusterError(f"Ray Train could not run the workers: {_first_line(failure.controller_failure)}"), False
+    return TrainingError(f"Ray Train's controller was lost ({_first_line(failure)})"), True
+
+
+def log_folder() -> str:
+    """Where this Ray session keeps its logs, those of the training workers among them."""
+    from ray._private.worker import global_worker
+
+    return f"{global_worker.node.get_session_dir_path()}/logs/train"
+
+
+def _explain_workers(failures: dict[int, Exception]) -> tuple[EvolcoderError, bool]:
+    # When one worker fails, the others fail for want of it: the most telling error is the user's, then the lost worker.
+    for error in failures.values():
+        if isinstance(error, EvolcoderError):
+            return error, False
+    for rank, error in sorted(failures.items()):
+        if type(error).__name__ in _LOST_WORKER_ERRORS:
+            cause = getattr(error, "health_check_failure", error)
+            return TrainingError(f"Training worker {rank} was lost ({_first_line(cause)})"), True
+    rank, error = min(failures.items())
+    return TrainingError(
+        f"Training worker {rank} failed with {type(error).__name__}: {_first_line(error)} (log: {log_folder()}; the same "
+        "command goes on from the last checkpoint)."
+    ), False
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+
+
+def _watched_fit(job: TrainingJob, progress: Progress, reporter: Reporter) -> Exception | None:
+    """Run one fit in a thread, and show what rank 0 says, until it ends; returns how it failed, if it did."""
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            _trainer(job).fit()
+        except (TrainingFailedError, ray.exceptions.RayError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="ray-train-fit", daemon=True)
+    thread.start()
+    told = ""
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        told = _show(job, progress, reporter, told)
+    return failures[0] if failures else None
+
+
+def _show(job: TrainingJob, progress: Progress, reporter: Reporter, told: str) -> str:
+    """Show the newest step, and the phase when it is new; returns the phase."""
+    try:
+        phase, row = ray.get(job.board.read.remote(), timeout=10 * POLL_SECONDS)
+    except ray.exceptions.RayError:
+        return told  # the board is busy or its node is gone; the fit itself will say what that means
+    if phase != told:
+        reporter.say(phase)
+    if row is not None:
+        progress.update(
+            row["step"],
+            loss=round(row["loss"], 4),
+            learning_rate=row["learning_rate"],
+            tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
+        )
+    return str(phase)
+
+
+def _trainer(job: TrainingJob) -> TorchTrainer:
+    """The run's name is the training's identity, so only checkpoints of this very training are resumed."""
+    from evolcoder.train.loop import train_worker
+
+    storage_path, _, name = job.work.path.rpartition("/")
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=job.settings.workers,
+            use_gpu=job.gpu,
+            resources_per_worker={"CPU": 1, "GPU": 1} if job.gpu else {"CPU": 1},
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=storage_path,
+            storage_filesystem=job.work.filesystem,
+            # Worker failures come back at once: this module knows which of them another try can mend.
+            failure_config=FailureConfig(
+                max_failures=0, controller_failure_limit=MAX_RESTARTS, max_preemption_failures=MAX_PREEMPTIONS
+            ),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )

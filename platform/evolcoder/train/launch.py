@@ -1,0 +1,142 @@
+"""The train stage, seen from the driver: is it done, can it run, run it, publish the manifest.
+
+Ray Train is driven by ``fit.py`` and training itself is ``loop.py``'s, on the workers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evolcoder.console import Reporter, format_seconds
+from evolcoder.errors import ModelError, SettingsError
+from evolcoder.models import data_rounds
+from evolcoder.runs import Folder, Manifest, RunFolder, describe_file, publish_manifest, read_manifest, stage_state
+from evolcoder.settings import RunSettings, fingerprint
+from evolcoder.train.encode import TEMPLATE_HASH
+from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, ProgressBoard, TrainingJob
+from evolcoder.train.order import total_steps
+from evolcoder.train.prepare import Prepared, dataset_manifest, prepare
+from evolcoder.train.resources import check_resources
+
+STAGE = "train"
+CHECKPOINTS = "checkpoints"
+PACKAGES = ("torch", "deepspeed", "transformers", "ray")
+
+
+def training_done(settings: RunSettings, run: RunFolder, base_fingerprint: str) -> bool:
+    """Whether the model that these settings and this training set would make is there and whole."""
+    dataset = read_manifest(run.dataset)
+    if dataset is None:
+        return False
+    inputs = {"dataset": dataset.content_hash}
+    return stage_state(run.train(data_rounds(settings)), _identity(settings, base_fingerprint), inputs).done
+
+
+def train(settings: RunSettings, run: RunFolder, base_model: Path, base_fingerprint: str, reporter: Reporter) -> Manifest:
+    """Fine-tune ``base_model`` on the run's training set and export it; does nothing when that is done.
+
+    Called inside ``ray_session()``. After an interruption the same call goes on from the last checkpoint.
+
+    Raises:
+        RunFolderError: there is no training set. RunBusyError: another process trains this run.
+        ClusterError: the cluster can never have what ``train.workers`` asks for.
+        TrainingError: training failed in a way that another try would not mend.
+    """
+    rounds = data_rounds(settings)
+    if rounds > settings.evolve.rounds:
+        raise SettingsError(f"train.data_rounds={rounds}, but evolve.rounds={settings.evolve.rounds}: there is no such round.")
+    with run.lock(STAGE):
+        dataset = dataset_manifest(run)
+        out = run.train(rounds)
+        identity, inputs = _identity(settings, base_fingerprint), {"dataset": dataset.content_hash}
+        state = stage_state(out, identity, inputs)
+        if state.done and state.manifest is not None:
+            reporter.say(f"training on rounds 0-{rounds} is done: nothing is trained again")
+            return state.manifest
+        if state.reason:
+            reporter.say(f"the model in {out} is made again: {state.reason}")
+        work = out / f"{CHECKPOINTS}/{fingerprint({'identity': identity, 'inputs': inputs})}"
+        job, prepared = _prepare_job(settings, run, dataset, base_model, work, reporter)
+        from evolcoder.train.fit import fit
+
+        outcome = fit(job, reporter)
+        summary = _summary(out, prepared) | outcome
+        manifest = publish_manifest(out, STAGE, identity, inputs, _files(out), summary, PACKAGES)
+        out.delete(CHECKPOINTS)
+        _report(manifest, reporter)
+        return manifest
+
+
+def _identity(settings: RunSettings, base_fingerprint: str) -> dict[str, Any]:
+    """What decides the trained model: the settings, and the base model by content rather than by path."""
+    own = {key: value for key, value in settings.train.identity().items() if key != "base_model"}
+    return own | {"data_rounds": data_rounds(settings), "base_model": base_fingerprint, "prompt_template": TEMPLATE_HASH}
+
+
+def _prepare_job(
+    settings: RunSettings, run: RunFolder, dataset: Manifest, base_model: Path, work: Folder, reporter: Reporter
+) -> tuple[TrainingJob, Prepared]:
+    import ray
+
+    wanted, rounds = settings.train, data_rounds(settings)
+    gpu = check_resources(wanted, reporter)
+    prepared = prepare(run.dataset, dataset, rounds, _load_tokenizer(base_model), wanted.sequence_length, work)
+    steps = total_steps(wanted, prepared.rows)
+    device = f"{wanted.workers} {'GPU' if gpu else 'CPU'} worker{'s' if wanted.workers > 1 else ''}"
+    reporter.say(
+        f"{prepared.rows:,} rows of rounds 0-{rounds} ({prepared.tokens:,} tokens), "
+        f"{steps:,} steps of {wanted.global_batch_size} rows on {device}"
+    )
+    if prepared.truncated:
+        reporter.warn(f"{prepared.truncated:,} rows exceed train.sequence_length={wanted.sequence_length} and lose their end")
+    if prepared.dropped:
+        reporter.warn(
+            f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
+        )
+    board = ray.remote(num_cpus=0)(ProgressBoard).remote()
+    return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, board), prepared
+
+
+def _load_tokenizer(base_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(base_model)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{base_model} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
+
+
+def _files(out: Folder) -> list[Any]:
+    model = out / MODEL_FOLDER
+    names = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model.names(recursive=True))]
+    return [describe_file(out, name) for name in names]
+
+
+def _summary(out: Folder, prepared: Prepared) -> dict[str, Any]:
+    rows = [json.loads(line) for line in out.read_text(METRICS_FILE).splitlines()]
+    return {
+        "rows": prepared.rows,
+        "truncated_rows": prepared.truncated,
+        "dropped_rows": prepared.dropped,
+        "steps": len(rows),
+        "first_loss": rows[0]["loss"],
+        "last_loss": rows[-1]["loss"],
+        "tokens": sum(row["tokens"] for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+    }
+
+
+def _report(manifest: Manifest, reporter: Reporter) -> None:
+    made = manifest.summary
+    reporter.table(
+        "Training",
+        ["steps", "rows", "tokens", "first loss", "last loss", "precision", "time"],
+        [
+            [
+                made["steps"], made["rows"], made["tokens"], round(made["first_loss"], 4), round(made["last_loss"], 4),
+                made["precision"], format_seconds(made["seconds"]),
+            ]
+        ],
+    )  # fmt: skip

@@ -1,0 +1,224 @@
+"""What every training worker does: build the engine, resume, step to the end, export. It runs inside Ray Train.
+
+Failures that the user can mend leave as ``TrainingError``; the launcher shows them and does not try again. Anything else
+is the launcher's to judge.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.train
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evolcoder.errors import TrainingError
+from evolcoder.runs import Folder
+from evolcoder.train import checkpoints
+from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
+from evolcoder.train.encode import EncodedRow
+from evolcoder.train.export import export
+from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob
+from evolcoder.train.order import global_batch, micro_batch_size, micro_batches
+from evolcoder.train.schedule import learning_rate
+from evolcoder.train.steps import loss_tokens, optimizer_step
+
+LARGE_MODEL_PARAMETERS = 1_000_000_000
+METRICS_INTERVAL_SECONDS = 5.0
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """Ray Train's entry on each worker. ``config["job"]`` is a ``TrainingJob``."""
+    job: TrainingJob = config["job"]
+    _prepare_process(job)
+    with _memory_explained(job):
+        _train(job)
+
+
+def _train(job: TrainingJob) -> None:
+    settings = job.settings
+    precision = working_precision(settings, job.gpu, job.gpu and _gpu_has_bf16(), cpu_flags())
+    teller = _Teller(job)
+    teller.phase("loading the model")
+    tokenizer = AutoTokenizer.from_pretrained(job.base_model)
+    engine = _build_engine(job, precision)
+    rows = EncodedRows(job.work)
+    history = checkpoints.resume(engine, job, precision)
+    teller.phase(f"going on after step {len(history)}" if history else "training")
+    for step in range(len(history), job.steps):
+        history.append(_one_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
+        teller.step(history)
+        if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < job.steps:
+            checkpoints.save(engine, job, history, precision)
+    teller.write(history)
+    teller.phase("exporting the model")
+    export(engine, tokenizer, job)
+    teller.finished({"precision": precision})
+
+
+def _one_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
+    settings = job.settings
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    started = time.perf_counter()
+    # Dropout, where a model has any, is drawn anew from here: a resumed step is the same step.
+    torch.manual_seed(int(np.random.SeedSequence([settings.seed, step, rank]).generate_state(1)[0]))
+    indices = global_batch(settings.seed, step, settings.global_batch_size, len(rows))
+    batch = {index: rows[index] for index in indices}
+    lengths = [len(batch[index].tokens) for index in indices]
+    counted = loss_tokens([batch[index] for index in indices])
+    mine = micro_batches(indices, lengths, rank, workers, engine.train_micro_batch_size_per_gpu())
+    rate = learning_rate(settings, step, job.steps)
+    result = optimizer_step(engine, [[batch[index] for index in micro] for micro in mine], counted, rate, pad_id)
+    if not math.isfinite(result.loss):
+        raise TrainingError(
+            f"The loss is {result.loss} at step {step + 1}: training has diverged; lower train.learning_rate "
+            "or lengthen train.warmup_steps, or use bf16 instead of fp16."
+        )
+    return {
+        "step": step + 1,
+        "loss": result.loss,
+        "learning_rate": rate,
+        "grad_norm": result.grad_norm,
+        "tokens": sum(lengths),
+        "response_tokens": counted,
+        "seconds": round(time.perf_counter() - started, 3),
+        "skipped_steps": engine.skipped_steps,
+    }
+
+
+class EncodedRows:
+    """The encoded rows, read where they lie: mapped from a disk, held in memory from other storage."""
+
+    def __init__(self, folder: Folder) -> None:
+        if folder.is_local:
+            source = pa.memory_map(str(folder.local_path / ENCODED_FILE))
+        else:
+            source = pa.BufferReader(folder.read_bytes(ENCODED_FILE))
+        self._table = pa.ipc.open_file(source).read_all()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> EncodedRow:
+        tokens = self._table["tokens"][index].values.to_numpy().tolist()
+        return EncodedRow(tokens, self._table["prompt_tokens"][index].as_py())
+
+
+class _Teller:
+    """Rank 0's voice: the board for the launcher, the metrics file for everyone. Other ranks say nothing."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self._speaks = ray.train.get_context().get_world_rank() == 0
+        self._written = time.monotonic()
+
+    def phase(self, text: str) -> None:
+        if self._speaks:
+            self._job.board.phase.remote(text)
+
+    def step(self, history: list[MetricsRow]) -> None:
+        if not self._speaks:
+            return
+        self._job.board.step.remote(history[-1])
+        if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
+            self.write(history)
+
+    def write(self, history: list[MetricsRow]) -> None:
+        """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
+        if self._speaks:
+            self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
+            self._written = time.monotonic()
+
+    def finished(self, outcome: dict[str, Any]) -> None:
+        if self._speaks:
+            ray.get(self._job.board.finished.remote(outcome))
+
+
+def _build_engine(job: TrainingJob, precision: Precision) -> Any:
+    import deepspeed
+
+    if not job.gpu:
+        # DeepSpeed would compile an operator for CPU collectives at its first use; gloo does the same without a compiler.
+        deepspeed.ops.__compatible_ops__ = {}
+    deepspeed.init_distributed()  # before the model: ZeRO-3 divides it among the workers while it is loaded
+    config = deepspeed_config(job.settings, precision, micro_batch_size(job.settings, job.gpu), job.gpu)
+    model = _load_model(job.base_model, precision, config)
+    if job.gpu or model.num_parameters() > LARGE_MODEL_PARAMETERS:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=_parameter_groups(model, job))
+    return engine
+
+
+def _load_model(folder: Path, precision: Precision, config: dict[str, Any]) -> Any:
+    """The base model in the working precision; under ZeRO-3 each worker holds only its part from the start."""
+    from transformers.integrations import HfDeepSpeedConfig
+
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    partitioned = HfDeepSpeedConfig(config) if config["zero_optimization"]["stage"] == 3 else None
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(f"The base model in {folder} cannot be loaded: {reason}") from error
+    finally:
+        del partitioned  # transformers partitions every model that is loaded while this object lives
+
+
+def _parameter_groups(model: Any, job: TrainingJob) -> list[dict[str, Any]]:
+    """Weight decay is for matrices; norms and biases have none."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if job.settings.weight_decay == 0:
+        return [{"params": trained}]
+    # Under ZeRO-3 a parameter's own shape is that of an empty tensor.
+    shapes = [tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in trained]
+    matrices = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) > 1]
+    others = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) <= 1]
+    return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+
+def _prepare_process(job: TrainingJob) -> None:
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if not job.gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
+        beside = ray.train.get_context().get_local_world_size()
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
+
+
+def _gpu_has_bf16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's feature flags as Linux names them; none where /proc is not there."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    lines = (line.partition(":") for line in text.splitlines())
+    return frozenset(flag for key, _, value in lines if key.strip() in {"flags", "Features"} for flag in value.split())
+
+
+@contextmanager
+def _memory_explained(job: TrainingJob) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        size = micro_batch_size(job.settings, job.gpu)
+        raise TrainingError(
+            f"Out of memory with micro-batches of {size} x {job.settings.sequence_length} tokens at ZeRO stage "
+            f"{job.settings.zero_stage}: lower train.micro_batch_size or train.sequence_length, raise train.zero_stage "
+            "or train.workers, or set train.offload."
+        ) from error

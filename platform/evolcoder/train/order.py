@@ -1,0 +1,64 @@
+"""Which rows make up each global batch, and which of them each worker takes in each micro-batch. Pure.
+
+The rows of step ``s`` are a function of the seed and ``s`` alone, so a resumed run and a run on another number of workers
+train on the same rows in the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evolcoder.settings import TrainSettings
+
+CPU_TOKENS_PER_MICRO_BATCH = 2048
+GPU_TOKENS_PER_MICRO_BATCH = 8192
+
+
+def total_steps(settings: TrainSettings, rows: int) -> int:
+    """Optimizer steps of a run over ``rows`` rows. The last global batch of the last epoch is filled from one epoch more."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    assert settings.epochs is not None
+    return -(-settings.epochs * rows // settings.global_batch_size)
+
+
+def global_batch(seed: int, step: int, batch_size: int, rows: int) -> list[int]:
+    """Indices of the rows of global batch ``step`` (from 0): the epochs' permutations, one after another, cut in batches."""
+    indices: list[int] = []
+    position, end = step * batch_size, (step + 1) * batch_size
+    while position < end:
+        epoch, offset = divmod(position, rows)
+        count = min(rows - offset, end - position)
+        order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows)
+        indices.extend(int(index) for index in order[offset : offset + count])
+        position += count
+    return indices
+
+
+def micro_batches(
+    indices: Sequence[int], lengths: Sequence[int], rank: int, workers: int, micro_batch_size: int
+) -> list[list[int]]:
+    """The micro-batches of one worker, longest rows first.
+
+    Rows of like length go together, on all workers at once: little padding, no worker waits for another, and a lack of
+    memory shows in the first micro-batch. Every row of ``indices`` falls to exactly one worker.
+
+    Args:
+        lengths: tokens of each row of ``indices``.
+    """
+    by_length = sorted(range(len(indices)), key=lambda place: (-lengths[place], place))
+    width = workers * micro_batch_size
+    starts = range(rank * micro_batch_size, len(indices), width)
+    return [[indices[place] for place in by_length[start : start + micro_batch_size]] for start in starts]
+
+
+def micro_batch_size(settings: TrainSettings, gpu: bool) -> int:
+    """``train.micro_batch_size``, or the largest divisor of a worker's share that keeps a micro-batch at a usual size."""
+    if settings.micro_batch_size is not None:
+        return settings.micro_batch_size
+    share = settings.global_batch_size // settings.workers
+    budget = GPU_TOKENS_PER_MICRO_BATCH if gpu else CPU_TOKENS_PER_MICRO_BATCH
+    most = max(1, budget // settings.sequence_length)
+    return max(size for size in range(1, min(share, most) + 1) if share % size == 0)

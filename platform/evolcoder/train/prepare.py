@@ -1,0 +1,85 @@
+"""Before training: which rows there are, encoded once to a file that all workers read. Memory does not grow with the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from evolcoder.errors import DataError, RunFolderError
+from evolcoder.runs import Folder, Manifest, RunFolder, read_manifest, stage_state
+from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
+from evolcoder.train.job import ENCODED_FILE
+
+ROWS_PER_BATCH = 1000
+_COLUMNS = ["round", "instruction", "input", "response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """``rows`` are trained on; ``truncated`` of them were cut; ``dropped`` ones had no room for a response."""
+
+    rows: int
+    truncated: int
+    dropped: int
+    tokens: int
+
+
+def dataset_manifest(run: RunFolder) -> Manifest:
+    """The manifest of the training set, its files verified.
+
+    Raises:
+        RunFolderError: there is none, or its files are not what it says.
+    """
+    manifest = read_manifest(run.dataset)
+    if manifest is None:
+        raise RunFolderError(f"{run.dataset} holds no training set yet; run `evolcoder evolve` first.")
+    state = stage_state(run.dataset, manifest.identity, manifest.inputs)
+    if not state.done:
+        raise RunFolderError(f"The training set in {run.dataset} is damaged: {state.reason}; run `evolcoder evolve` again.")
+    return manifest
+
+
+def prepare(
+    dataset: Folder, manifest: Manifest, data_rounds: int, tokenizer: Any, sequence_length: int, work: Folder
+) -> Prepared:
+    """Encode the rows of rounds 0 to ``data_rounds`` into ``work``, in the order of the training set.
+
+    Raises:
+        DataError: no row is left to train on.
+    """
+    rows = truncated = dropped = tokens = 0
+    work.make()
+    with work.open_output(ENCODED_FILE) as file, pa.ipc.new_file(file, ENCODED_SCHEMA) as writer:
+        for batch in _batches(dataset, manifest, data_rounds):
+            encoded = encode(batch, tokenizer, sequence_length)
+            writer.write_batch(to_batch(encoded.rows))
+            rows += len(encoded.rows)
+            truncated += encoded.truncated
+            dropped += encoded.dropped
+            tokens += sum(len(row.tokens) for row in encoded.rows)
+    if not rows:
+        why = (
+            f"all {dropped} prompts fill train.sequence_length={sequence_length} by themselves; raise it"
+            if dropped
+            else "it is empty; look at the rejects of the rounds"
+        )
+        raise DataError(f"No row of rounds 0 to {data_rounds} in {dataset} can be trained on: {why}.")
+    return Prepared(rows, truncated, dropped, tokens)
+
+
+def _batches(dataset: Folder, manifest: Manifest, data_rounds: int) -> Iterator[list[tuple[str, str, str]]]:
+    names = [entry.path for entry in manifest.files if entry.path.startswith("train-") and entry.path.endswith(".arrow")]
+    for name in names:
+        with dataset.open_input(name) as file:
+            reader = pa.ipc.open_file(file)
+            for number in range(reader.num_record_batches):
+                table = pa.table({column: reader.get_batch(number).column(column) for column in _COLUMNS})
+                for part in table.to_batches(max_chunksize=ROWS_PER_BATCH):
+                    yield [
+                        (row["instruction"], row["input"], row["response"])
+                        for row in part.to_pylist()
+                        if row["round"] <= data_rounds
+                    ]

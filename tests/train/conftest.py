@@ -1,0 +1,131 @@
+"""A model small enough to train in seconds, and a run folder with a training set."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from evolcoder.console import Progress, Reporter
+from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
+from evolcoder.runs import Folder, RunFolder, describe_file, publish_manifest
+from evolcoder.settings import RunSettings, parse_settings
+
+EOS = "<|im_end|>"
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """One token a byte, an EOS that is not the default one, and no BOS put first."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<|endoftext|>", "<|im_start|>", EOS]
+    vocabulary = {symbol: i for i, symbol in enumerate([*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token=EOS)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama with tied embeddings, in a folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=0, bos_token_id=1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def instruction_row(number: int, round_number: int, instruction: str, response: str, input: str = "") -> dict[str, Any]:
+    return Instruction(
+        id=f"id{number:04d}", round=round_number, parent_id=None, root_id=f"id{number:04d}", operator="seed", instruction=instruction,
+        input=input, response=response, teacher="t", sampling="s", prompt_tokens=1, completion_tokens=1, request_keys=[],
+        status="kept", reason=None,
+    ).to_row()  # fmt: skip
+
+
+def write_dataset(folder: Folder, rows: Sequence[dict[str, Any]]) -> None:
+    """Two shards, as the evolve stage writes them."""
+    folder.make()
+    half = max(1, len(rows) // 2)
+    entries = []
+    for index, part in enumerate([rows[:half], rows[half:]]):
+        name = f"train-{index:05d}.arrow"
+        table = pa.Table.from_pylist(list(part), schema=INSTRUCTION_SCHEMA)
+        with folder.open_output(name) as file, pa.ipc.new_file(file, INSTRUCTION_SCHEMA) as writer:
+            writer.write_table(table)
+        entries.append(describe_file(folder, name, len(part)))
+    publish_manifest(folder, "dataset", {"kind": "test"}, {}, entries)
+
+
+def arithmetic_rows(count: int = 12) -> list[dict[str, Any]]:
+    """Short rows of different lengths; the second half is of round 1."""
+    return [
+        instruction_row(n, 2 * n // count, f"Add {n} and {n}.", f"\nprint({n} + {n})" + "  # sum" * (n % 4))
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., tuple[RunSettings, RunFolder]]:
+    """A run of its own folder with a training set; keyword arguments are training settings."""
+
+    def make(name: str = "run", rows: Sequence[dict[str, Any]] | None = None, **train: Any) -> tuple[RunSettings, RunFolder]:
+        chosen = {
+            "max_steps": 3, "global_batch_size": 4, "sequence_length": 256, "learning_rate": 1e-3, "warmup_steps": 1,
+            "precision": "fp32", "zero_stage": 2, "checkpoint_steps": 100, **train,
+        }  # fmt: skip
+        settings = parse_settings({"name": name, "storage": str(tmp_path), "evolve": {"rounds": 1}, "train": chosen}, "test")
+        run = RunFolder.open(settings)
+        write_dataset(run.dataset, arithmetic_rows() if rows is None else rows)
+        return settings, run
+
+    return make
+
+
+class Watcher(Reporter):
+    """Keeps what was said in ``text``, and the steps shown in ``steps``; ``on_step`` is called with each."""
+
+    def __init__(self, on_step: Callable[[int], None] | None = None) -> None:
+        self.stream = io.StringIO()
+        self.steps: list[int] = []
+        self.on_step = on_step
+        super().__init__("json", self.stream)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Progress]:
+        yield self
+
+    def update(self, done: int, **figures: object) -> None:
+        if done not in self.steps:
+            self.steps.append(done)
+            if self.on_step is not None:
+                self.on_step(done)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+
+@pytest.fixture
+def watch() -> type[Watcher]:
+    return Watcher
+
+
+@pytest.fixture
+def row() -> Callable[..., dict[str, Any]]:
+    return instruction_row
