@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from evolcoder.sandbox import codec
@@ -56,11 +57,22 @@ class BoxFault(Exception):  # noqa: N818 - the box ends a run with it; SandboxEr
     """The box failed, not the program: nothing was learned about the program."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the program, for messages. ``returned`` is empty until it returned."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    returned: tuple[Any, ...] = ()
+
+
 class Program:
     """A process that waits for its source. Use it from one thread, as a context manager; leaving kills it."""
 
     def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits, isolated: bool) -> None:
         self.limits = limits
+        self.last_call: Call | None = None
         self.fault: ProgramFault | BoxFault | None = None
         self._channel, self._status, self._isolated = channel, status, isolated
         self._pidfd = -1
@@ -91,7 +103,10 @@ class Program:
         """
 
         def proxy(*args: Any, **kwargs: Any) -> Any:
-            return self._ask(("call", name, args, kwargs), self.limits.call_cpu_seconds)
+            self.last_call = Call(name, args, kwargs)
+            result = self._ask(("call", name, args, kwargs), self.limits.call_cpu_seconds)
+            self.last_call = Call(name, args, kwargs, (result,))
+            return result
 
         return proxy
 

@@ -1,0 +1,78 @@
+"""From a model's answer to its code, by named rules that are recorded with the score. Pure; no text makes it fail.
+
+| id          | rule                                                                                                  |
+|-------------|-------------------------------------------------------------------------------------------------------|
+| none        | the answer as it is                                                                                   |
+| stops       | the answer up to the first stop sequence: for a base model that goes on with the prompt               |
+| wizardcoder | no carriage returns, tabs to four spaces, the first Python fence (else the first fence; an open one    |
+|             | runs to the end), cut at the ``__main__`` guard, cut at ``# Example usage``                            |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+from evolcoder.errors import SettingsError
+
+ExtractionId = Literal["none", "stops", "wizardcoder"]
+
+_PYTHON_FENCE = re.compile(r"```[ \t]*(?:python3?|py)\b[^\n]*(?:\n|$)", re.IGNORECASE)
+_ANY_FENCE = re.compile(r"```[^\n`]*(?:\n|$)")
+_CLOSING_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
+_MAIN_GUARD = re.compile(r"""if[ \t]+__name__[ \t]*==[ \t]*(['"])__main__\1[ \t]*:""")
+_EXAMPLE_USAGE = "# Example usage"
+
+
+def extraction_named(name: str) -> ExtractionId:
+    """Check a name that a user gave.
+
+    Raises:
+        SettingsError: there is no such extraction.
+    """
+    for known in get_args(ExtractionId):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise SettingsError(f"There is no extraction {name!r}; extractions: {', '.join(get_args(ExtractionId))}.")
+
+
+def extract(extraction: ExtractionId, answer: str, stops: Sequence[str] = ()) -> str | None:
+    """The code in an answer; None when there is none."""
+    rules: dict[ExtractionId, Callable[[str], str]] = {
+        "none": lambda text: text,
+        "stops": lambda text: cut_at_stops(text, stops),
+        "wizardcoder": _wizardcoder,
+    }
+    code = rules[extraction](answer)
+    return code if code.strip() else None
+
+
+def cut_at_stops(text: str, stops: Sequence[str]) -> str:
+    """The text before the first of the stop sequences, as an endpoint that honours them would return it."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text
+
+
+def _wizardcoder(answer: str) -> str:
+    code = _fenced(answer.replace("\r", "").replace("\t", "    "))
+    guard = _MAIN_GUARD.search(code)
+    if guard:
+        code = code[: guard.start()]
+    code = code.partition(_EXAMPLE_USAGE)[0]
+    return code.strip("\n").rstrip() + "\n"
+
+
+def _fenced(text: str) -> str:
+    """What stands in the first Python fence, else in the first fence, else everything."""
+    opening = _PYTHON_FENCE.search(text) or _ANY_FENCE.search(text)
+    if opening is None:
+        return text
+    inside = text[opening.end() :]
+    closing = _CLOSING_FENCE.search(inside)
+    if closing:
+        inside = inside[: closing.start()]
+    indent = text[text.rfind("\n", 0, opening.start()) + 1 : opening.start()]
+    if indent and not indent.strip(" "):
+        inside = re.sub(rf"^ {{1,{len(indent)}}}", "", inside, flags=re.MULTILINE)
+    return inside

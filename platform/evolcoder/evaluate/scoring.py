@@ -1,0 +1,89 @@
+"""pass@k and its 95 % interval. Pure."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from evolcoder.errors import IncompleteError
+from evolcoder.records import Verdict
+
+KS = (1, 10, 100)
+_Z_95 = 1.959963984540054
+_RESAMPLES = 2000
+_BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PassAtK:
+    k: int
+    value: float
+    interval: tuple[float, float]
+    interval_method: str
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The unbiased estimate of the chance that one of k samples passes, from c of n that passed.
+
+    ``1 - C(n-c, k) / C(n, k)`` (Chen et al. 2021), as a product that neither overflows nor rounds.
+    """
+    if not 0 <= c <= n or not 1 <= k <= n:
+        raise ValueError(f"pass@{k} is not defined for {c} of {n}")
+    if n - c < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson 1927)."""
+    share = successes / trials
+    scale = 1 + _Z_95**2 / trials
+    middle = (share + _Z_95**2 / (2 * trials)) / scale
+    half = _Z_95 * math.sqrt(share * (1 - share) / trials + _Z_95**2 / (4 * trials**2)) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean over tasks, seeded: the same values give the same interval."""
+    generator = random.Random(_BOOTSTRAP_SEED)
+    means = sorted(math.fsum(generator.choices(values, k=len(values))) / len(values) for _ in range(_RESAMPLES))
+    return means[round(0.025 * (_RESAMPLES - 1))], means[round(0.975 * (_RESAMPLES - 1))]
+
+
+def passes_by_task(verdicts: Iterable[Verdict]) -> dict[str, tuple[int, int]]:
+    """Samples and passed samples of each task.
+
+    Raises:
+        IncompleteError: an ``infra_error`` is left: it says nothing about the program, so there is no score.
+    """
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    broken: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict.status == "infra_error":
+            broken.append(verdict)
+        counts[verdict.task_id][0] += 1
+        counts[verdict.task_id][1] += verdict.status == "passed"
+    if broken:
+        raise IncompleteError(
+            f"{len(broken)} programs could not be run ({broken[0].task_id}: {broken[0].detail}), so there is no score; "
+            "run the same command again: no question is asked twice."
+        )
+    return {task: (n, c) for task, (n, c) in counts.items()}
+
+
+def score_tasks(counts: dict[str, tuple[int, int]]) -> list[PassAtK]:
+    """pass@k for every k that the samples allow, averaged over tasks; Wilson for one sample a task, else bootstrap."""
+    fewest = min(n for n, _ in counts.values())
+    return [_score(counts, k) for k in KS if k <= fewest]
+
+
+def _score(counts: dict[str, tuple[int, int]], k: int) -> PassAtK:
+    values = [pass_at_k(n, c, k) for n, c in counts.values()]
+    mean = math.fsum(values) / len(values)
+    if all(n == 1 for n, _ in counts.values()):
+        interval = wilson_interval(sum(c for _, c in counts.values()), len(counts))
+        return PassAtK(k, mean, interval, "Wilson")
+    return PassAtK(k, mean, bootstrap_interval(values), f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}")
