@@ -100,7 +100,7 @@ class RunGate:
                 while self._wanted:
                     self._resolve(error)
             if self._wanted:
-                await asyncio.sleep(min(grant.wait_seconds, 0.2) if self._outcomes else grant.wait_seconds)
+                await asyncio.sleep(grant.wait_seconds)
 
     def _resolve(self, error: EvolcoderError | None) -> None:
         _, passed = self._wanted.popleft()
@@ -113,6 +113,6 @@ class RunGate:
 
     def _sentence(self) -> str:
         return (
-            f"The next request could break the budget of {self._limits.budget_usd:g} USD, so that none is sent; what was paid is "
-            "kept. Raise teacher.budget_usd and run the same command again."
+            f"The next request could break the budget of {self._limits.budget_usd:g} USD, so none is sent; what was paid for "
+            "is kept. Raise teacher.budget_usd and run the same command again."
         )

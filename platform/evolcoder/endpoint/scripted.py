@@ -1,7 +1,7 @@
 """A teacher that answers from a script: an OpenAI-compatible server for tests, rehearsals and measurements.
 
-Replies depend on the request alone, so a run against it can be repeated to the byte. Faults are drawn from the seed, the
-request and how often that request came before: asking again draws again. It counts what it was asked (``GET /counts``).
+Replies depend on the request alone, so a run against it can be repeated to the byte. Faults on the way are drawn from the
+seed, the request and how often that request came before: asking again draws again. It counts what it was asked (``GET /counts``).
 It understands nothing: the text is made of a hash.
 
     python -m evolcoder.endpoint.scripted --port 8100 --latency-seconds 0.2 --fault retry_after=0.1 --fault error_500=0.05
@@ -25,7 +25,7 @@ from aiohttp import web
 
 from evolcoder.records import stable_hash
 
-FAULTS = (
+TRANSPORT_FAULTS = (
     "retry_after",  # 429 with Retry-After
     "rate_limited",  # 429 without
     "error_500",
@@ -33,11 +33,14 @@ FAULTS = (
     "dropped",  # the connection is cut after the first bytes of the reply
     "truncated_json",
     "html",
+    "slow_drip",  # the reply comes byte by byte over `drip_seconds`
+)
+CONTENT_FAULTS = (
     "empty",  # a good reply whose content is empty
     "refusal",  # a good reply that says sorry
     "length",  # a good reply cut short, finish_reason `length`
-    "slow_drip",  # the reply comes byte by byte over `drip_seconds`
 )
+FAULTS = TRANSPORT_FAULTS + CONTENT_FAULTS
 _WORDS = (
     "parse merge sort filter cache stream batch retry queue graph tree matrix string buffer index token cursor schema "
     "record window ledger stack heap vector route packet module iterator generator decorator thread socket file table"
@@ -63,12 +66,18 @@ class Script:
             raise ValueError(f"faults must be shares of {', '.join(FAULTS)} that sum to at most 1, not {dict(self.faults)}")
 
     def fault(self, request_hash: str, times_asked: int) -> str | None:
-        """The fault that this request meets when it comes for the n-th time (from 0)."""
-        point = int(stable_hash(str(self.seed), request_hash, str(times_asked))[:12], 16) / 16**12
-        for name, rate in sorted(self.faults.items()):
-            if point < rate:
+        """The fault that this request meets when it comes for the n-th time (from 0).
+
+        Faults of the content belong to the reply: they are drawn from the request alone, and stay when it is asked again.
+        """
+        return self._drawn(CONTENT_FAULTS, request_hash) or self._drawn(TRANSPORT_FAULTS, request_hash, str(times_asked))
+
+    def _drawn(self, kinds: Sequence[str], *parts: str) -> str | None:
+        point = int(stable_hash(str(self.seed), *parts)[:12], 16) / 16**12
+        for name in kinds:
+            point -= self.faults.get(name, 0.0)
+            if point < 0:
                 return name
-            point -= rate
         return None
 
     def text(self, request_hash: str) -> str:

@@ -1,0 +1,81 @@
+"""What a round is made from and how, as its manifest records it; and whether the rounds of a run are done. Knows no Ray."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evolcoder.console import Reporter
+from evolcoder.evolve.evolution import FORMAT, RoundPlan
+from evolcoder.evolve.operators import prompts_fingerprint
+from evolcoder.evolve.seeds import load_seeds
+from evolcoder.records import Instruction
+from evolcoder.runs import Manifest, RunFolder, stage_state
+from evolcoder.settings import RunSettings
+
+
+def round_name(number: int) -> str:
+    return f"round {number:02d}"
+
+
+def seeds_identity(settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:
+    """Round 0: the seeds as they were read, wherever they lay."""
+    digest = hashlib.sha256()
+    for seed in sorted(seeds, key=lambda seed: seed.id):
+        digest.update(repr((seed.id, seed.instruction, seed.input, seed.response)).encode("utf-8", "surrogatepass"))
+    return {"seeds": digest.hexdigest()[:20], "rows_per_shard": settings.evolve.rows_per_shard}
+
+
+def round_identity(settings: RunSettings) -> dict[str, Any]:
+    """A later round. The number of rounds is no part of it: asking for one more keeps those that are there."""
+    evolve = settings.evolve
+    return {
+        "evolve": evolve.model_dump(mode="json", include={"seed", "operators", "max_instruction_words", "rows_per_shard"}),
+        "teacher": settings.teacher.identity(),
+        "prompts": prompts_fingerprint(evolve.operators),
+        "format": FORMAT,
+    }
+
+
+def round_inputs(before: Sequence[Manifest]) -> dict[str, str]:
+    """The content of every earlier round, for the pool may hold a row of any of them."""
+    return {round_name(number): manifest.content_hash for number, manifest in enumerate(before)}
+
+
+def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
+    return RoundPlan(
+        round=number,
+        seed=settings.evolve.seed,
+        operators=settings.evolve.operators,
+        max_instruction_words=settings.evolve.max_instruction_words,
+        teacher=teacher,
+        temperature=settings.teacher.temperature,
+        top_p=settings.teacher.top_p,
+        max_tokens=settings.teacher.max_tokens,
+    )
+
+
+def finished_rounds(settings: RunSettings, run: RunFolder, seeds_made_from: Mapping[str, Any]) -> list[Manifest]:
+    """Manifests of the rounds that are done, from round 0 without a gap, as far as the settings ask."""
+    manifests: list[Manifest] = []
+    for number in range(settings.evolve.rounds + 1):
+        identity = round_identity(settings) if number else seeds_made_from
+        state = stage_state(run.round(number), identity, round_inputs(manifests))
+        if not state.done or state.manifest is None:
+            break
+        manifests.append(state.manifest)
+    return manifests
+
+
+def rounds_done(settings: RunSettings, run: RunFolder) -> bool:
+    """Whether every round that the settings ask for is there, made from the seeds as they are now.
+
+    Raises:
+        DataError: the seeds cannot be read.
+    """
+    if not run.round(settings.evolve.rounds).exists():
+        return False
+    seeds = load_seeds(settings.seeds, Reporter("plain", io.StringIO()))
+    return len(finished_rounds(settings, run, seeds_identity(settings, seeds))) > settings.evolve.rounds

@@ -1,0 +1,351 @@
+"""The evolve stage on Ray Data: seeds into round 0, each pool into the next round, each round with its own manifest.
+
+A round streams: tasks read its pool partition by partition, actors evolve the rows, tasks write them into a folder of this
+attempt, split by root. Then one task per partition merges what the attempt left there, sorted, so that a round's bytes do
+not depend on the number of workers, on restarts or on the order of rows. Nothing on the driver grows with the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.block import BlockAccessor
+from ray.data.datasource import Datasink
+
+from evolcoder.console import Progress, Reporter
+from evolcoder.endpoint.client import Endpoint, check_endpoint
+from evolcoder.endpoint.journal import Epoch
+from evolcoder.endpoint.limits import Limits
+from evolcoder.endpoint.limits_actor import LimitsActor
+from evolcoder.errors import IncompleteError
+from evolcoder.evolve.identity import (
+    finished_rounds,
+    round_identity,
+    round_inputs,
+    round_name,
+    round_plan,
+    rounds_done,
+    seeds_identity,
+)
+from evolcoder.evolve.merge import Merged, merge_partition
+from evolcoder.evolve.seeds import load_seeds
+from evolcoder.evolve.shards import (
+    arrow_bytes,
+    part_name,
+    partition_count,
+    partition_of,
+    read_pool,
+    write_shard,
+)
+from evolcoder.evolve.worker import Board, RoundJob, RowEvolver
+from evolcoder.records import Instruction
+from evolcoder.runs import FileEntry, Folder, Manifest, RunFolder, publish_manifest, stage_state
+from evolcoder.settings import RunSettings
+
+__all__ = ["evolve", "rounds_done"]
+
+STAGE = "evolve"
+_SMALL_TASK_CPUS = 0.1
+_ROWS_PER_CALL = 16
+"""How many rows of one block Ray Data hands to an async map at once; its default, which is read when it is imported."""
+_LONGEST_BLOCK_ROWS = 128
+_POLL_SECONDS = 0.5
+
+
+def evolve(settings: RunSettings, run: RunFolder, endpoint: Endpoint, reporter: Reporter) -> list[Manifest]:
+    """Make the rounds that are not there yet; returns the manifests of rounds 0 to ``evolve.rounds``.
+
+    Call it inside ``cluster.ray_session()``. The same command again goes on where this one stopped.
+
+    Raises:
+        DataError: the seeds cannot be used.
+        EndpointError: the teacher cannot be used; BudgetError: the budget is used up.
+        IncompleteError: some rows got no reply.
+        RunBusyError: another process evolves this run.
+    """
+    with run.lock(STAGE):
+        seeds = load_seeds(settings.seeds, reporter)
+        _write_seeds(settings, run, seeds, reporter)
+        manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
+        partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+        rows = len(seeds)
+        del seeds
+        for number in range(1, len(manifests)):
+            reporter.say(f"{round_name(number)} is done: {_kept(manifests[number]):,} rows kept, no request is sent")
+        if len(manifests) <= settings.evolve.rounds:
+            check_endpoint(endpoint)
+            with _cluster_of_teacher(settings, run, endpoint) as teaching:
+                for number in range(len(manifests), settings.evolve.rounds + 1):
+                    manifests.append(
+                        _make_round(_Round(settings, run, number, partitions, rows, manifests), teaching, reporter)
+                    )
+        _show(manifests, settings, reporter)
+        return manifests
+
+
+@dataclass(frozen=True)
+class _Teaching:
+    """What all rounds of one run share."""
+
+    endpoint: Endpoint
+    epoch: Epoch
+    limits: Limits
+    ledger: Any | None
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round about to be made."""
+
+    settings: RunSettings
+    run: RunFolder
+    number: int
+    partitions: int
+    rows: int
+    before: Sequence[Manifest]
+
+    @property
+    def folder(self) -> Folder:
+        return self.run.round(self.number)
+
+    @property
+    def earlier(self) -> list[Folder]:
+        return [self.run.round(number) for number in range(self.number)]
+
+    def attempt(self, epoch: Epoch) -> Folder:
+        return self.run.root / f"attempts/{self.number:02d}-{epoch.number:06d}"
+
+
+def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruction], reporter: Reporter) -> None:
+    """Round 0, unless it is there."""
+    identity = seeds_identity(settings, seeds)
+    state = stage_state(run.round(0), identity, {})
+    if state.done:
+        return
+    _say_why(0, state.kind, state.reason, reporter)
+    partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+    folder = _emptied(run.round(0))
+    files: list[FileEntry] = []
+    shards: list[list[Instruction]] = [[] for _ in range(partitions)]
+    for seed in sorted(seeds, key=lambda seed: seed.root_id):
+        shards[partition_of(seed.root_id, partitions)].append(seed)
+    for partition, rows in enumerate(shards):
+        files += write_shard(folder, part_name(partition), rows)
+    without = sum(1 for seed in seeds if not seed.response)
+    summary = {"rows": len(seeds), "kept": len(seeds), "eliminated": 0, "without_response": without}
+    publish_manifest(folder, round_name(0), identity, {}, files, summary)
+
+
+def _say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
+    if kind in ("stale", "damaged"):
+        reporter.say(f"{round_name(number)} is made again: {reason}; replies that were paid for are used again where they fit")
+
+
+def _emptied(folder: Folder) -> Folder:
+    """The folder without a manifest and shards of another making; the manifest goes first."""
+    for name in ("manifest.json", *folder.names("*.arrow")):
+        folder.delete(name)
+    return folder.make()
+
+
+@contextmanager
+def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoint: Endpoint) -> Iterator[_Teaching]:
+    """Claim the journal, and start the ledger where there are limits to keep."""
+    teacher = settings.teacher
+    limits = Limits(
+        teacher.requests_per_minute,
+        teacher.tokens_per_minute,
+        teacher.budget_usd,
+        teacher.usd_per_million_input_tokens,
+        teacher.usd_per_million_output_tokens,
+    )
+    epoch = Epoch.claim(run.journal)
+    (run.root / "attempts").delete()
+    ledger = None
+    if limits.any:
+        actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+        ledger = actor.remote(limits, run.journal)
+    try:
+        yield _Teaching(endpoint, epoch, limits, ledger)
+    finally:
+        (run.root / "attempts").delete()
+        if ledger is not None:
+            ray.kill(ledger)
+
+
+def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
+    identity, inputs = round_identity(this.settings), round_inputs(this.before)
+    state = stage_state(this.folder, identity, inputs)
+    _say_why(this.number, state.kind, state.reason, reporter)
+    board = ray.remote(Board).options(num_cpus=0).remote()
+    try:
+        with reporter.progress(round_name(this.number), this.rows) as progress:
+            with _watching(board, progress, teaching.limits):
+                _evolve_pool(this, teaching, board)
+            totals, stop = ray.get(board.read.remote())
+            if stop is not None:
+                raise stop
+            merged = _merge(this, teaching.epoch)
+    finally:
+        ray.kill(board)
+    if totals["damaged_lines"]:
+        reporter.warn("the journal held lines that were cut short; their requests were sent again")
+    _refuse_incomplete(this, merged)
+    summary = merged.summary | {
+        "usd": teaching.limits.usd(merged.summary["prompt_tokens"], merged.summary["completion_tokens"])
+    }
+    return publish_manifest(this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"])
+
+
+@contextmanager
+def _watching(board: Any, progress: Progress, limits: Limits) -> Iterator[None]:
+    """Show the board's totals while the driver waits for Ray Data."""
+    over = threading.Event()
+
+    def watch() -> None:
+        shown = 0
+        while not over.wait(_POLL_SECONDS):
+            try:
+                totals, _ = ray.get(board.read.remote(), timeout=10)
+            except ray.exceptions.RayError:
+                continue
+            done = totals["kept"] + totals["eliminated"] + totals["failed"]
+            if done > shown:
+                progress.update(done, **_figures(totals, limits))
+            shown = done
+
+    thread = threading.Thread(target=watch, name="evolve-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _figures(totals: Counter[str], limits: Limits) -> dict[str, object]:
+    figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
+    if totals["replies_reused"]:
+        figures["replies_reused"] = totals["replies_reused"]
+    figures["tokens"] = totals["prompt_tokens"] + totals["completion_tokens"]
+    if limits.usd_per_million_input_tokens is not None:
+        figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])
+    return figures
+
+
+def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
+    """Run every row of the pool through the teacher, into this attempt's folder."""
+    _quieten()
+    concurrency = this.settings.teacher.max_concurrency
+    workers = min(this.settings.evolve.workers or _workers_that_fit(), concurrency, this.rows)
+    share = concurrency // workers
+    calls = -(-share // _ROWS_PER_CALL) + 1
+    block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
+    job = RoundJob(
+        plan=round_plan(this.settings, this.number, teaching.endpoint.model),
+        endpoint=teaching.endpoint,
+        concurrency=share,
+        journal=this.run.journal,
+        part=f"{this.number:02d}",
+        epoch=teaching.epoch,
+        limits=teaching.limits,
+    )
+    earlier = this.earlier
+
+    def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
+        return [member.to_row() for member in read_pool(earlier, int(row["id"]))]
+
+    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=_SMALL_TASK_CPUS)
+    evolved = pool.repartition(target_num_rows_per_block=block_rows).map(
+        RowEvolver,
+        fn_constructor_args=(job, board, teaching.ledger),
+        compute=ActorPoolStrategy(size=workers, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=calls + 1),
+        num_cpus=_SMALL_TASK_CPUS,
+    )
+    sink = _AttemptSink(this.attempt(teaching.epoch).make(), this.partitions)
+    evolved.write_datasink(sink, ray_remote_args={"num_cpus": _SMALL_TASK_CPUS})
+
+
+def _workers_that_fit() -> int:
+    return max(1, int(ray.available_resources().get("CPU", 1)))
+
+
+def _quieten() -> None:
+    """Ray Data shows nothing of its own, and waits as long as the teacher does: the client has its own time-outs."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1
+    for name in ("ray.data", "ray.data._internal"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _AttemptSink(Datasink[None]):  # type: ignore[misc]
+    """Writes blocks as Arrow files below ``<attempt>/<partition>``; a task that is tried again overwrites its own files."""
+
+    def __init__(self, attempt: Folder, partitions: int) -> None:
+        self._attempt = attempt
+        self._partitions = partitions
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> None:
+        for index, block in enumerate(blocks):
+            by_partition: dict[int, list[Instruction]] = {}
+            for row in BlockAccessor.for_block(block).to_arrow().to_pylist():
+                instruction = Instruction.from_row(row)
+                by_partition.setdefault(partition_of(instruction.root_id, self._partitions), []).append(instruction)
+            for partition, rows in by_partition.items():
+                name = f"{partition:05d}/{ctx.task_idx:06d}-{index:04d}.arrow"
+                self._attempt.write_bytes(name, arrow_bytes(rows))
+
+
+def _merge(this: _Round, epoch: Epoch) -> Merged:
+    """Gather the attempt's rows into the round's shards, one task for each partition."""
+    folder = _emptied(this.folder)
+    task = ray.remote(merge_partition).options(num_cpus=_SMALL_TASK_CPUS)
+    pending = [task.remote(this.attempt(epoch), this.earlier, folder, partition) for partition in range(this.partitions)]
+    merged = Merged()
+    for reference in pending:
+        merged.add(ray.get(reference))
+    return merged
+
+
+def _refuse_incomplete(this: _Round, merged: Merged) -> None:
+    failed = merged.failures.total()
+    if failed:
+        fault, rows = merged.failures.most_common(1)[0]
+        raise IncompleteError(
+            f"{failed:,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them for this reason: "
+            f"{merged.examples[fault]}. The other replies are kept; the same command again sends only what is missing."
+        )
+
+
+def _kept(manifest: Manifest) -> int:
+    return int(manifest.summary.get("kept", manifest.rows))
+
+
+def _show(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:
+    """The final tables: by operator, and by rule."""
+    rows: list[list[object]] = []
+    for number, manifest in enumerate(manifests):
+        for operator, outcomes in manifest.summary.get("operators", {}).items():
+            eliminated = {name: count for name, count in outcomes.items() if name != "kept"}
+            reasons = ", ".join(f"{name} {count}" for name, count in sorted(eliminated.items(), key=lambda pair: -pair[1]))
+            rows.append([number, operator, outcomes.get("kept", 0), sum(eliminated.values()), reasons or "-"])
+    reporter.table("Evolved rows", ["round", "operator", "kept", "eliminated", "by rule"], rows)
+    totals = [
+        [n, _kept(m), m.summary.get("prompt_tokens", 0), m.summary.get("completion_tokens", 0)] for n, m in enumerate(manifests)
+    ]
+    columns = ["round", "kept", "prompt tokens", "completion tokens"]
+    if settings.teacher.usd_per_million_input_tokens is not None:
+        columns.append("USD")
+        for row, manifest in zip(totals, manifests, strict=True):
+            row.append(round(manifest.summary.get("usd", 0.0), 4))
+    reporter.table("What it took", columns, totals)

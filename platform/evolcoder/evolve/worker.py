@@ -1,0 +1,110 @@
+"""What runs on the cluster's workers: the Ray Data class that evolves rows, and the board that they report to.
+
+A worker never raises for a row: whatever happens, a row comes out with a status. When the run must stop, it says so on the
+board and hands the rest of its rows through as they are, without a request; the driver reads the board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from evolcoder.endpoint.client import Endpoint, EndpointClient, Sampling, request_body
+from evolcoder.endpoint.journal import Entry, Epoch, JournalReader, JournalWriter, request_key
+from evolcoder.endpoint.limits import Limits
+from evolcoder.endpoint.limits_actor import RunGate
+from evolcoder.errors import EvolcoderError
+from evolcoder.evolve.evolution import Asked, RoundPlan, evolve_row, failed_row
+from evolcoder.records import Instruction
+from evolcoder.runs import Folder
+
+REPORT_SECONDS = 0.25
+NOT_ASKED = "not asked: the run was stopped"
+
+
+class Board:
+    """To be started with ``ray.remote``: running totals of all workers, and why the run must stop, if it must."""
+
+    def __init__(self) -> None:
+        self._totals: Counter[str] = Counter()
+        self._stop: EvolcoderError | None = None
+
+    def add(self, counts: Counter[str]) -> None:
+        self._totals.update(counts)
+
+    def stop(self, error: EvolcoderError) -> None:
+        """The first reason stands."""
+        self._stop = self._stop or error
+
+    def read(self) -> tuple[Counter[str], EvolcoderError | None]:
+        return self._totals, self._stop
+
+
+@dataclass(frozen=True)
+class RoundJob:
+    """All that a worker must know; it travels to it once."""
+
+    plan: RoundPlan
+    endpoint: Endpoint
+    concurrency: int
+    journal: Folder
+    part: str
+    epoch: Epoch
+    limits: Limits
+
+
+class RowEvolver:
+    """The class that Ray Data maps over a pool; its calls share one client and one journal segment."""
+
+    def __init__(self, job: RoundJob, board: Any, ledger: Any | None) -> None:
+        self._job = job
+        self._board = board
+        gate = RunGate(job.epoch, job.limits, ledger)
+        self._client = EndpointClient(job.endpoint, job.concurrency, gate)
+        self._paid = JournalReader(job.journal, job.part)
+        self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
+        self._stopped = False
+        self._counts: Counter[str] = Counter()
+        self._reported_requests = 0
+        self._timer: asyncio.TimerHandle | None = None
+        if self._paid.damaged_lines:
+            self._counts["damaged_lines"] = self._paid.damaged_lines
+
+    async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        parent = Instruction.from_row(row)
+        child = failed_row(parent, self._job.plan, NOT_ASKED)
+        if not self._stopped:
+            try:
+                child = await evolve_row(parent, self._job.plan, self._ask)
+            except EvolcoderError as error:
+                self._stopped = True
+                await self._board.stop.remote(type(error)(error.message))
+        self._count(child)
+        return child.to_row()
+
+    async def _ask(self, prompt: str, sampling: Sampling) -> Asked:
+        messages = [{"role": "user", "content": prompt}]
+        key = request_key("chat", request_body(self._job.endpoint.model, {"messages": messages}, sampling))
+        paid = self._paid.find(key)
+        if paid is not None:
+            self._counts["replies_reused"] += 1
+            return Asked(paid, key)
+        reply = await self._client.chat(messages, sampling)
+        await self._journal.append(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
+        self._counts["prompt_tokens"] += reply.prompt_tokens
+        self._counts["completion_tokens"] += reply.completion_tokens
+        return Asked(reply, key)
+
+    def _count(self, child: Instruction) -> None:
+        self._counts[child.status] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+
+    def _report(self) -> None:
+        self._timer = None
+        self._counts["requests"] += self._client.sent - self._reported_requests
+        self._reported_requests = self._client.sent
+        counts, self._counts = self._counts, Counter()
+        self._board.add.remote(counts)
