@@ -1,8 +1,8 @@
 """A teacher that answers from a script: an OpenAI-compatible server for tests, rehearsals and measurements.
 
 Replies depend on the request alone, so a run against it can be repeated to the byte. Faults on the way are drawn from the
-seed, the request and how often that request came before: asking again draws again. It counts what it was asked (``GET /counts``).
-It understands nothing: the text is made of a hash.
+seed, the request and how often that request came before: asking again draws again. It counts what it was asked, and says so
+(``GET /counts``). It understands nothing: the text is made of a hash.
 
     python -m evolcoder.endpoint.scripted --port 8100 --latency-seconds 0.2 --fault retry_after=0.1 --fault error_500=0.05
 """

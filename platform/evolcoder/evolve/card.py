@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -46,13 +47,14 @@ def dataset_card(settings: RunSettings, rounds: Sequence[Manifest], summary: Map
             "",
             "## Columns",
             "",
-            "`instruction`, `input` and `response` are the example (`train.jsonl` calls them instruction, input, output). `round`, "
-            "`parent_id`, `root_id` and `operator` are its lineage; `teacher`, `sampling`, the token counts and `request_keys` say "
-            "how it was paid for.",
+            "`instruction`, `input` and `response` are the example (`train.jsonl` calls them instruction, input, output). "
+            "`round`, `parent_id`, `root_id` and `operator` are its lineage; `teacher`, `sampling`, the token counts and "
+            "`request_keys` say how it was paid for.",
             "",
             "## Not checked",
             "",
-            "Responses were not run. The rows were not compared with benchmarks: test for contamination before you publish scores.",
+            "Responses were not run. The rows were not compared with benchmarks: test for contamination before you publish "
+            "scores.",
             "",
             "## Licence",
             "",
@@ -80,10 +82,13 @@ def _front_matter(settings: RunSettings, rows: int) -> dict[str, Any]:
 def _facts(settings: RunSettings, rounds: Sequence[Manifest]) -> list[str]:
     teacher = settings.teacher
     model = "SmolLM2-135M-Instruct, served by evolcoder" if teacher.model == EMBEDDED else teacher.model
-    seeds = "the seed tasks packaged with evolcoder" if settings.seeds.path == "packaged" else settings.seeds.path
+    path = settings.seeds.path
+    local = path.startswith(("/", ".", "~"))
+    seeds = "the seed tasks packaged with evolcoder" if path == "packaged" else Path(path).name if local else path
+    sampling = f"temperature {teacher.temperature:g}, top_p {teacher.top_p:g}, at most {teacher.max_tokens} tokens"
     return [
         f"- Seeds: {rounds[0].rows:,} of {seeds} (seed {settings.seeds.seed})",
-        f"- Teacher: {model}, temperature {teacher.temperature:g}, top_p {teacher.top_p:g}, at most {teacher.max_tokens} tokens",
+        f"- Teacher: {model}, {sampling}",
         f"- Operators: {', '.join(settings.evolve.operators)} (draw seed {settings.evolve.seed})",
         f"- Prompts: fingerprint `{prompts_fingerprint(settings.evolve.operators)}`",
         f"- Made by: evolcoder {rounds[-1].versions.get('evolcoder', 'unknown')}; content of the last round "

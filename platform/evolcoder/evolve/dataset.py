@@ -83,8 +83,8 @@ def _build(
     folder.write_text(_CARD, dataset_card(settings, rounds, summary))
     files += [describe_file(folder, name) for name in (_CARD, _JSONL, _PARQUET)]
     reporter.say(
-        f"training set: {summary['rows']:,} rows of {len(rounds)} rounds; left out: {summary['duplicates']:,} exact duplicates, "
-        f"{summary['without_response']:,} without a response"
+        f"training set: {summary['rows']:,} rows of {len(rounds)} rounds; left out: {summary['duplicates']:,} exact "
+        f"duplicates, {summary['without_response']:,} without a response"
     )
     return publish_manifest(folder, STAGE, identity, inputs, files, summary, packages=["pyarrow"])
 
