@@ -1,0 +1,140 @@
+"""What the gateway and an engine say to each other. Plain data that travels between Ray processes; no torch here.
+
+An engine turns a ``Question`` into one ``Accepted`` and then ``Piece`` after ``Piece``, or into one ``Rejected``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """Raw text; special tokens written in it count as such."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InfillPrompt:
+    """Code before and after a gap that the model is to fill."""
+
+    prefix: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """Messages as ``{"role": ..., "content": ...}``, to be laid out by the model's own chat template."""
+
+    messages: tuple[Mapping[str, str], ...]
+
+
+Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. ``temperature`` 0 is greedy. ``max_tokens`` None: as many as the context still holds.
+
+    ``logprobs`` asks for each token's log probability and that many of the likeliest alternatives; the numbers are the
+    model's own, before temperature and penalties. ``ignore_eos`` goes on after the end-of-text token, for measurements.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Prompts to be answered ``n`` times each; the answer to prompt p, choice c has the index p x n + c."""
+
+    prompts: tuple[Prompt, ...]
+    sampling: Sampling
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Sent before the first piece: the tokens of all prompts together, each counted once."""
+
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The question cannot be answered as asked; ``code`` and ``param`` are OpenAI's."""
+
+    message: str
+    code: str | None = None
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one answer. ``tokens`` were generated since its last piece; the last piece has a ``finish_reason``."""
+
+    index: int
+    text: str
+    tokens: int
+    finish_reason: FinishReason | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """One moment of an engine, and its totals since it started."""
+
+    running: int
+    waiting: int
+    steps: int
+    generated_tokens: int
+    prompt_tokens: int
+    cancelled: int
+
+
+class EngineError(Exception):
+    """An engine could not go on with an answer, e.g. out of memory; asking again may work."""
+
+
+class Engine(Protocol):
+    """What serves one model on one machine."""
+
+    @property
+    def max_model_len(self) -> int: ...
+
+    def answer(self, question: Question, streamed: bool) -> AsyncIterator[Accepted | Rejected | Piece]:
+        """Answer; closing the iterator stops the generation. Not streamed: one piece for each answer.
+
+        Raises:
+            EngineError: the engine could not go on.
+        """
+
+    def stats(self) -> EngineStats: ...
+
+    def is_alive(self) -> bool: ...
+
+    def close(self) -> None: ...

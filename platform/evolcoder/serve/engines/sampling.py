@@ -1,0 +1,97 @@
+"""Drawing the next token of every row at once.
+
+Legend: N rows, V vocabulary, K candidates.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from evolcoder.serve.engines.base import Sampling
+
+CANDIDATES = 256
+"""A nucleus nearly always lies within this many of the likeliest tokens; only where it does not is all sorted."""
+
+
+@dataclass(slots=True)
+class Drawer:
+    """How one row draws: its settings, its own random numbers, and what it has drawn so far."""
+
+    sampling: Sampling
+    random: random.Random
+    drawn: Counter[int] = field(default_factory=Counter)
+
+
+def draw(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> list[int]:
+    """The next token of every row. Takes exactly one random number from each row that is not greedy."""
+    logits_nv = _penalised(logits_nv.float(), drawers)
+    tokens: list[int] = logits_nv.argmax(-1).tolist()
+    warm = [row for row, drawer in enumerate(drawers) if drawer.sampling.temperature > 0]
+    if warm:
+        for row, token in zip(warm, _sample(logits_nv[warm], [drawers[row] for row in warm]), strict=True):
+            tokens[row] = token
+    for drawer, token in zip(drawers, tokens, strict=True):
+        drawer.drawn[token] += 1
+    return tokens
+
+
+def top_logprobs(
+    logits_nv: torch.Tensor, rows: Sequence[int], tokens: Sequence[int], count: int
+) -> list[list[tuple[int, float]]]:
+    """For each of ``rows`` the log probability of its token, then of its ``count`` likeliest tokens."""
+    logprobs = torch.log_softmax(logits_nv[list(rows)].float(), -1)
+    chosen = logprobs.gather(1, torch.tensor(list(tokens), device=logprobs.device)[:, None])[:, 0].tolist()
+    best = logprobs.topk(min(count, logprobs.shape[1])) if count else None
+    result = []
+    for index, (token, value) in enumerate(zip(tokens, chosen, strict=True)):
+        pairs = [(token, value)]
+        if best is not None:
+            pairs += zip(best.indices[index].tolist(), best.values[index].tolist(), strict=True)
+        result.append(pairs)
+    return result
+
+
+def _penalised(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> torch.Tensor:
+    """OpenAI's penalties: each token drawn c times loses c x frequency_penalty + presence_penalty."""
+    penalised = logits_nv
+    for row, drawer in enumerate(drawers):
+        presence, frequency = drawer.sampling.presence_penalty, drawer.sampling.frequency_penalty
+        if not (presence or frequency) or not drawer.drawn:
+            continue
+        if penalised is logits_nv:
+            penalised = logits_nv.clone()
+        tokens = torch.tensor(list(drawer.drawn), device=logits_nv.device)
+        counts = torch.tensor(list(drawer.drawn.values()), device=logits_nv.device)
+        penalised[row, tokens] -= counts * frequency + presence
+    return penalised
+
+
+def _sample(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> list[int]:
+    device = logits_nv.device
+    temperature = torch.tensor([d.sampling.temperature for d in drawers], device=device)[:, None]
+    top_p = torch.tensor([d.sampling.top_p for d in drawers], device=device)[:, None]
+    uniform = torch.tensor([d.random.random() for d in drawers], device=device)[:, None]
+    probabilities_nv = torch.softmax(logits_nv / temperature, -1)
+    values_nk, indices_nk = probabilities_nv.topk(min(CANDIDATES, probabilities_nv.shape[1]))
+    tokens = _draw_nucleus(values_nk, indices_nk, top_p, uniform)
+    outside = [row for row, short in enumerate((values_nk.sum(-1, keepdim=True) < top_p)[:, 0].tolist()) if short]
+    if outside:
+        values, indices = probabilities_nv[outside].sort(-1, descending=True)
+        for row, token in zip(outside, _draw_nucleus(values, indices, top_p[outside], uniform[outside]), strict=True):
+            tokens[row] = token
+    return tokens
+
+
+def _draw_nucleus(values_nk: torch.Tensor, indices_nk: torch.Tensor, top_p: torch.Tensor, uniform: torch.Tensor) -> list[int]:
+    """Draw from the fewest likeliest tokens whose probabilities add up to ``top_p``; values are in falling order."""
+    before_nk = values_nk.cumsum(-1) - values_nk
+    kept_nk = values_nk * (before_nk < top_p)
+    cumulative_nk = kept_nk.cumsum(-1)
+    chosen = torch.searchsorted(cumulative_nk, uniform * cumulative_nk[:, -1:], right=True)
+    last = (kept_nk > 0).sum(-1, keepdim=True) - 1
+    return indices_nk.gather(1, torch.minimum(chosen, last))[:, 0].tolist()
