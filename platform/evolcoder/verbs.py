@@ -32,15 +32,16 @@ def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
     from evolcoder.cluster import ray_session
     from evolcoder.evolve.dataset import build_dataset
-    from evolcoder.evolve.pipeline import evolve as evolve_rounds
-    from evolcoder.evolve.pipeline import rounds_done
+    from evolcoder.evolve.identity import rounds_done
 
     run = _open(settings)
     reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
     if rounds_done(settings, run):
         reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
     else:
-        with ray_session(), _teacher(settings, reporter) as endpoint:
+        from evolcoder.evolve.pipeline import evolve as evolve_rounds
+
+        with _teacher(settings, reporter) as endpoint, ray_session():
             evolve_rounds(settings, run, endpoint, reporter)
     build_dataset(settings, run, reporter)
     reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
@@ -229,16 +230,20 @@ def _base_parameters(settings: RunSettings) -> int | None:
 @contextmanager
 def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
     """The teacher's endpoint; the embedded one is served for as long as it is needed."""
-    from evolcoder.endpoint.client import Endpoint, api_key_from_environment
-    from evolcoder.serve.launch import serving
+    from evolcoder.cluster import ray_session
+    from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
 
     teacher = settings.teacher
     if teacher.base_url != EMBEDDED:
         key = api_key_from_environment(teacher.api_key_env)
-        yield Endpoint(teacher.base_url, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts)
+        endpoint = Endpoint(teacher.base_url, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts)
+        check_endpoint(endpoint)  # before Ray starts, so that a wrong key is said at once
+        yield endpoint
         return
+    from evolcoder.serve.launch import serving
+
     model = find_model(EMBEDDED, settings)
-    with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
         yield Endpoint(served.base_url, served.name, None, teacher.timeout_seconds, teacher.max_attempts)
 
 
