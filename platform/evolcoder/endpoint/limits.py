@@ -15,6 +15,7 @@ from typing import Any
 from evolcoder.endpoint.client import Reply
 
 _BURST_SHARE = 0.1
+_ROUNDING = 1e-6
 _OVERHEAD_TOKENS = 64
 _OVERHEAD_TOKENS_PER_MESSAGE = 16
 LONGEST_WAIT_SECONDS = 5.0
@@ -86,7 +87,8 @@ class _Bucket:
         """How long until ``amount`` may be taken. More than the capacity may be taken from a full bucket."""
         self._level = min(self.capacity, self._level + (now - self._filled_at) * self._per_second)
         self._filled_at = now
-        return max(0.0, (min(amount, self.capacity) - self._level) / self._per_second - 1e-9)
+        missing = min(amount, self.capacity) - self._level
+        return missing / self._per_second if missing > _ROUNDING else 0.0
 
     def take(self, amount: float) -> None:
         self._level -= amount

@@ -140,6 +140,9 @@ class ScriptedTeacher:
         if body.get("model") != self.script.model:
             self._refused += 1
             return _error(404, f"The model {body.get('model')!r} does not exist.", "model_not_found")
+        if ("messages" if request.path.endswith("/chat/completions") else "prompt") not in body:
+            self._refused += 1
+            return _error(400, "The request lacks its content.", "invalid_request_error")
         request_hash = stable_hash(request.path, json.dumps(body, sort_keys=True))
         fault = self.script.fault(request_hash, self._asked[request_hash])
         self._asked[request_hash] += 1
@@ -231,7 +234,7 @@ def scripted_teacher(script: Script | None = None, host: str = "127.0.0.1", port
     """Serve a script from a thread of this process; ``base_url`` says where. Port 0 takes a free one."""
     teacher = ScriptedTeacher(script or Script())
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(teacher.app(), access_log=None)
+    runner = web.AppRunner(teacher.app(), access_log=None, shutdown_timeout=0.5)
     address = loop.run_until_complete(_start(runner, host, port))
     teacher.base_url = f"http://{address[0]}:{address[1]}/v1"
     thread = threading.Thread(target=loop.run_forever, name="scripted-teacher", daemon=True)
@@ -247,7 +250,7 @@ def scripted_teacher(script: Script | None = None, host: str = "127.0.0.1", port
 
 async def _start(runner: web.AppRunner, host: str, port: int) -> tuple[str, int]:
     await runner.setup()
-    site = web.TCPSite(runner, host, port, shutdown_timeout=0.5)
+    site = web.TCPSite(runner, host, port)
     await site.start()
     address = runner.addresses[0]
     return str(address[0]), int(address[1])

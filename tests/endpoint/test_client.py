@@ -1,0 +1,225 @@
+"""The client against a scripted teacher: each fault ends as the table in client.py says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolcoder.cluster import free_port
+from evolcoder.endpoint.client import (
+    Endpoint,
+    EndpointClient,
+    Reply,
+    RequestFailed,
+    Sampling,
+    api_key_from_environment,
+    check_endpoint,
+    parse_reply,
+)
+from evolcoder.endpoint.faults import Fault
+from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
+from evolcoder.errors import BudgetError, EndpointError
+
+MODEL = Script.model
+SAMPLING = Sampling(1.0, 0.95, 200)
+
+
+def endpoint_of(teacher: ScriptedTeacher, **changes: Any) -> Endpoint:
+    return Endpoint(**{"base_url": teacher.base_url, "model": MODEL, "timeout_seconds": 20.0, **changes})
+
+
+def ask_all(endpoint: Endpoint, requests: int, concurrency: int = 16, gate: Any = None) -> tuple[list[Any], EndpointClient]:
+    """Ask different questions at once; what each ended with, exceptions included."""
+
+    async def ask() -> tuple[list[Any], EndpointClient]:
+        client = EndpointClient(endpoint, concurrency, gate)
+        questions = [[{"role": "user", "content": f"question {number}"}] for number in range(requests)]
+        outcomes = await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions), return_exceptions=True)
+        await client.close()
+        return outcomes, client
+
+    return asyncio.run(ask())
+
+
+def test_a_mix_of_faults_ends_with_a_reply_for_every_request_and_few_extra() -> None:
+    faults = {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.005, "truncated_json": 0.005}
+    with scripted_teacher(Script(faults=faults, retry_after_seconds=0.02, latency_seconds=0.01)) as teacher:
+        outcomes, client = ask_all(endpoint_of(teacher), 300)
+        counts = teacher.counts()
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert counts["answered"] == counts["distinct"] == 300
+    assert counts["requests"] <= 1.25 * 300
+    assert counts["most_in_flight"] <= 16
+    assert {"rate_limited", "server_error"} <= set(client.faults)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("error_503", "server_error"),
+        ("dropped", "dropped"),
+        ("html", "garbage"),
+        ("truncated_json", "garbage"),
+    ],
+)
+def test_a_fault_that_stays_uses_up_the_attempts_and_has_a_name(fault: str, kind: str) -> None:
+    with scripted_teacher(Script(faults={fault: 1.0})) as teacher:
+        [outcome], _ = ask_all(endpoint_of(teacher, max_attempts=2), 1)
+        assert isinstance(outcome, RequestFailed)
+        assert outcome.kind == kind
+        assert teacher.counts()["requests"] == 2
+
+
+def test_a_reply_that_only_drips_is_a_timeout() -> None:
+    with scripted_teacher(Script(faults={"slow_drip": 1.0}, drip_seconds=30)) as teacher:
+        [outcome], _ = ask_all(endpoint_of(teacher, timeout_seconds=0.3, max_attempts=1), 1)
+    assert isinstance(outcome, RequestFailed)
+    assert outcome.kind == "timeout"
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", "retry_after"])
+def test_rate_limits_pause_all_requests_and_are_no_fault_of_the_request(fault: str) -> None:
+    with scripted_teacher(Script(faults={fault: 0.5}, retry_after_seconds=0.01)) as teacher:
+        outcomes, client = ask_all(endpoint_of(teacher, max_attempts=2), 6)
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert client.faults["rate_limited"] > 0
+
+
+def test_empty_and_truncated_contents_are_replies() -> None:
+    with scripted_teacher(Script(faults={"empty": 1.0})) as teacher:
+        [empty], _ = ask_all(endpoint_of(teacher), 1)
+    with scripted_teacher(Script(faults={"length": 1.0})) as teacher:
+        [cut], _ = ask_all(endpoint_of(teacher), 1)
+    assert empty.text == ""
+    assert cut.finish_reason == "length"
+    assert cut.text
+
+
+@pytest.mark.parametrize("wrong", ["key", "model"])
+def test_a_wrong_key_or_model_stops_all_with_one_sentence_and_no_retries(wrong: str) -> None:
+    with scripted_teacher(Script(api_key="right")) as teacher:
+        endpoint = (
+            endpoint_of(teacher, api_key="wrong") if wrong == "key" else endpoint_of(teacher, api_key="right", model="no")
+        )
+        outcomes, _ = ask_all(endpoint, 50, concurrency=4)
+        assert all(isinstance(outcome, EndpointError) for outcome in outcomes)
+        assert len({str(outcome) for outcome in outcomes}) == 1
+        assert teacher.counts()["refused"] <= 4
+
+
+def test_an_endpoint_that_is_gone_stops_all() -> None:
+    endpoint = Endpoint(f"http://127.0.0.1:{free_port()}/v1", MODEL, max_attempts=2)
+    outcomes, client = ask_all(endpoint, 8, concurrency=8)
+    assert all(isinstance(outcome, EndpointError) for outcome in outcomes)
+    assert client.sent <= 16
+    assert "does not answer" in str(outcomes[0])
+
+
+def test_a_refused_request_fails_alone_and_at_once() -> None:
+    with scripted_teacher() as teacher:
+
+        async def ask() -> list[Any]:
+            client = EndpointClient(endpoint_of(teacher), 4)
+            bad = client._request("/completions", {"messages": "not what this address takes"}, SAMPLING)
+            good = client.complete("def f(", SAMPLING)
+            outcomes = await asyncio.gather(bad, good, return_exceptions=True)
+            await client.close()
+            return outcomes
+
+        bad, good = asyncio.run(ask())
+        assert isinstance(bad, RequestFailed)
+        assert bad.kind == "rejected"
+        assert isinstance(good, Reply)
+        assert teacher.counts()["refused"] == 1
+
+
+class _Gate:
+    """Lets a number of requests pass, then says that the budget is used up."""
+
+    def __init__(self, passes: int) -> None:
+        self.passes = passes
+        self.settled: list[tuple[Any, bool]] = []
+
+    async def admit(self, body: Mapping[str, Any]) -> object:
+        if self.passes == 0:
+            raise BudgetError("No money is left.")
+        self.passes -= 1
+        return self.passes
+
+    def settle(self, ticket: object, reply: Reply | None, maybe_billed: bool) -> None:
+        self.settled.append((reply, maybe_billed))
+
+    def rate_limited(self, pause_seconds: float) -> None:
+        pass
+
+
+def test_the_gate_stops_all_requests_with_its_own_error_and_hears_every_outcome() -> None:
+    gate = _Gate(5)
+    with scripted_teacher(Script(latency_seconds=0.01)) as teacher:
+        outcomes, _ = ask_all(endpoint_of(teacher), 20, gate=gate)
+        assert teacher.counts()["requests"] == 5
+    assert sum(isinstance(outcome, BudgetError) for outcome in outcomes) == 15
+    assert len(gate.settled) == 5
+    assert all(reply is not None for reply, _ in gate.settled)
+
+
+def test_an_attempt_that_may_have_been_charged_is_told_apart() -> None:
+    for fault, charged in (("dropped", True), ("html", True), ("error_500", False)):
+        gate = _Gate(1)
+        with scripted_teacher(Script(faults={fault: 1.0})) as teacher:
+            ask_all(endpoint_of(teacher, max_attempts=1), 1, gate=gate)
+        assert gate.settled == [(None, charged)], fault
+
+
+def test_check_says_in_one_sentence_what_is_wrong() -> None:
+    with scripted_teacher(Script(api_key="right")) as teacher:
+        check_endpoint(endpoint_of(teacher, api_key="right"))
+        with pytest.raises(EndpointError, match="API key"):
+            check_endpoint(endpoint_of(teacher, api_key="wrong"))
+        with pytest.raises(EndpointError, match=f"does not serve a model 'other'.*{MODEL}"):
+            check_endpoint(endpoint_of(teacher, api_key="right", model="other"))
+    with pytest.raises(EndpointError, match="does not answer"):
+        check_endpoint(Endpoint(f"http://127.0.0.1:{free_port()}/v1", MODEL))
+
+
+def test_the_key_is_in_no_repr_and_travels() -> None:
+    endpoint = Endpoint("http://x/v1", "m", api_key="secret")
+    assert "secret" not in repr(endpoint)
+    assert pickle.loads(pickle.dumps(endpoint)).api_key == "secret"
+
+
+def test_an_empty_variable_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", " ")
+    assert api_key_from_environment("SOME_KEY") is None
+    monkeypatch.setenv("SOME_KEY", "k\n")
+    assert api_key_from_environment("SOME_KEY") == "k"
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.text() | _json.map(json.dumps))
+def test_any_body_is_a_reply_or_garbage(text: str) -> None:
+    try:
+        outcome: Reply | str = parse_reply(text)
+    except Fault as fault:
+        outcome = fault.kind
+    assert isinstance(outcome, Reply) or outcome == "garbage"
+
+
+def test_usage_and_content_may_be_missing() -> None:
+    reply = parse_reply('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
+    assert reply == Reply("", "", 0, 0)
