@@ -52,8 +52,8 @@ def tiny_model(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) ->
 
 def instruction_row(number: int, round_number: int, instruction: str, response: str, input: str = "") -> dict[str, Any]:
     return Instruction(
-        id=f"id{number:04d}", round=round_number, parent_id=None, root_id=f"id{number:04d}", operator="seed", instruction=instruction,
-        input=input, response=response, teacher="t", sampling="s", prompt_tokens=1, completion_tokens=1, request_keys=[],
+        id=f"id{number:04d}", round=round_number, parent_id=None, root_id=f"id{number:04d}", operator="seed",
+        instruction=instruction, input=input, response=response, teacher="t", sampling="s", prompt_tokens=1, completion_tokens=1, request_keys=[],
         status="kept", reason=None,
     ).to_row()  # fmt: skip
 

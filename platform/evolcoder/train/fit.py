@@ -25,7 +25,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
-from evolcoder.train.job import TrainingJob
+from evolcoder.train.job import MetricsRow, TrainingJob
 
 MAX_RESTARTS = 3
 MAX_PREEMPTIONS = 20
@@ -108,29 +108,31 @@ def _watched_fit(job: TrainingJob, progress: Progress, reporter: Reporter) -> Ex
 
     thread = threading.Thread(target=run, name="ray-train-fit", daemon=True)
     thread.start()
-    told = ""
+    shown: tuple[str, MetricsRow | None] = ("", None)
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        told = _show(job, progress, reporter, told)
+        shown = _show(job, progress, reporter, shown)
     return failures[0] if failures else None
 
 
-def _show(job: TrainingJob, progress: Progress, reporter: Reporter, told: str) -> str:
-    """Show the newest step, and the phase when it is new; returns the phase."""
+def _show(
+    job: TrainingJob, progress: Progress, reporter: Reporter, shown: tuple[str, MetricsRow | None]
+) -> tuple[str, MetricsRow | None]:
+    """Show the phase and the newest step where they differ from what was shown; returns what is shown now."""
     try:
         phase, row = ray.get(job.board.read.remote(), timeout=10 * POLL_SECONDS)
     except ray.exceptions.RayError:
-        return told  # the board is busy or its node is gone; the fit itself will say what that means
-    if phase != told:
+        return shown  # the board is busy or its node is gone; the fit itself will say what that means
+    if phase != shown[0]:
         reporter.say(phase)
-    if row is not None:
+    if row is not None and row != shown[1]:
         progress.update(
             row["step"],
             loss=round(row["loss"], 4),
             learning_rate=row["learning_rate"],
             tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
         )
-    return str(phase)
+    return phase, row
 
 
 def _trainer(job: TrainingJob) -> TorchTrainer:
