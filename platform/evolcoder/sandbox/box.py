@@ -102,6 +102,7 @@ class Sandbox:
             "reply_bytes": limits.reply_bytes,
         }
         channel, inner_channel = socket.socketpair()
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before the process can send
         status, inner_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with inner_channel, inner_status:

@@ -16,6 +16,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evolcoder.sandbox import codec
@@ -25,6 +26,7 @@ _LENGTH = struct.Struct(">I")
 _START_SECONDS = 30.0
 _END_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 0.25
+_STARVED_FACTOR = 10
 _CHUNK_BYTES = 1 << 18
 _CREDENTIALS = struct.Struct("iii")
 
@@ -68,7 +70,10 @@ class Call:
 
 
 class Program:
-    """A process that waits for its source. Use it from one thread, as a context manager; leaving kills it."""
+    """A process that waits for its source. Use it from one thread, as a context manager; leaving kills it.
+
+    ``channel`` must have had SO_PASSCRED set before the process could say its first word.
+    """
 
     def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits, isolated: bool) -> None:
         self.limits = limits
@@ -122,6 +127,13 @@ class Program:
     def wall_seconds(self) -> float:
         return time.monotonic() - self._wall_start
 
+    def starved_seconds(self) -> float:
+        """How long its main thread stood ready to run without a processor; 0 where the kernel does not say."""
+        try:
+            return int(Path(f"/proc/{self._pid}/schedstat").read_text("ascii").split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
+
     def close(self) -> None:
         """Kill the program and all that it left; returns when nothing of it runs."""
         if self._pidfd < 0:
@@ -139,7 +151,6 @@ class Program:
 
     def _await_ready(self) -> int:
         """Wait for the process's first word, and learn its pid from the kernel, which vouches for it."""
-        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._channel.settimeout(_START_SECONDS)
         try:
             data, ancillary, _, _ = self._channel.recvmsg(600, socket.CMSG_SPACE(_CREDENTIALS.size))
@@ -283,6 +294,9 @@ class _Deadline:
         """
         cpu_left = self._cpu_limit - self._program.cpu_seconds
         wall_left = self._wall_limit - self._program.wall_seconds
+        if wall_left <= 0:
+            # Time in which it wanted a processor and got none is the machine's, not the program's.
+            wall_left += min(self._program.starved_seconds(), _STARVED_FACTOR * self._wall_limit)
         if cpu_left <= 0:
             raise ProgramTimeout(f"more than {self._call_seconds:g} s of CPU time")
         if wall_left <= 0:

@@ -1,0 +1,17 @@
+# Ignores every signal and swallows every exception, for ever.
+import signal
+
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+
+
+def solve(n):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass

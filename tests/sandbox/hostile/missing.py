@@ -1,0 +1,2 @@
+# No function at all.
+answer = 42

@@ -1,0 +1,3 @@
+# A BaseException that handlers of Exception miss.
+def solve(n):
+    raise GeneratorExit

@@ -1,0 +1,4 @@
+# Waits for ever before it defines anything.
+import threading
+
+threading.Event().wait()
