@@ -120,12 +120,14 @@ class _LineProgress:
     def __init__(self, label: str, total: int, reporter: Reporter) -> None:
         self._label, self._total, self._reporter = label, total, reporter
         self._started = self._printed = time.monotonic()
+        self._complete = False
 
     def update(self, done: int, **figures: object) -> None:
         now = time.monotonic()
-        if done < self._total and now - self._printed < PLAIN_INTERVAL_SECONDS:
+        just_completed = done >= self._total and not self._complete
+        if not just_completed and now - self._printed < PLAIN_INTERVAL_SECONDS:
             return
-        self._printed = now
+        self._printed, self._complete = now, done >= self._total
         seconds = now - self._started
         data = {"label": self._label, "done": done, "total": self._total, "seconds": round(seconds, 1), **figures}
         left = _time_left(done, self._total, seconds)

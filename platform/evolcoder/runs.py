@@ -76,7 +76,7 @@ class Folder:
     def __str__(self) -> str:
         if not self.is_local:
             return f"{self.filesystem.type_name}://{self.path}"
-        return os.path.relpath(self.path) if Path(self.path).is_relative_to(Path.cwd()) else self.path
+        return shown_path(self.path)
 
     @property
     def is_local(self) -> bool:
@@ -165,6 +165,11 @@ class Folder:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A local path as a person here would type it: relative when it is below the current folder."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else os.fspath(path)
 
 
 @contextmanager
@@ -276,9 +281,7 @@ def read_manifest(folder: Folder) -> Manifest | None:
     try:
         return Manifest.model_validate_json(folder.read_bytes(MANIFEST))
     except ValidationError:
-        raise RunFolderError(
-            f"{folder / MANIFEST} is damaged; delete it, and the stage is made again."
-        ) from None
+        raise RunFolderError(f"{folder / MANIFEST} is damaged; delete it, and the stage is made again.") from None
 
 
 def stage_state(folder: Folder, identity: Mapping[str, Any], inputs: Mapping[str, str]) -> StageState:

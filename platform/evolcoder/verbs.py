@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from evolcoder.console import Reporter
 from evolcoder.exits import guarded
 from evolcoder.models import EMBEDDED, Model, data_rounds, find_model
-from evolcoder.runs import Folder, RunFolder, read_manifest
+from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
 from evolcoder.settings import EvaluateSettings, RunSettings, load_settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         with ray_session():
             train_model(settings, run, base.folder, base.fingerprint, reporter)
     reporter.finish(
-        [str(find_model("tuned", settings).folder)], [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
+        [shown_path(find_model("tuned", settings).folder)], [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
     )
 
 
