@@ -1,0 +1,16 @@
+"""Evaluate a run's models as a Ray job.
+
+ray job submit --working-dir . -- python jobs/evaluate.py RUN.yaml [section.key=value ...]
+"""
+
+import sys
+from pathlib import Path
+
+_jobs = Path(__file__).resolve().parent
+# The submitted package wins over an installed one, and no file of this folder hides a package of its name.
+sys.path[:] = [str(_jobs.parent / "platform"), *(entry for entry in sys.path if Path(entry or ".").resolve() != _jobs)]
+
+from evolcoder import verbs  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(verbs.run_verb(verbs.evaluate, sys.argv[1:]))
