@@ -23,6 +23,8 @@ from evolcoder.endpoint.journal import (
     Fence,
     JournalReader,
     JournalWriter,
+    Mark,
+    Withdrawn,
     parse_line,
     recorded_tokens,
     request_key,
@@ -91,14 +93,25 @@ def test_a_line_that_is_no_entry_in_the_middle_hides_nothing_else(tmp_path: Path
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_entry_or_nothing(line: bytes) -> None:
-    assert parse_line(line + b"\n") is None or isinstance(parse_line(line + b"\n"), Entry)
+    item = parse_line(line + b"\n")
+    assert item is None or isinstance(item, Entry | Mark | Withdrawn)
+    assert parse_line(line.rstrip(b"\n")) is None
 
 
-def test_tokens_of_all_parts_are_added_up_with_those_that_were_lost(folder: Folder) -> None:
+def test_tokens_of_all_parts_are_added_up_with_marks_that_were_left(folder: Folder) -> None:
     write(folder, entry("a", 3), entry("b", 4))
-    write(folder, Entry(stable_hash("c"), "", "lost", 10, 20, lost=True), part="02")
+
+    async def mark() -> None:
+        writer = JournalWriter(folder, "02", 1)
+        writer.note(Mark("left", 10, 20))
+        writer.note(Mark("withdrawn", 100, 200))
+        writer.note(Withdrawn("withdrawn"))
+        await writer.close()
+
+    asyncio.run(mark())
     assert recorded_tokens(folder) == (17, 27)
-    assert JournalReader(folder, "02").find(stable_hash("c")) is None
+    reader = JournalReader(folder, "02")
+    assert (len(reader), reader.damaged_lines) == (0, 0)
 
 
 def test_a_newer_run_fences_off_the_older(folder: Folder) -> None:

@@ -5,7 +5,9 @@
     journal/<part>/<epoch>-<writer>-<n>.jsonl   elsewhere: a new segment about every second, for nothing can be appended
 
 A line that a kill cut short is not counted: its request is sent again. Requests are looked up within one part (a round),
-so that a worker's index grows with the round and not with the run. It decides nothing about what is sent.
+so that a worker's index grows with the round and not with the run. Under a budget, a mark with its upper bound goes before
+each request, and is withdrawn once its reply is here or it is known to have cost nothing: a mark that is left after a kill
+counts as spent. The journal decides nothing about what is sent.
 """
 
 from __future__ import annotations
@@ -99,36 +101,61 @@ def _read_epoch(folder: Folder) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the journal. ``lost``: no reply came, but it may have been charged; the tokens are upper bounds."""
+    """A paid reply under the key of its request."""
 
     key: str
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-    lost: bool = False
 
     @property
     def reply(self) -> Reply:
         return Reply(self.text, self.finish_reason, self.prompt_tokens, self.completion_tokens)
 
     def line(self) -> bytes:
-        data = {name: value for name, value in asdict(self).items() if name != "lost" or value}
-        return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+        return _line(asdict(self))
 
 
-def parse_line(line: bytes) -> Entry | None:
-    """The entry of a whole line; None for a line that is cut short or is no entry."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Says that a request is about to be sent, and the most that it may use."""
+
+    mark: str
+    prompt_tokens: int
+    completion_tokens: int
+
+    def line(self) -> bytes:
+        return _line(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Says that a mark counts no longer."""
+
+    withdrawn: str
+
+    def line(self) -> bytes:
+        return _line(asdict(self))
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse_line(line: bytes) -> Entry | Mark | Withdrawn | None:
+    """What a whole line holds; None for a line that is cut short or holds nothing known."""
     if not line.endswith(b"\n"):
         return None
     try:
         data = json.loads(line)
-        entry = Entry(**data)
-    except (ValueError, TypeError):
+        kind = next(k for k, name in ((Entry, "key"), (Mark, "mark"), (Withdrawn, "withdrawn")) if name in data)
+        item: Entry | Mark | Withdrawn = kind(**data)
+    except (ValueError, TypeError, StopIteration, RecursionError):
         return None
-    texts = (entry.key, entry.text, entry.finish_reason)
-    numbers = (entry.prompt_tokens, entry.completion_tokens)
-    return entry if all(isinstance(t, str) for t in texts) and all(isinstance(n, int) for n in numbers) else None
+    wanted = kind.__annotations__
+    good = all(type(value).__name__ == wanted[name] for name, value in data.items())
+    return item if good else None
 
 
 class JournalReader:
@@ -141,10 +168,10 @@ class JournalReader:
         for name in self._folder.names("*.jsonl"):
             for offset, line in _lines(self._folder, name):
                 key = _key_of(line)
-                if key is None:
-                    self.damaged_lines += 1
-                elif not line.endswith(b'"lost":true}\n'):
+                if key is not None:
                     self._places[key] = (name, offset, len(line))
+                elif parse_line(line) is None:
+                    self.damaged_lines += 1
 
     def __len__(self) -> int:
         return len(self._places)
@@ -157,7 +184,7 @@ class JournalReader:
         with self._folder.open_input(name) as file:
             file.seek(offset)
             entry = parse_line(bytes(file.read(length)))
-        return entry.reply if entry is not None else None
+        return entry.reply if isinstance(entry, Entry) else None
 
 
 def _key_of(line: bytes) -> str | None:
@@ -181,14 +208,23 @@ def _lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def recorded_tokens(folder: Folder) -> tuple[int, int]:
-    """Prompt and completion tokens of every entry of every part, lost ones included; memory does not grow with them."""
+    """Prompt and completion tokens of all replies of all parts, and of marks that were never withdrawn.
+
+    Memory grows with what was on its way at once, not with the journal.
+    """
     prompt = completion = 0
-    for name in folder.names("*.jsonl", recursive=True):
+    marks: dict[str, Mark] = {}
+    for name in folder.names("*.jsonl", recursive=True):  # sorted, so that a writer's segments come in their order
         for _, line in _lines(folder, name):
-            entry = parse_line(line)
-            if entry is not None:
-                prompt += entry.prompt_tokens
-                completion += entry.completion_tokens
+            item = parse_line(line)
+            if isinstance(item, Entry):
+                prompt, completion = prompt + item.prompt_tokens, completion + item.completion_tokens
+            elif isinstance(item, Mark):
+                marks[item.mark] = item
+            elif isinstance(item, Withdrawn):
+                marks.pop(item.withdrawn, None)
+    prompt += sum(mark.prompt_tokens for mark in marks.values())
+    completion += sum(mark.completion_tokens for mark in marks.values())
     return prompt, completion
 
 
@@ -210,13 +246,22 @@ class JournalWriter:
         Raises:
             RunFolderError: it cannot be written.
         """
+        self.note(entry)
+        if self._flush is not None:
+            await asyncio.shield(self._flush)
+
+    def note(self, item: Entry | Mark | Withdrawn) -> None:
+        """Write without waiting: elsewhere than on local storage it is there about a second later.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
         if self._folder.is_local:
-            self._append_local(entry.line())
+            self._append_local(item.line())
             return
-        self._waiting.append(entry.line())
+        self._waiting.append(item.line())
         if self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._flush_soon())
-        await asyncio.shield(self._flush)
 
     def _append_local(self, line: bytes) -> None:
         try:

@@ -61,10 +61,10 @@ class RowEvolver:
     def __init__(self, job: RoundJob, board: Any, ledger: Any | None) -> None:
         self._job = job
         self._board = board
-        gate = RunGate(job.epoch, job.limits, ledger)
-        self._client = EndpointClient(job.endpoint, job.concurrency, gate)
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
+        self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
+        self._client = EndpointClient(job.endpoint, job.concurrency, self._gate)
         self._stopped = False
         self._counts: Counter[str] = Counter()
         self._reported_requests = 0
@@ -93,6 +93,7 @@ class RowEvolver:
             return Asked(paid, key)
         reply = await self._client.chat(messages, sampling)
         await self._journal.append(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
+        self._gate.recorded(reply)
         self._counts["prompt_tokens"] += reply.prompt_tokens
         self._counts["completion_tokens"] += reply.completion_tokens
         return Asked(reply, key)
