@@ -33,7 +33,11 @@ MAY_IMPORT_HEAVY = {
     "evolve/pipeline.py",
     "train/launch.py",
     "serve/launch.py",
-    "serve/gateway.py",
+    "serve/replicas.py",
+    "serve/engines/cache.py",
+    "serve/engines/loading.py",
+    "serve/engines/sampling.py",
+    "serve/engines/transformers.py",
     "evaluate/pipeline.py",
 }
 

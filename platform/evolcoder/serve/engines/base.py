@@ -5,7 +5,7 @@ An engine turns a ``Question`` into one ``Accepted`` and then ``Piece`` after ``
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -126,7 +126,7 @@ class Engine(Protocol):
     @property
     def max_model_len(self) -> int: ...
 
-    def answer(self, question: Question, streamed: bool) -> AsyncIterator[Accepted | Rejected | Piece]:
+    def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         """Answer; closing the iterator stops the generation. Not streamed: one piece for each answer.
 
         Raises:

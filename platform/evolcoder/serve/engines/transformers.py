@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class TransformersEngine:
         running = len(self._running)
         return EngineStats(running, waiting, self._steps, self._generated, self._prompted, self._cancelled)
 
-    async def answer(self, question: Question, streamed: bool) -> AsyncIterator[Accepted | Rejected | Piece]:
+    async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         """See ``Engine.answer``."""
         asker = Asker(asyncio.get_running_loop())
         try:

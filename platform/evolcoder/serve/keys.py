@@ -1,0 +1,75 @@
+"""API keys and who may listen where. Pure but for reading the file."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+from evolcoder.errors import SettingsError
+from evolcoder.serve.protocol import RequestError
+from evolcoder.settings import ServeSettings
+
+
+def read_keys(path: str) -> tuple[str, ...]:
+    """One key a line; blank lines and lines that begin with # are left out.
+
+    Raises:
+        SettingsError: the file is missing, unreadable or holds no key.
+    """
+    try:
+        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"serve.api_key_file={path} cannot be read ({reason}); write one key a line into it.") from None
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
+    if not keys:
+        raise SettingsError(f"serve.api_key_file={path} holds no key; write one key a line into it.")
+    return keys
+
+
+def keys_for(settings: ServeSettings) -> tuple[str, ...]:
+    """The keys to ask for; none are needed on loopback.
+
+    Raises:
+        SettingsError: other machines could reach an endpoint that asks for no key, or the file is no good.
+    """
+    if settings.api_key_file is not None:
+        return read_keys(settings.api_key_file)
+    if not is_loopback(settings.host):
+        raise SettingsError(
+            f"serve.host={settings.host} lets other machines in: set serve.api_key_file to a file with one key a line, "
+            "or serve.host to 127.0.0.1."
+        )
+    return ()
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_key(authorization: str | None, keys: Sequence[str]) -> None:
+    """Compare a request's ``Authorization`` header with the keys, all of them, in constant time.
+
+    Raises:
+        RequestError: status 401, there is no right key in it.
+    """
+    if not keys:
+        return
+    scheme, _, given = (authorization or "").partition(" ")
+    matches = [hmac.compare_digest(given.strip().encode(), key.encode()) for key in keys]
+    if scheme.lower() == "bearer" and any(matches):
+        return
+    raise RequestError(
+        "Incorrect API key provided; send `Authorization: Bearer KEY`."
+        if authorization
+        else "You didn't provide an API key; send `Authorization: Bearer KEY`.",
+        status=401,
+        code="invalid_api_key",
+    )

@@ -1,0 +1,145 @@
+"""A model behind Ray Serve: one gateway, one or more engines, up for as long as a ``with`` block lasts.
+
+Call inside ``cluster.ray_session()``. The model folder must lie at the same path on every node that may run an engine.
+One Serve instance runs on a Ray cluster, so one of ours does at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+
+from evolcoder.console import Reporter, format_seconds
+from evolcoder.errors import ClusterError, ModelError, SettingsError
+from evolcoder.serve.gateway import GatewaySettings
+from evolcoder.serve.keys import keys_for
+from evolcoder.serve.replicas import EngineReplica, GatewayReplica
+from evolcoder.settings import ServeSettings
+
+APPLICATION = "evolcoder"
+ENGINE_CPUS = 0.5
+"""What an engine without a GPU reserves. It uses all cores; the rest is left for the actors that ask it."""
+
+
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """Where a model answers. ``base_url`` ends in ``/v1``; ``api_key`` is one of the keys it asks for, or None."""
+
+    base_url: str
+    name: str
+    api_key: str | None = field(default=None, repr=False)
+
+
+@contextmanager
+def serving(
+    model_folder: Path, name: str, settings: ServeSettings, *, port: int | None = None, reporter: Reporter
+) -> Iterator[ServedModel]:
+    """Serve a model on ``settings.host`` while the block lasts.
+
+    Args:
+        name: what requests call the model.
+        port: None takes a free one.
+
+    Raises:
+        SettingsError: the host, the port or the key file cannot be used as they are.
+        ModelError: the model cannot be loaded.
+        ClusterError: Serve could not start.
+    """
+    started = time.monotonic()
+    keys = keys_for(settings)
+    port = _checked_port(settings.host, port)
+    _start_serve(settings.host, port)
+    try:
+        _deploy(model_folder.resolve(), name, settings, keys)
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+        address = f"[{host}]" if ":" in host else host
+        reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}")
+        yield ServedModel(f"http://{address}:{port}/v1", name, keys[0] if keys else None)
+    finally:
+        serve.shutdown()
+
+
+def wait_while_serving() -> None:
+    """Return when the user presses Ctrl-C, or the process is told to end."""
+    told = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while not told.wait(1.0):
+            pass
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _checked_port(host: str, port: int | None) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port or 0))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            f"Nothing can listen on {host}:{port} ({reason}); set serve.port or serve.host to another."
+        ) from None
+
+
+def _start_serve(host: str, port: int) -> None:
+    for name in ("ray.serve", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if _serve_is_running():
+        raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": host, "port": port},
+        logging_config=_QUIET,
+    )
+
+
+def _serve_is_running() -> bool:
+    try:
+        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    except ValueError:
+        return False
+    return True
+
+
+def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> None:
+    """Start engines and gateway, and wait until they answer."""
+    gpu = ray.cluster_resources().get("GPU", 0) > 0
+    engine = EngineReplica.options(  # type: ignore[attr-defined]
+        num_replicas=settings.replicas,
+        ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": ENGINE_CPUS},
+        max_ongoing_requests=settings.max_concurrency + 8,
+    ).bind(str(folder), settings.max_batch_size, settings.max_model_len, 1 if gpu else settings.replicas)
+    limits = GatewaySettings(name, keys, settings.max_concurrency, settings.request_timeout_seconds)
+    gateway = GatewayReplica.options(  # type: ignore[attr-defined]
+        max_ongoing_requests=settings.max_concurrency + 64
+    ).bind(engine, limits)
+    try:
+        serve.run(gateway, name=APPLICATION, route_prefix="/", logging_config=_QUIET)
+        reason = serve.get_deployment_handle("EngineReplica", APPLICATION).load_error.remote().result(timeout_s=60)
+    except (RuntimeError, RayError, TimeoutError) as error:
+        raise ModelError(f"{folder} could not be served: {_last_line(error)}") from error
+    if reason is not None:
+        raise ModelError(reason)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
