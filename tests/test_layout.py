@@ -38,6 +38,7 @@ MAY_IMPORT_HEAVY = {
     "serve/engines/loading.py",
     "serve/engines/sampling.py",
     "serve/engines/transformers.py",
+    "evaluate/execution.py",
     "evaluate/pipeline.py",
 }
 
