@@ -6,9 +6,11 @@ question is never taken for it. A torn last line is ignored.
 
 from __future__ import annotations
 
+import errno
 import json
+from io import FileIO
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from evolcoder.errors import RunFolderError
 from evolcoder.records import Completion
@@ -24,7 +26,7 @@ class AnswerLog:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder.make()
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
         self._waiting: list[str] = []
         self._segments = len(folder.names("answers-*.jsonl"))
         self.known = self._read()
@@ -32,7 +34,7 @@ class AnswerLog:
     def __enter__(self) -> AnswerLog:
         if self._folder.is_local:
             torn = self._folder.exists(_LOG) and not self._folder.read_bytes(_LOG).endswith(b"\n")
-            self._file = (self._folder.local_path / _LOG).open("a", encoding="ascii")
+            self._file = (self._folder.local_path / _LOG).open("ab", buffering=0)
             if torn:
                 self._write("\n")
         return self
@@ -60,8 +62,9 @@ class AnswerLog:
     def _write(self, text: str) -> None:
         assert self._file is not None
         try:
-            self._file.write(text)
-            self._file.flush()
+            written = self._file.write(text.encode("ascii"))
+            if written != len(text):
+                raise OSError(errno.ENOSPC, "No space left on device")
         except OSError as error:
             raise RunFolderError(
                 f"{self._folder / _LOG} cannot be written ({error.strerror or error}); the answers so far are kept: make room, "

@@ -199,6 +199,8 @@ class Program:
             raise BadReply(f"its reply cannot be decoded: {error}") from None
         if not _is_reply(reply):
             raise BadReply("its reply is not of the form that was asked for")
+        if reply[0] == "unusable":
+            raise BadReply(f"its result cannot be taken over: {reply[1]}")
         return reply  # type: ignore[no-any-return]
 
     def _send(self, data: bytes, deadline: _Deadline) -> None:
@@ -314,8 +316,7 @@ class _Deadline:
 
 
 def _is_reply(reply: Any) -> bool:
-    if not isinstance(reply, tuple) or not reply:
-        return False
-    if reply[0] == "returned":
-        return len(reply) == 2
-    return len(reply) == 3 and reply[0] == "raised" and isinstance(reply[1], str) and isinstance(reply[2], str)
+    match reply:
+        case ("returned", _) | ("unusable", str()) | ("raised", str(), str()):
+            return isinstance(reply, tuple)
+    return False

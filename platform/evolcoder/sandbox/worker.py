@@ -122,13 +122,21 @@ def _answer(namespace: dict[str, Any], request: tuple[Any, ...], bounds: codec.B
             else:
                 _, name, args, kwargs = request
                 value = _function(namespace, name)(*args, **kwargs)
-            payload = codec.encode(("returned", value), bounds, opaque=True)
+            payload = _encoded_result(value, bounds)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
             payload = codec.encode(("raised", *_describe(error)), bounds)
     except BaseException:  # noqa: BLE001 - an exception that cannot even be described
         payload = codec.encode(("raised", "Exception", "an exception that cannot be described"))
     framed: bytes = _LENGTH.pack(len(payload)) + payload
     return framed
+
+
+def _encoded_result(value: Any, bounds: codec.Bounds) -> bytes:
+    try:
+        payload: bytes = codec.encode(("returned", value), bounds, opaque=True)
+    except codec.CodecError as error:
+        payload = codec.encode(("unusable", str(error)))
+    return payload
 
 
 def _function(namespace: dict[str, Any], name: str) -> Any:
@@ -139,8 +147,6 @@ def _function(namespace: dict[str, Any], name: str) -> Any:
 
 def _describe(error: BaseException) -> tuple[str, str]:
     kind = type(error).__name__
-    if isinstance(error, codec.CodecError):
-        kind = "UnusableResult"
     if isinstance(error, MemoryError):
         return kind, ""
     return str(kind)[:100], str(error)[:_MAX_MESSAGE_CHARACTERS]
