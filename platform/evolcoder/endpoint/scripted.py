@@ -230,9 +230,14 @@ class ScriptedTeacher:
 
 
 @contextmanager
-def scripted_teacher(script: Script | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[ScriptedTeacher]:
-    """Serve a script from a thread of this process; ``base_url`` says where. Port 0 takes a free one."""
-    teacher = ScriptedTeacher(script or Script())
+def scripted_teacher(
+    script: Script | None = None, host: str = "127.0.0.1", port: int = 0, kind: type[ScriptedTeacher] = ScriptedTeacher
+) -> Iterator[ScriptedTeacher]:
+    """Serve a script from a thread of this process; ``base_url`` says where. Port 0 takes a free one.
+
+    ``kind``: a subclass that misbehaves in a way that no script can say.
+    """
+    teacher = kind(script or Script())
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(teacher.app(), access_log=None, shutdown_timeout=0.5)
     address = loop.run_until_complete(_start(runner, host, port))

@@ -168,7 +168,6 @@ def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoint: Endpoin
         teacher.usd_per_million_output_tokens,
     )
     epoch = Epoch.claim(run.journal)
-    (run.root / "attempts").delete()
     ledger = None
     if limits.any:
         actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -176,9 +175,9 @@ def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoint: Endpoin
     try:
         yield _Teaching(endpoint, epoch, limits, ledger)
     finally:
-        (run.root / "attempts").delete()
         if ledger is not None:
             ray.kill(ledger)
+    (run.root / "attempts").delete()  # what runs that were killed left there, too
 
 
 def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
@@ -192,8 +191,10 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
                 _evolve_pool(this, teaching, board)
             totals, stop = ray.get(board.read.remote())
             if stop is not None:
-                raise stop
+                done = totals["kept"] + totals["eliminated"]
+                raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
             merged = _merge(this, teaching.epoch)
+            this.attempt(teaching.epoch).delete()
     finally:
         ray.kill(board)
     if totals["damaged_lines"]:
@@ -321,9 +322,10 @@ def _refuse_incomplete(this: _Round, merged: Merged) -> None:
     failed = merged.failures.total()
     if failed:
         fault, rows = merged.failures.most_common(1)[0]
+        reason = merged.examples[fault].rstrip(".")
         raise IncompleteError(
             f"{failed:,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them for this reason: "
-            f"{merged.examples[fault]}. The other replies are kept; the same command again sends only what is missing."
+            f"{reason}. The other replies are kept; the same command again sends only what is missing."
         )
 
 

@@ -99,7 +99,7 @@ class RowEvolver:
         return Asked(reply, key)
 
     def _count(self, child: Instruction) -> None:
-        self._counts[child.status] += 1
+        self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
 

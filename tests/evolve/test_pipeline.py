@@ -1,0 +1,195 @@
+"""Whole rounds on a real Ray against the scripted teacher, and attacks on what the stage promises."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolcoder.console import Reporter
+from evolcoder.endpoint.client import Endpoint
+from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
+from evolcoder.errors import BudgetError, EndpointError, IncompleteError, RunBusyError
+from evolcoder.evolve.dataset import build_dataset
+from evolcoder.evolve.identity import rounds_done
+from evolcoder.evolve.shards import read_shard
+from evolcoder.runs import Manifest, RunFolder
+from evolcoder.settings import RunSettings, parse_settings
+
+ROWS = 24
+PRICES = {"usd_per_million_input_tokens": 100.0, "usd_per_million_output_tokens": 200.0}
+
+
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    path = tmp_path / "seeds.jsonl"
+    rows = [{"instruction": f"Write a function that adds {n}.", "input": "", "output": f"x + {n}"} for n in range(ROWS)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    return path
+
+
+def plain_settings(storage: Path, seeds: Path, teacher: dict[str, Any] | None = None, **evolve: Any) -> dict[str, Any]:
+    wanted = {"base_url": "http://unused/v1", "model": Script.model, "max_tokens": 200, "max_concurrency": 8}
+    return {
+        "name": "r",
+        "storage": str(storage),
+        "seeds": {"path": str(seeds)},
+        "teacher": wanted | (teacher or {}),
+        "evolve": {"rounds": 1, "workers": 2, "rows_per_shard": 10} | evolve,
+    }
+
+
+def settings_in(storage: Path, seeds: Path, teacher: dict[str, Any] | None = None, **evolve: Any) -> RunSettings:
+    return parse_settings(plain_settings(storage, seeds, teacher, **evolve), "the test")
+
+
+def run_evolve(settings: RunSettings, teacher: ScriptedTeacher, attempts: int = 6) -> tuple[list[Manifest], str]:
+    from evolcoder.evolve.pipeline import evolve
+
+    said = io.StringIO()
+    endpoint = Endpoint(teacher.base_url, Script.model, timeout_seconds=20, max_attempts=attempts)
+    return evolve(settings, RunFolder.open(settings), endpoint, Reporter("plain", said)), said.getvalue()
+
+
+def hashes(manifests: list[Manifest]) -> list[str]:
+    return [manifest.content_hash for manifest in manifests]
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_and_any_faults_make_the_same_rounds_and_a_second_run_sends_nothing(
+    local_ray: None, tmp_path: Path, seeds: Path
+) -> None:
+    content = {"refusal": 0.08, "empty": 0.04}
+    faults = content | {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.01}
+    with scripted_teacher(Script(faults=faults, retry_after_seconds=0.02, latency_seconds=0.02)) as teacher:
+        settings = settings_in(tmp_path / "one", seeds, rounds=2, workers=1)
+        first, _ = run_evolve(settings, teacher)
+        counts = teacher.counts()
+        assert counts["requests"] <= 1.35 * counts["distinct"]
+        assert counts["answered_again"] == 0
+        assert counts["most_in_flight"] <= 8
+        again, said = run_evolve(settings, teacher)
+        assert teacher.counts()["requests"] == counts["requests"]
+        assert "round 01 is done" in said
+        assert hashes(again) == hashes(first)
+        assert rounds_done(settings, RunFolder.open(settings))
+        assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=3), RunFolder.open(settings))
+        assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=2, seed=1), RunFolder.open(settings))
+    with scripted_teacher(Script(faults=content)) as teacher:
+        other = settings_in(tmp_path / "three", seeds, rounds=2, workers=3)
+        second, _ = run_evolve(other, teacher)
+    assert hashes(second) == hashes(first)
+    for number, manifest in enumerate(first):
+        folder = RunFolder.open(settings).round(number)
+        rows = [row for name in folder.names("*.arrow") for row in read_shard(folder, name)]
+        assert len({row["root_id"] for row in rows}) == len(rows) == manifest.rows == ROWS
+        assert all(row["status"] == ("kept" if row["reason"] is None else "eliminated") for row in rows)
+    assert first[1].summary["eliminated"] > 0
+    merged = build_dataset(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
+    kept = [manifest.summary["kept"] for manifest in first]
+    assert merged.rows == sum(kept) - merged.summary["duplicates"]
+
+
+@pytest.mark.slow
+def test_failed_rows_leave_the_round_open_and_only_they_are_asked_again(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    settings = settings_in(tmp_path, seeds)
+    with scripted_teacher(Script(faults={"error_500": 0.2})) as teacher:
+        with pytest.raises(IncompleteError, match="server_error: 500"):
+            run_evolve(settings, teacher, attempts=1)
+        assert not RunFolder.open(settings).round(1).exists("manifest.json")
+        answered = teacher.counts()["answered"]
+        manifests, _ = run_evolve(settings, teacher)
+        assert teacher.counts()["answered_again"] == 0
+        assert answered < teacher.counts()["answered"] == 2 * ROWS
+    assert manifests[1].summary["kept"] == ROWS
+
+
+@pytest.mark.slow
+def test_a_budget_is_never_exceeded_and_raising_it_goes_on(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    def spent(teacher: ScriptedTeacher) -> float:
+        counts = teacher.counts()
+        return (counts["prompt_tokens"] * 100 + counts["completion_tokens"] * 200) / 1e6
+
+    with scripted_teacher(Script(faults={"dropped": 0.03, "error_500": 0.05})) as teacher:
+        for attempt in range(2):
+            with pytest.raises(BudgetError, match=r"0\.4 USD.*Raise teacher.budget_usd"):
+                run_evolve(settings_in(tmp_path, seeds, {"budget_usd": 0.4, **PRICES}), teacher)
+            assert 0.2 < spent(teacher) <= 0.4, attempt
+        manifests, _ = run_evolve(settings_in(tmp_path, seeds, {"budget_usd": 40.0, **PRICES}), teacher)
+        assert teacher.counts()["answered_again"] == 0
+    assert manifests[1].summary["kept"] == ROWS
+    assert manifests[1].summary["usd"] > 0.4
+
+
+@pytest.mark.slow
+def test_a_teacher_that_goes_away_stops_the_run_with_a_sentence(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    class _Gone(ScriptedTeacher):
+        """Refuses the key of every request after the first ten."""
+
+        def _authorised(self, request: Any) -> bool:
+            return request.path.endswith("/models") or sum(self._asked.values()) < 10
+
+    with scripted_teacher(Script(), kind=_Gone) as teacher:
+        with pytest.raises(EndpointError, match="refuses the API key"):
+            run_evolve(settings_in(tmp_path, seeds), teacher)
+        assert teacher.counts()["refused"] <= 8
+    with scripted_teacher(Script()) as teacher:
+        run_evolve(settings_in(tmp_path, seeds), teacher)
+        assert teacher.counts()["answered"] == 2 * ROWS - 10
+
+
+def test_two_runs_of_one_name_do_not_work_at_once(tmp_path: Path, seeds: Path) -> None:
+    settings = settings_in(tmp_path, seeds)
+    with (
+        scripted_teacher() as teacher,
+        RunFolder.open(settings).lock("evolve"),
+        pytest.raises(RunBusyError, match="already running evolve"),
+    ):
+        run_evolve(settings, teacher)
+
+
+@pytest.fixture
+def driven(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Drivers that a test started; none outlives it."""
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def drive(processes: list[subprocess.Popen[str]], settings: dict[str, Any], base_url: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), json.dumps(settings), base_url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    processes.append(process)
+    return process
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_driver_pays_again_only_for_what_was_in_flight(
+    local_ray: None, tmp_path: Path, seeds: Path, driven: list[subprocess.Popen[str]]
+) -> None:
+    settings = plain_settings(tmp_path / "killed", seeds)
+    with scripted_teacher(Script(latency_seconds=0.5)) as teacher:
+        process = drive(driven, settings, teacher.base_url)
+        while teacher.counts()["answered"] < ROWS // 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        process = drive(driven, settings, teacher.base_url)
+        out, _ = process.communicate(timeout=400)
+        assert process.returncode == 0
+        counts = teacher.counts()
+        assert counts["distinct"] == 2 * ROWS
+        assert counts["answered_again"] <= 8
+    with scripted_teacher() as teacher:
+        unbroken, _ = run_evolve(settings_in(tmp_path / "unbroken", seeds), teacher)
+    assert json.loads(out.splitlines()[-1]) == hashes(unbroken)
