@@ -30,6 +30,7 @@ MAY_IMPORT_HEAVY = {
     "cluster.py",
     "doctor.py",
     "embedded.py",
+    "endpoint/limits_actor.py",
     "evolve/pipeline.py",
     "train/launch.py",
     "serve/launch.py",

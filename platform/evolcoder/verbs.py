@@ -8,6 +8,7 @@ the verb that uses them.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
+from evolcoder.errors import SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import EMBEDDED, Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
@@ -189,8 +191,23 @@ def run_verb(verb: Verb, arguments: Sequence[str]) -> int:
     if not arguments:
         sys.stderr.write("error: name the run's YAML file, then any section.key=value overrides.\n")
         return 2
-    typed = shlex.join(arguments)
-    return guarded(lambda: verb(load_settings(arguments[0], arguments[1:]), Reporter(), typed), again="the same command")
+
+    def act() -> None:
+        settings = load_settings(arguments[0], arguments[1:])
+        _refuse_storage_that_goes_away(settings.storage)
+        verb(settings, Reporter(), shlex.join(arguments))
+
+    return guarded(act, again="the same command")
+
+
+def _refuse_storage_that_goes_away(storage: str) -> None:
+    """A submitted job runs in a copy of the uploaded folder, which Ray deletes; a relative path would lie inside it."""
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    if submitted and "://" not in storage and not Path(storage).expanduser().is_absolute():
+        raise SettingsError(
+            f"storage={storage} is relative, and in a submitted job that is a temporary folder which Ray deletes; "
+            "set storage to s3://bucket/prefix, or to an absolute path that every node shares."
+        )
 
 
 def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:
