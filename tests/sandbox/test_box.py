@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -240,19 +241,28 @@ def test_many_programs_leave_no_descriptors(closed_box: Sandbox) -> None:
 
 
 def test_pool_runs_side_by_side_and_a_hanging_program_delays_nobody() -> None:
-    def ask(box: Sandbox, source: str) -> Any:
-        try:
-            with box.start(source) as program:
-                return program.function("f")()
-        except ProgramTimeout:
-            return "timeout"
+    hanging: queue.Queue[int] = queue.Queue()
 
-    with SandboxPool(BoxSettings(limits=LIMITS), 2) as pool:
-        slow = pool.submit(ask, "def f():\n    import time\n    time.sleep(60)\n")
-        quick = [pool.submit(ask, f"def f():\n    return {n}\n") for n in range(10)]
-        assert [future.result() for future in quick] == list(range(10))
+    def hang(box: Sandbox) -> str:
+        with box.start("import time\ndef f():\n    time.sleep(600)\n") as program:
+            hanging.put(program._pid)
+            try:
+                program.function("f")()
+            except BoxFault:
+                return "killed"
+        return "ended"
+
+    def ask(box: Sandbox, number: int) -> Any:
+        with box.start(f"def f():\n    return {number}\n") as program:
+            return program.function("f")()
+
+    with SandboxPool(BoxSettings(limits=Limits(call_cpu_seconds=60, task_cpu_seconds=60)), 2) as pool:
+        slow = pool.submit(hang)
+        pid = hanging.get()
+        assert [future.result() for future in [pool.submit(ask, n) for n in range(10)]] == list(range(10))
         assert not slow.done()
-        assert slow.result() == "timeout"
+        os.kill(pid, signal.SIGKILL)
+        assert slow.result() == "killed"
 
 
 def test_probe_says_what_holds() -> None:
