@@ -32,7 +32,6 @@ from evolcoder.evolve.identity import (
     round_inputs,
     round_name,
     round_plan,
-    rounds_done,
     seeds_identity,
 )
 from evolcoder.evolve.merge import Merged, merge_partition
@@ -49,8 +48,6 @@ from evolcoder.evolve.worker import Board, RoundJob, RowEvolver
 from evolcoder.records import Instruction
 from evolcoder.runs import FileEntry, Folder, Manifest, RunFolder, publish_manifest, stage_state
 from evolcoder.settings import RunSettings
-
-__all__ = ["evolve", "rounds_done"]
 
 STAGE = "evolve"
 _SMALL_TASK_CPUS = 0.1
