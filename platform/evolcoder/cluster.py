@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ _QUIET_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # Serve's controller is killed while others still wait for it; Ray reports that each time.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ServeController\.\w+ failed",
 }
 
 
@@ -47,7 +50,8 @@ def ray_session() -> Iterator[None]:
     else:
         options["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
     try:
-        ray.init(address=address, **options)
+        with _native_stderr_aside():
+            ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         what = "Ray could not start here" if address == "local" else f"The Ray cluster at {address} does not answer"
         raise ClusterError(
@@ -58,6 +62,24 @@ def ray_session() -> Iterator[None]:
     finally:
         if not _keepers:
             ray.shutdown()
+
+
+@contextmanager
+def _native_stderr_aside() -> Iterator[None]:
+    """Keep what Ray's native code says while it starts off the screen; it is shown when the start fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 @contextmanager

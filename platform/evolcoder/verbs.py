@@ -261,7 +261,7 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
 
     model = find_model(EMBEDDED, settings)
     with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        yield Endpoint(served.base_url, served.name, None, teacher.timeout_seconds, teacher.max_attempts)
+        yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
 
 
 def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Model, reporter: Reporter) -> None:
@@ -283,7 +283,7 @@ def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Mo
     if not to_do:
         return
     with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        endpoint = Endpoint(served.base_url, served.name, None)
+        endpoint = Endpoint(served.base_url, served.name, served.api_key)
         for benchmark in to_do:
             place = run.evaluation(which, benchmark)
             evaluate_benchmark(wanted, benchmark, place, endpoint, model.name, model.fingerprint, style, reporter)
