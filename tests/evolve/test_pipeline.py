@@ -16,7 +16,7 @@ import pytest
 from evolcoder.console import Reporter
 from evolcoder.endpoint.client import Endpoint
 from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
-from evolcoder.errors import BudgetError, EndpointError, IncompleteError, RunBusyError
+from evolcoder.errors import BudgetError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset import build_dataset
 from evolcoder.evolve.identity import rounds_done
 from evolcoder.evolve.shards import read_shard
@@ -143,6 +143,22 @@ def test_a_teacher_that_goes_away_stops_the_run_with_a_sentence(local_ray: None,
     with scripted_teacher(Script()) as teacher:
         run_evolve(settings_in(tmp_path, seeds), teacher)
         assert teacher.counts()["answered"] == 2 * ROWS - 10
+
+
+@pytest.mark.slow
+def test_a_sentence_raised_in_a_task_stays_a_sentence(local_ray: None) -> None:
+    import ray
+
+    from evolcoder.evolve.pipeline import plain_causes
+
+    @ray.remote(num_cpus=0)
+    def fill_the_disk() -> None:
+        raise RunFolderError("The disk is full.")
+
+    with pytest.raises(RunFolderError) as caught, plain_causes():
+        ray.get(fill_the_disk.remote())
+    assert caught.value.message == "The disk is full."
+    assert type(caught.value) is RunFolderError
 
 
 def test_two_runs_of_one_name_do_not_work_at_once(tmp_path: Path, seeds: Path) -> None:

@@ -159,32 +159,39 @@ def parse_line(line: bytes) -> Entry | Mark | Withdrawn | None:
 
 
 class JournalReader:
-    """Finds paid replies of one part. Holds keys and places in memory, not texts."""
+    """Finds paid replies of one part. Holds their keys and places in memory; texts only where reading one is slow."""
 
     def __init__(self, folder: Folder, part: str) -> None:
         self._folder = folder / part
         self._places: dict[str, tuple[str, int, int]] = {}
+        self._texts: dict[str, bytes] = {}
         self.damaged_lines = 0
         for name in self._folder.names("*.jsonl"):
             for offset, line in _lines(self._folder, name):
                 key = _key_of(line)
-                if key is not None:
+                if key is not None and folder.is_local:
                     self._places[key] = (name, offset, len(line))
+                elif key is not None:
+                    self._texts[key] = line
                 elif parse_line(line) is None:
                     self.damaged_lines += 1
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places) + len(self._texts)
 
     def find(self, key: str) -> Reply | None:
+        line = self._texts.get(key) or self._read(key)
+        entry = parse_line(line) if line is not None else None
+        return entry.reply if isinstance(entry, Entry) else None
+
+    def _read(self, key: str) -> bytes | None:
         place = self._places.get(key)
         if place is None:
             return None
         name, offset, length = place
         with self._folder.open_input(name) as file:
             file.seek(offset)
-            entry = parse_line(bytes(file.read(length)))
-        return entry.reply if isinstance(entry, Entry) else None
+            return bytes(file.read(length))
 
 
 def _key_of(line: bytes) -> str | None:

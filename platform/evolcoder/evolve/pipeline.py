@@ -25,7 +25,7 @@ from evolcoder.endpoint.client import Endpoint, check_endpoint
 from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits
 from evolcoder.endpoint.limits_actor import LimitsActor
-from evolcoder.errors import IncompleteError
+from evolcoder.errors import EvolcoderError, IncompleteError
 from evolcoder.evolve.identity import (
     finished_rounds,
     round_identity,
@@ -183,7 +183,7 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     _say_why(this.number, state.kind, state.reason, reporter)
     board = ray.remote(Board).options(num_cpus=0).remote()
     try:
-        with reporter.progress(round_name(this.number), this.rows) as progress:
+        with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
             with _watching(board, progress, teaching.limits):
                 _evolve_pool(this, teaching, board)
             totals, stop = ray.get(board.read.remote())
@@ -201,6 +201,20 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
         "usd": teaching.limits.usd(merged.summary["prompt_tokens"], merged.summary["completion_tokens"])
     }
     return publish_manifest(this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"])
+
+
+@contextmanager
+def plain_causes() -> Iterator[None]:
+    """Let what a Ray task raised for the user's eyes reach them as it was raised."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        cause: object = error
+        while isinstance(cause, ray.exceptions.RayTaskError):
+            cause = cause.cause
+        if isinstance(cause, EvolcoderError):
+            raise type(cause)(cause.message) from None
+        raise
 
 
 @contextmanager
