@@ -51,11 +51,10 @@ def tiny_model(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def instruction_row(number: int, round_number: int, instruction: str, response: str, input: str = "") -> dict[str, Any]:
+    name = f"id{number:04d}"
     return Instruction(
-        id=f"id{number:04d}", round=round_number, parent_id=None, root_id=f"id{number:04d}", operator="seed",
-        instruction=instruction, input=input, response=response, teacher="t", sampling="s", prompt_tokens=1, completion_tokens=1, request_keys=[],
-        status="kept", reason=None,
-    ).to_row()  # fmt: skip
+        name, round_number, None, name, "seed", instruction, input, response, "teacher", "sampling", 1, 1, [], "kept", None
+    ).to_row()
 
 
 def write_dataset(folder: Folder, rows: Sequence[dict[str, Any]]) -> None:
@@ -84,13 +83,15 @@ def arithmetic_rows(count: int = 12) -> list[dict[str, Any]]:
 def make_run(tmp_path: Path) -> Callable[..., tuple[RunSettings, RunFolder]]:
     """A run of its own folder with a training set; keyword arguments are training settings."""
 
-    def make(name: str = "run", rows: Sequence[dict[str, Any]] | None = None, **train: Any) -> tuple[RunSettings, RunFolder]:
+    def make(
+        name: str = "run", rows: Sequence[dict[str, Any]] | None = None, storage: Folder | None = None, **train: Any
+    ) -> tuple[RunSettings, RunFolder]:
         chosen = {
             "max_steps": 3, "global_batch_size": 4, "sequence_length": 256, "learning_rate": 1e-3, "warmup_steps": 1,
             "precision": "fp32", "zero_stage": 2, "checkpoint_steps": 100, **train,
         }  # fmt: skip
         settings = parse_settings({"name": name, "storage": str(tmp_path), "evolve": {"rounds": 1}, "train": chosen}, "test")
-        run = RunFolder.open(settings)
+        run = RunFolder.open(settings) if storage is None else RunFolder(storage / name)
         write_dataset(run.dataset, arithmetic_rows() if rows is None else rows)
         return settings, run
 

@@ -10,6 +10,7 @@ from evolcoder.train.deepspeed import deepspeed_config, working_precision
 from evolcoder.train.order import micro_batch_size
 
 NO_FLAGS: frozenset[str] = frozenset()
+HOST = {"device": "cpu", "pin_memory": False}
 
 
 def preset(name: str) -> RunSettings:
@@ -30,6 +31,10 @@ def test_every_preset_gives_batches_that_add_up(name: str) -> None:
     assert config["zero_optimization"]["stage"] == train.zero_stage
 
 
+def test_16_bits_without_zero_run_as_stage_1_whose_steps_are_right() -> None:
+    assert deepspeed_config(TrainSettings(zero_stage=0), "bf16", 1, gpu=False)["zero_optimization"]["stage"] == 1
+
+
 def test_the_papers_preset_is_fp16_with_dynamic_loss_scale_under_zero_3() -> None:
     train = preset("wizardcoder-15b").train
     config = deepspeed_config(train, working_precision(train, True, True, NO_FLAGS), 4, gpu=True)
@@ -46,10 +51,10 @@ def test_the_papers_preset_is_fp16_with_dynamic_loss_scale_under_zero_3() -> Non
     [
         (0, None, {"stage": 0}),
         (2, None, {"stage": 2, "contiguous_gradients": True, "overlap_comm": False}),
-        (1, "optimizer", {"offload_optimizer": {"device": "cpu", "pin_memory": False}}),
-        (3, "all", {"offload_optimizer": {"device": "cpu", "pin_memory": False}, "offload_param": {"device": "cpu", "pin_memory": False}}),
+        (1, "optimizer", {"offload_optimizer": HOST}),
+        (3, "all", {"offload_optimizer": HOST, "offload_param": HOST}),
     ],
-)  # fmt: skip
+)
 def test_zero_and_offload(zero: int, offload: str | None, expected: dict[str, Any]) -> None:
     train = TrainSettings.model_validate({"zero_stage": zero, "offload": offload})
     made = deepspeed_config(train, "fp32", 1, gpu=False)["zero_optimization"]
@@ -82,5 +87,5 @@ def test_the_working_precision(asked: str, gpu: bool, gpu_bf16: bool, flags: fro
 
 
 def test_fp16_on_a_cpu_is_refused_with_what_to_do() -> None:
-    with pytest.raises(TrainingError, match="train.precision=fp16 needs a GPU"):
+    with pytest.raises(TrainingError, match="needs a GPU"):
         working_precision(TrainSettings(precision="fp16"), False, False, NO_FLAGS)

@@ -38,7 +38,7 @@ def test_no_warm_up_starts_at_the_peak_and_a_run_may_end_within_it() -> None:
 
 def test_agrees_with_the_cosine_schedule_of_transformers() -> None:
     """Theirs starts its warm-up at 0, one step earlier; after the warm-up both are the same."""
-    torch = pytest.importorskip("torch")
+    import torch
     from transformers import get_cosine_schedule_with_warmup
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -16,6 +16,7 @@ import ray.train
 import torch.distributed
 
 from evolcoder.errors import TrainingError
+from evolcoder.runs import Folder
 from evolcoder.settings import TrainSettings
 from evolcoder.train.deepspeed import Precision
 from evolcoder.train.job import MetricsRow, TrainingJob
@@ -73,17 +74,22 @@ def resume(engine: Any, job: TrainingJob, precision: Precision) -> list[MetricsR
             raise TrainingError(
                 f"The checkpoint in {checkpoint.path} cannot be read ({error}); delete {job.work} to train from the start."
             ) from None
-        _check_layout(state["layout"], layout(job.settings, precision), state["step"], job)
+        check_layout(state["layout"], layout(job.settings, precision), state["step"], job.work)
         engine.load_checkpoint(folder, tag=ENGINE_TAG)
     return list(state["history"])
 
 
-def _check_layout(saved: dict[str, Any], wanted: dict[str, Any], step: int, job: TrainingJob) -> None:
+def check_layout(saved: dict[str, Any], wanted: dict[str, Any], step: int, work: Folder) -> None:
+    """Refuse a checkpoint of another layout.
+
+    Raises:
+        TrainingError: it names the settings to go back to.
+    """
     changed = [f"{key}={_yaml(saved[key])}" for key in wanted if saved[key] != wanted[key]]
     if changed:
         raise TrainingError(
             f"This training was interrupted after step {step} with {', '.join(changed)}; go on with the same, "
-            f"or delete {job.work} to train from the start."
+            f"or delete {work} to train from the start."
         )
 
 

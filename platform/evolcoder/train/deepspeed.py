@@ -44,7 +44,7 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
         "gradient_clipping": GRADIENT_CLIPPING,
         "steps_per_print": 1_000_000_000,
         "zero_force_ds_cpu_optimizer": False,
-        "zero_optimization": _zero(settings, gpu),
+        "zero_optimization": _zero(settings, precision, gpu),
         "optimizer": {
             "type": "AdamW",
             "params": {
@@ -61,17 +61,20 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
         config["bf16"] = {"enabled": True}
     elif precision == "fp16":
         config["fp16"] = {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 1000}
-    if precision != "fp32" and settings.zero_stage > 0:
-        # Sums over many micro-batches lose small gradients in 16 bits; without ZeRO, DeepSpeed has no 32-bit sum.
+    if precision != "fp32":
+        # Sums over many micro-batches lose small gradients in 16 bits.
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
 
 
-def _zero(settings: TrainSettings, gpu: bool) -> dict[str, Any]:
-    zero: dict[str, Any] = {"stage": settings.zero_stage}
-    if settings.zero_stage > 0:
+def _zero(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str, Any]:
+    # Without ZeRO, DeepSpeed 0.19's 16-bit optimizer takes other steps than all its stages do, which agree with plain
+    # 32-bit training; stage 1 divides only the optimizer's states, so it stands in for stage 0.
+    stage = max(settings.zero_stage, 0 if precision == "fp32" else 1)
+    zero: dict[str, Any] = {"stage": stage}
+    if stage > 0:
         zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
-    if settings.zero_stage == 3:
+    if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     host = {"device": "cpu", "pin_memory": gpu}
     if settings.offload is not None:

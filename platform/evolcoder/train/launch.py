@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evolcoder.console import Reporter, format_seconds
-from evolcoder.errors import ModelError, SettingsError
+from evolcoder.errors import ModelError
 from evolcoder.models import data_rounds
 from evolcoder.runs import Folder, Manifest, RunFolder, describe_file, publish_manifest, read_manifest, stage_state
 from evolcoder.settings import RunSettings, fingerprint
@@ -45,8 +45,6 @@ def train(settings: RunSettings, run: RunFolder, base_model: Path, base_fingerpr
         TrainingError: training failed in a way that another try would not mend.
     """
     rounds = data_rounds(settings)
-    if rounds > settings.evolve.rounds:
-        raise SettingsError(f"train.data_rounds={rounds}, but evolve.rounds={settings.evolve.rounds}: there is no such round.")
     with run.lock(STAGE):
         dataset = dataset_manifest(run)
         out = run.train(rounds)

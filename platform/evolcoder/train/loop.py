@@ -51,7 +51,7 @@ def _train(job: TrainingJob) -> None:
     teller = _Teller(job)
     teller.phase("loading the model")
     tokenizer = AutoTokenizer.from_pretrained(job.base_model)
-    engine = _build_engine(job, precision)
+    engine = build_engine(job, precision)
     rows = EncodedRows(job.work)
     history = checkpoints.resume(engine, job, precision)
     teller.phase(f"going on after step {len(history)}" if history else "training")
@@ -145,7 +145,8 @@ class _Teller:
             ray.get(self._job.board.finished.remote(outcome))
 
 
-def _build_engine(job: TrainingJob, precision: Precision) -> Any:
+def build_engine(job: TrainingJob, precision: Precision) -> Any:
+    """A DeepSpeed engine around the base model, ready to train; its collectives are set up if they are not yet."""
     import deepspeed
 
     if not job.gpu:

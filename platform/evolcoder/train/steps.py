@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,12 +81,23 @@ def optimizer_step(
     total = torch.zeros((), dtype=torch.float64, device=engine.device)
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
+    norm = None
     for rows in micro_batches:
         ids, labels = (tensor.to(engine.device) for tensor in collate(rows, pad_id))
         loss_sum = response_loss_sum(engine, ids, labels)
         engine.backward(loss_sum * scale, scale_wrt_gas=False)
+        if engine.is_gradient_accumulation_boundary():
+            norm = _plain_grad_norm(engine)
         engine.step()
         total += loss_sum.detach()
     torch.distributed.all_reduce(total)
-    norm = engine.get_global_grad_norm()
-    return StepResult(float(total) / batch_loss_tokens, None if norm is None else float(norm))
+    norm = engine.get_global_grad_norm() if norm is None else norm
+    return StepResult(float(total) / batch_loss_tokens, float(norm) if norm is not None and math.isfinite(norm) else None)
+
+
+def _plain_grad_norm(engine: Any) -> float | None:
+    """The gradients' norm where DeepSpeed leaves them on the parameters (32 bits without ZeRO) and reports none itself."""
+    if not isinstance(engine.optimizer, torch.optim.Optimizer):
+        return None
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))

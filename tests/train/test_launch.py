@@ -1,0 +1,210 @@
+"""Whole trainings under Ray Train and DeepSpeed: of a tiny model, and one of the embedded model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolcoder.errors import ClusterError, TrainingError
+from evolcoder.runs import Folder, RunFolder, read_manifest
+from evolcoder.settings import RunSettings
+from evolcoder.train.encode import EncodedRow
+from evolcoder.train.launch import train, training_done
+from evolcoder.train.order import global_batch
+from evolcoder.train.prepare import dataset_manifest, prepare
+from evolcoder.train.schedule import learning_rate
+
+pytestmark = pytest.mark.slow
+
+FINGERPRINT = "base-fingerprint"
+MakeRun = Callable[..., tuple[RunSettings, RunFolder]]
+
+
+def metrics(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.train(1).read_text("metrics.jsonl").splitlines()]
+
+
+def plain_losses(settings: RunSettings, run: RunFolder, model_folder: Path) -> list[tuple[float, float]]:
+    """Loss and gradient norm of each step, from a few lines of torch on whole global batches, one row at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from evolcoder.train.loop import EncodedRows
+
+    work = run.root / "reference"
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    prepare(run.dataset, dataset_manifest(run), 1, tokenizer, settings.train.sequence_length, work)
+    rows = EncodedRows(work)
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
+    steps = settings.train.max_steps or 0
+    curve = []
+    for step in range(steps):
+        batch = [rows[n] for n in global_batch(settings.train.seed, step, settings.train.global_batch_size, len(rows))]
+        total = sum(len(row.tokens) - row.prompt_tokens for row in batch)
+        loss = sum(_row_loss(model, row) for row in batch) / total
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = learning_rate(settings.train, step, steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        curve.append((float(loss.detach()), float(norm)))
+    return curve
+
+
+def _row_loss(model: Any, row: EncodedRow) -> Any:
+    import torch
+
+    ids = torch.tensor([row.tokens])
+    chosen = model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])
+    return -chosen[row.prompt_tokens - 1 :].sum()
+
+
+def test_a_training_ends_in_a_model_that_is_used_again(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
+) -> None:
+    settings, run = make_run(max_steps=None, epochs=1, weight_decay=0.1)
+    assert not training_done(settings, run, FINGERPRINT)
+    watcher = watch()
+    manifest = train(settings, run, tiny_model, FINGERPRINT, watcher)
+
+    assert manifest.summary["steps"] == 3
+    assert manifest.summary["rows"] == 12
+    assert manifest.summary["last_loss"] < manifest.summary["first_loss"]
+    assert "12 rows of rounds 0-1" in watcher.text
+    assert watcher.steps[-1] == 3
+    assert {e.path for e in manifest.files} >= {"metrics.jsonl", "model/model.safetensors", "model/evolcoder.json"}
+    assert not run.train(1).exists("checkpoints")
+    card = json.loads(run.train(1).read_text("model/evolcoder.json"))
+    assert card == {"prompt_style": "wizardcoder", "base_model": "embedded", "data_rounds": 1}
+    _assert_trained(tiny_model, run.train(1).local_path / "model")
+
+    assert training_done(settings, run, FINGERPRINT)
+    again = watch()
+    assert train(settings, run, tiny_model, FINGERPRINT, again) == manifest
+    assert "nothing is trained again" in again.text
+    assert not training_done(settings, run, "another base model")
+    assert not training_done(
+        settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 1})}), run, FINGERPRINT
+    )
+    moved = settings.model_copy(update={"train": settings.train.model_copy(update={"base_model": "/elsewhere", "workers": 2})})
+    assert training_done(moved, run, FINGERPRINT)
+
+
+def _assert_trained(base: Path, tuned: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (base, tuned)]
+    changed = [bool((a != b).any()) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True)]
+    assert all(changed)
+
+
+@pytest.mark.parametrize(
+    ("workers", "micro", "zero", "offload", "other_storage"),
+    [(1, 4, 0, None, False), (2, 1, 2, None, True), (2, 2, 3, "all", False)],
+)
+def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any, tmp_path: Path,
+    workers: int, micro: int, zero: int, offload: str | None, other_storage: bool,
+) -> None:  # fmt: skip
+    import pyarrow.fs as pafs
+
+    storage = Folder(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "bucket") if other_storage else None
+    settings, run = make_run(
+        storage=storage, workers=workers, micro_batch_size=micro, zero_stage=zero, offload=offload, checkpoint_steps=1
+    )
+    train(settings, run, tiny_model, FINGERPRINT, watch())
+    expected = plain_losses(settings, run, tiny_model)
+    found = metrics(run)
+    assert [row["step"] for row in found] == [1, 2, 3]
+    assert [row["loss"] for row in found] == pytest.approx([loss for loss, _ in expected], rel=1e-5)
+    assert [row["grad_norm"] for row in found] == pytest.approx([norm for _, norm in expected], rel=1e-4)
+    if other_storage:
+        _assert_trained(tiny_model, tmp_path / "bucket" / "run" / "train" / "1" / "model")
+
+
+def test_a_killed_worker_costs_nothing_but_time(local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any) -> None:
+    settings, run = make_run(max_steps=16, global_batch_size=24, micro_batch_size=1, checkpoint_steps=4, learning_rate=3e-3)
+    killed: list[int] = []
+
+    def kill(step: int) -> None:
+        if step >= 5 and not killed:
+            killed.append(_training_worker())
+            os.kill(killed[0], signal.SIGKILL)
+
+    watcher = watch(kill)
+    train(settings, run, tiny_model, FINGERPRINT, watcher)
+    assert killed
+    assert "was lost" in watcher.text
+    assert any(f"going on after step {step}" in watcher.text for step in (4, 8, 12))
+    found = metrics(run)
+    assert [row["step"] for row in found] == list(range(1, 17))
+    expected = plain_losses(settings, run, tiny_model)
+    assert [row["loss"] for row in found] == pytest.approx([loss for loss, _ in expected], rel=1e-4)
+
+
+def _training_worker() -> int:
+    """The process of this test's own Ray that trains; other runs on the machine are left alone."""
+    import psutil
+
+    (worker,) = [
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if process.is_running() and "ray::RayTrainWorker" in " ".join(process.cmdline())
+    ]
+    return int(worker)
+
+
+def test_a_loss_that_is_not_a_number_ends_training_with_a_sentence(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any, tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    settings, run = make_run()
+    with pytest.raises(TrainingError, match="The loss is nan at step 1: training has diverged"):
+        train(settings, run, broken, FINGERPRINT, watch())
+    assert read_manifest(run.train(1)) is None
+
+
+def test_more_workers_than_the_machine_has_are_refused_before_anything_starts(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
+) -> None:
+    settings, run = make_run(workers=1000, global_batch_size=1000)
+    with pytest.raises(ClusterError, match=r"train\.workers=1000 needs 1000 .PUs, but the cluster has"):
+        train(settings, run, tiny_model, FINGERPRINT, watch())
+
+
+def test_the_embedded_model_learns_and_its_export_generates_and_stops(
+    local_ray: None, make_run: MakeRun, row: Callable[..., dict[str, Any]], watch: Any
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from evolcoder.embedded import embedded_model_fingerprint, embedded_model_folder
+    from evolcoder.templates import alpaca_prompt
+
+    rows = [row(n, 0, "Say hi.", " hi") for n in range(2)]
+    settings, run = make_run(
+        rows=rows, data_rounds=0, max_steps=3, global_batch_size=2, learning_rate=3e-4, warmup_steps=0, precision="auto"
+    )
+    manifest = train(settings, run, embedded_model_folder(), embedded_model_fingerprint(), watch())
+    assert manifest.summary["last_loss"] < manifest.summary["first_loss"]
+    folder = run.train(0).local_path / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.eos_token == "<|im_end|>"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    prompt = tokenizer([alpaca_prompt("Say hi.")], return_tensors="pt")
+    answer = model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=12, do_sample=False)
+    assert tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :]) == " hi<|im_end|>"
