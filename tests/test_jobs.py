@@ -1,0 +1,79 @@
+"""The entries for ``ray job submit``, run as plain programs; ``cluster/test_jobs.py`` submits them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOBS = sorted((Path(__file__).resolve().parents[1] / "jobs").glob("*.py"))
+
+
+def run(job: Path, *arguments: str, folder: Path, submitted: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if submitted else {})
+    return subprocess.run(
+        [sys.executable, str(job), *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_there_is_one_for_each_verb_that_works_on_a_cluster() -> None:
+    assert [job.stem for job in JOBS] == ["evaluate", "evolve", "serve", "study", "train"]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_a_job_is_thin_and_calls_the_verb_of_its_name(job: Path, tmp_path: Path) -> None:
+    text = job.read_text("utf-8")
+    assert len(text.splitlines()) < 50
+    assert f"verbs.run_verb(verbs.{job.stem}, " in text
+    assert f"python jobs/{job.name} RUN.yaml" in text
+    ended = run(job, folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: name the run's YAML file")
+
+
+def test_the_submitted_package_wins_and_no_job_hides_a_package(tmp_path: Path) -> None:
+    """A copy of the repository's shape stands in for an upload; a package called `evaluate` is somewhere on the path."""
+    for name, text in {
+        "upload/jobs/evaluate.py": JOBS[0].read_text("utf-8"),
+        "upload/platform/evolcoder/__init__.py": "",
+        "upload/platform/evolcoder/verbs.py": "import evaluate\nrun_verb = lambda verb, typed: print(evaluate.__file__) or 7",
+        "upload/elsewhere/evaluate/__init__.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    elsewhere = tmp_path / "upload/elsewhere/evaluate"
+    shown = subprocess.run(
+        [sys.executable, "jobs/evaluate.py"], cwd=tmp_path / "upload", capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(elsewhere.parent)},
+    )  # fmt: skip
+    assert shown.stdout.strip() == str(elsewhere / "__init__.py"), shown.stderr
+    assert shown.returncode == 7
+
+
+def test_storage_inside_the_upload_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("name: lost\nstorage: runs\n", "utf-8")
+    evolve = next(job for job in JOBS if job.stem == "evolve")
+    ended = run(evolve, "run.yaml", folder=tmp_path, submitted=True)
+    assert ended.returncode == 2
+    assert "storage=runs is relative" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("name: x\nevolve: {ruonds: 1}\n", "did you mean evolve.rounds?"),
+        ("name: [\n", "is not readable as YAML"),
+        ("name: ../x\n", "name="),
+    ],
+)
+def test_a_wrong_yaml_is_one_sentence(tmp_path: Path, yaml: str, said: str) -> None:
+    (tmp_path / "run.yaml").write_text(yaml, "utf-8")
+    ended = run(JOBS[0], "run.yaml", folder=tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
