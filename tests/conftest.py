@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-for name in [n for n in os.environ if n.endswith("_API_KEY") or n in {"HF_TOKEN", "RAY_ADDRESS"} or n.startswith("EVOLCODER__")]:
-    del os.environ[name]
+
+def _reaches_outside(variable: str) -> bool:
+    return variable.endswith("_API_KEY") or variable in {"HF_TOKEN", "RAY_ADDRESS"} or variable.startswith("EVOLCODER__")
+
+
+for _variable in filter(_reaches_outside, list(os.environ)):
+    del os.environ[_variable]
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from evolcoder.console import Reporter
     from evolcoder.settings import RunSettings
 
+
 class _GuardedGroup(TyperGroup):
     """Turns a verb's expected failures into one sentence and an exit code; usage errors stay typer's."""
 
-    def invoke(self, ctx: typer.Context) -> None:
+    def invoke(self, ctx: Any) -> None:
         code = guarded(lambda: super(_GuardedGroup, self).invoke(ctx), again=shlex.join(["evolcoder", *sys.argv[1:]]))
         if code:
             raise typer.Exit(code)

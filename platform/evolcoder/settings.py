@@ -315,7 +315,7 @@ def _explain(problem: Any) -> str:
         return f"the key {dotted!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and len(location) < 2:
-        return message
+        return str(message)
     given = json.dumps(problem["input"], default=str)
     return f"{dotted}={given}: {message[:1].lower()}{message[1:]}"
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from evolcoder.console import Reporter
 from evolcoder.errors import SettingsError
 from evolcoder.exits import guarded
-from evolcoder.models import EMBEDDED, Model, data_rounds, find_model
+from evolcoder.models import Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
-from evolcoder.settings import EvaluateSettings, RunSettings, load_settings
+from evolcoder.settings import EMBEDDED, EvaluateSettings, RunSettings, load_settings
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.client import Endpoint
@@ -164,7 +164,7 @@ def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Which stages are there, as their manifests say; files are verified when a stage is used."""
     run = RunFolder.open(settings)
-    rows = []
+    rows: list[list[object]] = []
     for name, place in _stages(settings, run):
         manifest = read_manifest(place)
         if manifest is None:

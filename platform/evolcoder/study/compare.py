@@ -30,5 +30,5 @@ def compare(first: Mapping[str, bool], second: Mapping[str, bool]) -> Comparison
 
 def _two_sided_binomial(successes: int, failures: int) -> float:
     flips = successes + failures
-    tail = sum(comb(flips, k) for k in range(min(successes, failures) + 1)) / 2**flips
-    return min(1.0, 2 * tail)
+    tail = sum(comb(flips, k) for k in range(min(successes, failures) + 1))
+    return min(1.0, 2 * (tail / float(2**flips)))
