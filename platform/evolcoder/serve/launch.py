@@ -1,7 +1,8 @@
 """A model behind Ray Serve: one gateway, one or more engines, up for as long as a ``with`` block lasts.
 
-Call inside ``cluster.ray_session()``. The model folder must lie at the same path on every node that may run an engine.
-One Serve instance runs on a Ray cluster, so one of ours does at a time.
+Call inside ``cluster.ray_session()``, which wants to be the first to import Ray: here it is imported when needed. The
+model folder must lie at the same path on every node that may run an engine. One Serve instance runs on a Ray cluster, so
+one of ours does at a time.
 """
 
 from __future__ import annotations
@@ -16,15 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ray
-from ray import serve
-from ray.exceptions import RayError
-
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ClusterError, ModelError, SettingsError
 from evolcoder.serve.gateway import GatewaySettings
 from evolcoder.serve.keys import keys_for
-from evolcoder.serve.replicas import EngineReplica, GatewayReplica
 from evolcoder.settings import ServeSettings
 
 APPLICATION = "evolcoder"
@@ -59,6 +55,8 @@ def serving(
         ModelError: the model cannot be loaded.
         ClusterError: Serve could not start.
     """
+    from ray import serve
+
     started = time.monotonic()
     keys = keys_for(settings)
     port = _checked_port(settings.host, port)
@@ -100,6 +98,8 @@ def _checked_port(host: str, port: int | None) -> int:
 
 
 def _start_serve(host: str, port: int) -> None:
+    from ray import serve
+
     for name in ("ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if _serve_is_running():
@@ -112,6 +112,8 @@ def _start_serve(host: str, port: int) -> None:
 
 
 def _serve_is_running() -> bool:
+    import ray
+
     try:
         ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
     except ValueError:
@@ -121,6 +123,12 @@ def _serve_is_running() -> bool:
 
 def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> None:
     """Start engines and gateway, and wait until they answer."""
+    import ray
+    from ray import serve
+    from ray.exceptions import RayError
+
+    from evolcoder.serve.replicas import EngineReplica, GatewayReplica
+
     gpu = ray.cluster_resources().get("GPU", 0) > 0
     engine = EngineReplica.options(  # type: ignore[attr-defined]
         num_replicas=settings.replicas,

@@ -215,7 +215,9 @@ def _explained(error: ValidationError) -> RequestError:
     message = problem["msg"].removeprefix("Value error, ")
     if not location:
         return RequestError(f"{message[:1].upper()}{message[1:]}.")
-    # A field that may be of several types is reported once for each, with the type's name at the end.
-    names = [part for part in location if part.isdigit() or part.isidentifier()]
-    path = names[0] + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in names[1:2])
-    return RequestError(f"{path}: {message}.", param=names[0])
+    field = location[0]
+    kinds = {tuple(other["loc"][1:2]) for other in error.errors() if other["loc"][0] == field}
+    if len(kinds) > 1 and not location[1].isdigit():  # one complaint for each type that it might have been
+        return RequestError(f"{field}: the value has none of the types that this field may have.", param=field)
+    path = field + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in location[1:3] if part.isalnum())
+    return RequestError(f"{path}: {message}.", param=field)

@@ -1,0 +1,248 @@
+"""The decode loop on small random models of several architectures."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evolcoder.errors import ModelError
+from evolcoder.serve.engines.base import (
+    Accepted,
+    ChatPrompt,
+    InfillPrompt,
+    Piece,
+    Prompt,
+    Question,
+    Rejected,
+    Sampling,
+    TextPrompt,
+    TokenPrompt,
+)
+from evolcoder.serve.engines.transformers import TransformersEngine
+
+TinyModel = Callable[[str], Path]
+
+
+def make_engine(folder: Path, **options: Any) -> TransformersEngine:
+    return TransformersEngine(folder, threads=1, dtype=torch.float32, **{"max_batch_size": 4, **options})
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: TinyModel) -> Iterator[TransformersEngine]:
+    made = make_engine(tiny_model("llama"))
+    yield made
+    made.close()
+
+
+async def ask(
+    engine: TransformersEngine, prompt: Prompt, streamed: bool = True, delay: float = 0.0, n: int = 1, **sampling: Any
+) -> list[Piece]:
+    await asyncio.sleep(delay)
+    question = Question((prompt,), Sampling(**{"temperature": 0.0, "max_tokens": 12, **sampling}), n)
+    first, *pieces = [item async for item in engine.answer(question, streamed)]
+    assert isinstance(first, Accepted)
+    return [piece for piece in pieces if isinstance(piece, Piece)]
+
+
+def run(*asked: Awaitable[list[Piece]]) -> list[list[Piece]]:
+    async def together() -> list[list[Piece]]:
+        return await asyncio.gather(*asked)
+
+    return asyncio.run(together())
+
+
+def text(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def generated(folder: Path, prompt: list[int], count: int) -> str:
+    """What ``generate`` makes of one prompt alone."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model.generation_config.eos_token_id = None
+    with torch.inference_mode():
+        ids = model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False, max_new_tokens=count
+        )
+    return AutoTokenizer.from_pretrained(folder).decode(ids[0, len(prompt) :], skip_special_tokens=True)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt_bigcode", "codegen"])
+def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: str) -> None:
+    folder = tiny_model(kind)
+    engine = make_engine(folder)
+    chance = random.Random(kind)
+    shapes = [(chance.randrange(1, 40), chance.randrange(1, 40), chance.random() * 0.05) for _ in range(10)]
+    prompts = [[chance.randrange(32, 120) for _ in range(length)] for length, _, _ in shapes]
+    answers = run(
+        *(
+            ask(engine, TokenPrompt(tuple(prompt)), delay=delay, max_tokens=count, ignore_eos=True)
+            for prompt, (_, count, delay) in zip(prompts, shapes, strict=True)
+        )
+    )
+    engine.close()
+    alone = [generated(folder, prompt, count) for prompt, (_, count, _) in zip(prompts, shapes, strict=True)]
+    assert [text(answer) for answer in answers] == alone
+    assert [sum(piece.tokens for piece in answer) for answer in answers] == [count for _, count, _ in shapes]
+    assert len(set(alone)) > 5, "the answers are too alike to show anything"
+
+
+def test_encoder_decoders_are_refused(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelError, match="encoder-decoder"):
+        make_engine(tiny_model("t5"))
+
+
+def test_models_that_the_loop_would_get_wrong_are_refused(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelError, match=r"bloom.* cannot be served"):
+        make_engine(tiny_model("bloom"))
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded as a model"):
+        make_engine(tmp_path)
+
+
+def test_a_context_longer_than_the_models_is_refused(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelError, match=r"serve.max_model_len=4096 is more than the 128"):
+        make_engine(tiny_model("llama"), max_model_len=4096)
+
+
+def test_streamed_and_whole_answers_are_the_same(engine: TransformersEngine) -> None:
+    streamed, whole = run(ask(engine, TextPrompt("def f(")), ask(engine, TextPrompt("def f("), streamed=False))
+    assert len(streamed) > 1
+    assert len(whole) == 1
+    assert text(streamed) == text(whole)
+    assert sum(piece.tokens for piece in streamed) == whole[0].tokens == 12
+    assert whole[0].finish_reason == "length"
+
+
+def test_a_stop_string_of_several_tokens_cuts_the_text_before_it(engine: TransformersEngine) -> None:
+    ((whole,),) = run(ask(engine, TextPrompt("x"), streamed=False))
+    stop = whole.text[4:7]
+    expected = whole.text[: whole.text.index(stop)]
+    (pieces,) = run(ask(engine, TextPrompt("x"), stop=(stop,)))
+    assert text(pieces) == expected
+    assert pieces[-1].finish_reason == "stop"
+    assert sum(piece.tokens for piece in pieces) < 12
+
+
+def test_every_end_token_of_the_generation_settings_ends_the_answer(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = tiny_model("llama")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    first = tokenizer.encode(generated(folder, tokenizer.encode("x"), 1))[0]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, first]
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    engine = make_engine(tmp_path)
+    ended, ignored = run(ask(engine, TextPrompt("x")), ask(engine, TextPrompt("x"), ignore_eos=True, max_tokens=3))
+    engine.close()
+    assert [(piece.text, piece.tokens, piece.finish_reason) for piece in ended] == [("", 1, "stop")]
+    assert ignored[-1].finish_reason == "length"
+
+
+def test_seeds_repeat_and_choices_differ(engine: TransformersEngine) -> None:
+    warm = {"temperature": 2.0, "seed": 5, "streamed": False, "n": 3}
+    one, two = run(ask(engine, TextPrompt("x"), **warm), ask(engine, TextPrompt("x"), **warm))
+    first, second = ({piece.index: piece.text for piece in pieces} for pieces in (one, two))
+    assert first == second
+    assert sorted(first) == [0, 1, 2]
+    assert len(set(first.values())) == 3
+
+
+def test_logprobs_name_the_tokens_and_alternatives(engine: TransformersEngine) -> None:
+    ((piece,),) = run(ask(engine, TextPrompt("x"), streamed=False, logprobs=2, max_tokens=4))
+    assert len(piece.logprobs) == 4
+    for entry in piece.logprobs:
+        assert entry.alternatives[0] == (entry.token, pytest.approx(entry.logprob))
+        assert entry.alternatives[1][1] <= entry.logprob <= 0
+
+
+def test_without_max_tokens_the_answer_may_fill_the_context(engine: TransformersEngine) -> None:
+    (pieces,) = run(ask(engine, TextPrompt("x" * 100), max_tokens=None, ignore_eos=True))
+    assert sum(piece.tokens for piece in pieces) == engine.max_model_len - 100
+    assert pieces[-1].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code", "param", "words"),
+    [
+        (TextPrompt("x" * 128), "context_length_exceeded", "prompt", "128 tokens"),
+        (TokenPrompt((1, 100000)), None, "prompt", "not between 0"),
+        (ChatPrompt(({"role": "tool", "content": "x"},)), None, "messages", "no tools here"),
+    ],
+)
+def test_prompts_that_cannot_be_are_rejected(
+    engine: TransformersEngine, prompt: Prompt, code: str | None, param: str, words: str
+) -> None:
+    async def first() -> object:
+        return await anext(engine.answer(Question((prompt,), Sampling()), False))
+
+    rejected = asyncio.run(first())
+    assert isinstance(rejected, Rejected)
+    assert (rejected.code, rejected.param) == (code, param)
+    assert words in rejected.message
+
+
+def test_an_infill_prompt_is_laid_out_with_the_models_tokens(engine: TransformersEngine) -> None:
+    tokenizer = engine._loaded.tokenizer
+    laid_out = TokenPrompt(tuple(tokenizer.encode("<fim_prefix>def f(<fim_suffix>return x<fim_middle>")))
+    infill, raw = run(ask(engine, InfillPrompt("def f(", "return x")), ask(engine, laid_out))
+    assert text(infill) == text(raw)
+
+
+def test_chat_is_laid_out_by_the_models_template(engine: TransformersEngine) -> None:
+    chat, raw = run(
+        ask(engine, ChatPrompt(({"role": "user", "content": "hi"},))), ask(engine, TextPrompt("<|user|>user: hi\n"))
+    )
+    assert text(chat) == text(raw)
+
+
+def test_who_leaves_is_no_longer_worked_for(engine: TransformersEngine) -> None:
+    async def leave() -> int:
+        before = engine.stats().cancelled
+        events = engine.answer(Question((TextPrompt("x"),), Sampling(max_tokens=100, ignore_eos=True)), True)
+        assert isinstance(await anext(events), Accepted)
+        assert isinstance(await anext(events), Piece)
+        await events.aclose()
+        while engine.stats().running:
+            await asyncio.sleep(0.01)
+        return engine.stats().cancelled - before
+
+    generated_before = engine.stats().generated_tokens
+    assert asyncio.run(leave()) == 1
+    assert engine.stats().generated_tokens - generated_before < 100
+
+
+def test_more_rows_than_the_batch_holds_wait_their_turn(engine: TransformersEngine) -> None:
+    answers = run(*(ask(engine, TextPrompt(f"{number}"), streamed=False) for number in range(11)))
+    assert all(answer[-1].finish_reason for answer in answers)
+
+
+def test_a_failing_step_fails_its_answers_and_no_others(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evolcoder.serve.engines.base import EngineError
+
+    def out_of_memory(tokens: list[int]) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._decoder, "step", out_of_memory)
+        with pytest.raises(EngineError, match="out of memory"):
+            run(ask(engine, TextPrompt("x")))
+    assert len(text(run(ask(engine, TextPrompt("x")))[0])) > 0
+
+
+def test_a_closed_engine_says_so(tiny_model: TinyModel) -> None:
+    from evolcoder.serve.engines.base import EngineError
+
+    engine = make_engine(tiny_model("llama"))
+    engine.close()
+    assert not engine.is_alive()
+    with pytest.raises(EngineError, match="stopped"):
+        run(ask(engine, TextPrompt("x")))
