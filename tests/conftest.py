@@ -6,7 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("evolcoder", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("evolcoder")
 
 
 def _reaches_outside(variable: str) -> bool:
