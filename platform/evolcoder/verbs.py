@@ -32,40 +32,15 @@ Verb = Callable[[RunSettings, Reporter, str], None]
 
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
-    from evolcoder.cluster import ray_session
-    from evolcoder.evolve.dataset import build_dataset
-    from evolcoder.evolve.identity import rounds_done
-
-    run = _open(settings)
-    reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
-    if rounds_done(settings, run):
-        reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
-    else:
-        from evolcoder.evolve.pipeline import evolve as evolve_rounds
-
-        with _teacher(settings, reporter) as endpoint, ray_session():
-            evolve_rounds(settings, run, endpoint, reporter)
-    build_dataset(settings, run, reporter)
+    run = _evolve(settings, reporter)
     reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
 
 
 def train(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Fine-tune the base model on the training set and export it."""
-    from evolcoder.cluster import ray_session
-    from evolcoder.train.launch import train as train_model
-    from evolcoder.train.launch import training_done
-
-    run = _open(settings)
-    reporter.stage(f"Train {settings.name}")
-    base = find_model("base", settings)
-    if training_done(settings, run, base.fingerprint):
-        reporter.say("training is done: nothing is trained again")
-    else:
-        with ray_session():
-            train_model(settings, run, base.folder, base.fingerprint, reporter)
-    reporter.finish(
-        [shown_path(find_model("tuned", settings).folder)], [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
-    )
+    model = _train(settings, reporter)
+    next_commands = [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
+    reporter.finish([shown_path(model.folder)], next_commands)
 
 
 def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -88,17 +63,12 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def evaluate(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Score the run's models on the run's benchmarks."""
-    run = _open(settings)
-    for which in settings.evaluate.models:
-        model = find_model(which, settings)
-        reporter.stage(f"Evaluate {which}: {model.name}")
-        _evaluate_model(settings, run, which, model, reporter)
+    run = _evaluate(settings, reporter)
     reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
 
 
 def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, reporter: Reporter) -> None:
     """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
-    from evolcoder.cluster import ray_session
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
 
@@ -107,21 +77,18 @@ def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Fol
     endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
     reporter.stage(f"Evaluate {model} at {base_url}")
     check_endpoint(endpoint)
-    with ray_session():
-        for benchmark in wanted.benchmarks:
-            evaluate_benchmark(wanted, benchmark, out / benchmark, endpoint, model, f"{base_url} {model}", style, reporter)
+    for benchmark in wanted.benchmarks:
+        evaluate_benchmark(wanted, benchmark, out / benchmark, endpoint, model, f"{base_url} {model}", style, reporter)
     reporter.finish([str(out)])
 
 
 def evaluate_samples(settings: EvaluateSettings, samples: Path, extract: str, out: Folder, reporter: Reporter) -> None:
     """Score the programs of a file."""
-    from evolcoder.cluster import ray_session
     from evolcoder.evaluate.pipeline import evaluate_samples as score_samples
 
     reporter.stage(f"Evaluate {samples}")
-    with ray_session():
-        for benchmark in settings.benchmarks:
-            score_samples(samples, benchmark, extract, out, settings, reporter)
+    for benchmark in settings.benchmarks:
+        score_samples(samples, benchmark, extract, out, settings, reporter)
     reporter.finish([str(out)])
 
 
@@ -132,7 +99,7 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     run = _open(settings)
     reporter.stage(f"Report {settings.name}")
     written = write_report(settings, run)
-    reporter.table("pass@1, %", ["model", *written.columns], written.rows)
+    reporter.table("Scores", written.columns, written.rows)
     reporter.finish(written.paths)
 
 
@@ -141,8 +108,10 @@ def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     from evolcoder.cluster import ray_kept
 
     with ray_kept():
-        for verb in (evolve, train, evaluate, report):
-            verb(settings, reporter, arguments)
+        _evolve(settings, reporter)
+        _train(settings, reporter)
+        _evaluate(settings, reporter)
+    report(settings, reporter, arguments)
 
 
 def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -208,6 +177,49 @@ def _refuse_storage_that_goes_away(storage: str) -> None:
             f"storage={storage} is relative, and in a submitted job that is a temporary folder which Ray deletes; "
             "set storage to s3://bucket/prefix, or to an absolute path that every node shares."
         )
+
+
+def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
+    from evolcoder.cluster import ray_session
+    from evolcoder.evolve.dataset import build_dataset
+    from evolcoder.evolve.identity import rounds_done
+
+    run = _open(settings)
+    reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
+    if rounds_done(settings, run):
+        reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
+    else:
+        from evolcoder.evolve.pipeline import evolve as evolve_rounds
+
+        with _teacher(settings, reporter) as endpoint, ray_session():
+            evolve_rounds(settings, run, endpoint, reporter)
+    build_dataset(settings, run, reporter)
+    return run
+
+
+def _train(settings: RunSettings, reporter: Reporter) -> Model:
+    from evolcoder.cluster import ray_session
+    from evolcoder.train.launch import train as train_model
+    from evolcoder.train.launch import training_done
+
+    run = _open(settings)
+    reporter.stage(f"Train {settings.name}")
+    base = find_model("base", settings)
+    if training_done(settings, run, base.fingerprint):
+        reporter.say("training is done: nothing is trained again")
+    else:
+        with ray_session():
+            train_model(settings, run, base.folder, base.fingerprint, reporter)
+    return find_model("tuned", settings)
+
+
+def _evaluate(settings: RunSettings, reporter: Reporter) -> RunFolder:
+    run = _open(settings)
+    for which in settings.evaluate.models:
+        model = find_model(which, settings)
+        reporter.stage(f"Evaluate {which}: {model.name}")
+        _evaluate_model(settings, run, which, model, reporter)
+    return run
 
 
 def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:

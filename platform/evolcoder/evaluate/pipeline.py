@@ -1,7 +1,7 @@
 """Evaluate a model, or programs from a file, on one benchmark: ask, extract, run, score; each answer is asked for once.
 
-Asking and running overlap: an answer's program is judged while other answers are still on their way. Call inside
-``ray_session()``: programs are judged by actors over the cluster; questions are asked from here.
+Asking and running overlap: an answer's program is judged while other answers are still on their way. Programs are judged by
+Ray actors over the cluster (Ray starts only when there is something to run); questions are asked from here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.client import Endpoint, EndpointClient, RequestFailed, Sampling
 from evolcoder.errors import IncompleteError
@@ -65,7 +66,8 @@ def evaluate(
     with AnswerLog(folder) as log, reporter.progress(f"{benchmark} ({prompt_style.name})", len(questions)) as progress:
         if log.known:
             reporter.say(f"{sum(q.key in log.known for q in questions)} of {len(questions)} answers are there already")
-        asyncio.run(_ask_and_judge(run, questions, log, endpoint, settings, progress))
+        with ray_session():
+            asyncio.run(_ask_and_judge(run, questions, log, endpoint, settings, progress))
         completions = [log.known[q.key] for q in questions if q.key in log.known]
     measurement = Measurement(
         benchmark=benchmark,
@@ -98,7 +100,7 @@ def evaluate_samples(
     if stage_state(folder, identity, {"samples": digest}).done:
         return _already_done(folder, reporter)
     run = _Run(chosen, None, len(jobs))
-    with reporter.progress(f"{benchmark} (samples)", len(jobs)) as progress:
+    with reporter.progress(f"{benchmark} (samples)", len(jobs)) as progress, ray_session():
         asyncio.run(_judge_all(run, jobs, settings, progress))
     tasks = len(chosen.problems())
     measurement = Measurement(
