@@ -43,7 +43,7 @@ def find_model(which: str, settings: RunSettings) -> Model:
     if which == BASE:
         which = settings.train.base_model
     if which == EMBEDDED:
-        return Model(embedded_model_folder(), EMBEDDED_MODEL_NAME, embedded_model_fingerprint(), "base")
+        return Model(embedded_model_folder(), EMBEDDED_MODEL_NAME, embedded_model_fingerprint(), "chat")
     if which == TUNED:
         return _tuned_model(settings)
     folder = Path(which).expanduser()
