@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -75,7 +75,7 @@ class Folder:
 
     def __str__(self) -> str:
         if not self.is_local:
-            return f"{self.filesystem.type_name}://{self.path}"
+            return f"{self.filesystem.type_name.removeprefix('py::fsspec+')}://{self.path}"
         return shown_path(self.path)
 
     @property
@@ -353,16 +353,22 @@ class RunFolder:
             return
         self.root.make()
         path = self.root.local_path / f".{stage}.lock"
-        with _explained(self.root), path.open("a+", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise RunBusyError(
-                    f"Process {holder} is already running {stage} on {self.root}; wait for it or stop it, then try again."
-                ) from None
+        with _explained(self.root):
+            file = path.open("a+", encoding="ascii")
+        with file:
+            self._hold(file, stage)
+            yield
+
+    def _hold(self, file: TextIO, stage: str) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunBusyError(
+                f"Process {holder} is already running {stage} on {self.root}; wait for it or stop it, then try again."
+            ) from None
+        with _explained(self.root):
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            yield
