@@ -139,8 +139,9 @@ def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         if manifest is None:
             rows.append([name, "to do", None, None, ""])
         else:
-            rows.append([name, "done", manifest.rows or None, manifest.created_at, str(place)])
-    reporter.table(f"{run.root}", ["stage", "state", "rows", "made", "where"], rows)
+            counted = manifest.summary.get("tasks") or manifest.summary.get("rows") or manifest.rows or None
+            rows.append([name, "done", counted, manifest.created_at, str(place)])
+    reporter.table(f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows)
 
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
