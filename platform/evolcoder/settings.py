@@ -28,6 +28,7 @@ PAPER_OPERATORS = ("constraints", "rarer_requirements", "deeper_reasoning", "err
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -41,7 +42,7 @@ class Section(BaseModel):
 
 
 class SeedSettings(Section):
-    path: str = "packaged"
+    path: Text = "packaged"
     limit: PositiveInt | None = None
     seed: int = 0
 
@@ -194,7 +195,7 @@ class RunSettings(Section):
     """A whole run; ``<storage>/<name>`` is its folder."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    storage: str = "runs"
+    storage: Text = "runs"
     seeds: SeedSettings = SeedSettings()
     teacher: TeacherSettings = TeacherSettings()
     evolve: EvolveSettings = EvolveSettings()
@@ -257,7 +258,7 @@ def override_settings(config: Any, overrides: Sequence[str], source: str) -> Run
         merged = OmegaConf.merge(config, *_environment_overrides(os.environ), *_dotted(overrides))
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
-        raise SettingsError(f"{source} with these overrides does not resolve: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{source} with these overrides does not resolve: {str(error).splitlines()[0]}.") from None
     return parse_settings(plain, source)
 
 
@@ -296,7 +297,7 @@ def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
         try:
             yield OmegaConf.from_dotlist([override])
         except YAMLError as error:
-            raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}") from None
+            raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}.") from None
 
 
 def _environment_overrides(environment: Mapping[str, str]) -> Iterable[Any]:

@@ -1,0 +1,160 @@
+"""One YAML, overrides in their order of precedence, and one sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolcoder.errors import SettingsError
+from evolcoder.settings import (
+    RunSettings,
+    load_preset,
+    load_settings,
+    override_settings,
+    preset_names,
+    preset_text,
+)
+
+
+def refused(text: str | bytes, tmp_path: Path, *overrides: str) -> str:
+    file = tmp_path / "run.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, overrides)
+    message = caught.value.message
+    assert "\n" not in message
+    assert message.endswith((".", ")"))
+    return message
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_is_valid_and_is_read_from_its_own_text(preset: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(preset_text(preset, "mine"), "utf-8")
+    assert load_settings(tmp_path / "mine.yaml") == load_preset(preset, "mine")
+    assert load_preset(preset, "mine").name == "mine"
+
+
+def test_the_paper_preset_has_the_papers_numbers() -> None:
+    paper = load_preset("wizardcoder-15b", "p")
+    train = paper.train
+    assert (train.max_steps, train.global_batch_size, train.sequence_length) == (200, 512, 2048)
+    assert (train.learning_rate, train.warmup_steps, train.schedule) == (2e-5, 30, "cosine")
+    assert (train.precision, train.zero_stage, paper.evolve.rounds) == ("fp16", 3, 3)
+    epochs = load_preset("wizardcoder-3-epochs", "p").train
+    assert (epochs.epochs, epochs.max_steps) == (3, None)
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("name: x\nevolve: {rounds: 2, seed: 2, workers: 2}\n")
+    monkeypatch.setenv("EVOLCODER__EVOLVE__SEED", "3")
+    monkeypatch.setenv("EVOLCODER__EVOLVE__WORKERS", "3")
+    evolve = load_settings(file, ["evolve.workers=4"]).evolve
+    assert (evolve.rounds, evolve.seed, evolve.workers) == (2, 3, 4)
+    assert load_settings(file, ["evolve.workers=null"]).evolve.workers is None
+    assert load_settings(file, ["evolve.operators=[complexity]"]).evolve.operators == ("complexity",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the key 'name' is missing"),
+        ("name: [", "is not readable as YAML"),
+        ("name: x\n\tevolve: {}", "is not readable as YAML"),
+        (b"name: \xff\xfe", "is not readable as YAML"),
+        ("- name", "must hold `key: value` pairs"),
+        ("5", "is not readable as YAML"),
+        ("name: x\nname: y", "is not readable as YAML"),
+        ("name: ${nowhere}", "does not resolve"),
+        ("name: ../up", "name="),
+        ("name: x\nevolv: {}", "unknown key 'evolv' (did you mean evolve?)"),
+        ("name: x\nevolve: {ruonds: 3}", "unknown key 'evolve.ruonds' (did you mean evolve.rounds?)"),
+        ("name: x\nevolve: 3", "evolve=3"),
+        ("name: x\nevolve: {rounds: many}", 'evolve.rounds="many"'),
+        ("name: x\nevolve: {rounds: 0}", "evolve.rounds=0"),
+        ("name: x\nevolve: {operators: [constraint]}", "(did you mean constraints?)"),
+        ("name: x\nevolve: {operators: []}", "name at least one operator"),
+        ("name: x\nteacher: {temperature: .nan}", "teacher.temperature=NaN"),
+        ("name: x\nteacher: {budget_usd: 5}", "teacher.budget_usd needs"),
+        ("name: x\nteacher: {model: gpt-4}", "set teacher.base_url"),
+        ("name: x\ntrain: {epochs: 1}", "exactly one of train.max_steps and train.epochs"),
+        (
+            "name: x\ntrain: {global_batch_size: 6, workers: 4}",
+            "train.global_batch_size=6 must be a multiple of train.workers=4",
+        ),
+        ("name: x\ntrain: {offload: all}", "needs train.zero_stage=3"),
+        ("name: x\ntrain: {data_rounds: 9}", "train.data_rounds=9 asks for more rounds than evolve.rounds=3"),
+        ("name: x\nevaluate: {samples: 5}", "evaluate.temperature=0"),
+        ("name: x\nserve: {port: 0}", "serve.port=0"),
+        ("name: x\nseeds: {path: ''}", "seeds.path"),
+        ("name: x\nstorage: ''", "storage"),
+        ("name: x\n1: 2", "1"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str | bytes, said: str) -> None:
+    assert said in refused(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evolve.rounds", "is not an override"),
+        ("=3", "is not an override"),
+        ("evolve.ruonds=3", "did you mean evolve.rounds?"),
+        ("evolve.rounds=[", "is not YAML"),
+        ("evolve.rounds.deeper=3", "evolve.rounds"),
+        ("evolve.rounds=${nowhere}", "does not resolve"),
+        ("storage=", "storage"),
+        ("seeds.path=", "seeds.path"),
+    ],
+)
+def test_a_wrong_override_is_one_sentence(tmp_path: Path, override: str, said: str) -> None:
+    assert said in refused("name: x", tmp_path, override)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    message = refused("evolve: {ruonds: 1}\ntrain: {max_steps: -1}", tmp_path)
+    assert all(part in message for part in ("'name' is missing", "evolve.ruonds", "train.max_steps=-1"))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="evolcoder init"):
+        load_settings(tmp_path / "no.yaml")
+    with pytest.raises(SettingsError, match="is a folder"):
+        load_settings(tmp_path)
+    with pytest.raises(SettingsError, match=r"no preset 'labtop' \(did you mean laptop\?\)"):
+        preset_text("labtop", "x")
+    with pytest.raises(SettingsError, match="the name 'a/b'"):
+        preset_text("laptop", "a/b")
+
+
+def test_where_and_how_fast_are_no_part_of_what_is_made() -> None:
+    base = RunSettings(name="x")
+    moved = override_settings(
+        {"name": "x"},
+        ["teacher.max_concurrency=1", "teacher.timeout_seconds=1", "evolve.workers=9", "train.workers=2", "train.zero_stage=3"],
+        source="test",
+    )
+    other = override_settings({"name": "x"}, ["teacher.temperature=0.5", "evolve.seed=1", "train.seed=1"], source="test")
+    for section in ("teacher", "evolve", "train"):
+        assert getattr(base, section).identity() == getattr(moved, section).identity()
+        assert getattr(base, section).identity() != getattr(other, section).identity()
+
+
+@given(
+    st.fixed_dictionaries(
+        {"name": st.just("x")},
+        optional={
+            "seeds": st.fixed_dictionaries({}, optional={"limit": st.none() | st.integers(1, 10**9), "seed": st.integers()}),
+            "evolve": st.fixed_dictionaries({}, optional={"rounds": st.integers(1, 99), "seed": st.integers()}),
+            "evaluate": st.fixed_dictionaries({}, optional={"temperature": st.floats(0, 2), "top_p": st.floats(0.01, 1)}),
+        },
+    )
+)
+def test_settings_written_down_are_the_settings_read(plain: dict[str, object]) -> None:
+    made = override_settings(plain, [], source="test")
+    assert override_settings(yaml.safe_load(yaml.safe_dump(made.model_dump(mode="json"))), [], source="test") == made
