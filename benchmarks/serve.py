@@ -1,0 +1,89 @@
+"""Tokens per second of the endpoint against bare ``generate`` on the same batch, in one run on one machine.
+
+    python benchmarks/serve.py [MODEL_FOLDER]
+
+Greedy, 64 new tokens for every prompt, 1, 8 and 32 at once; the two take turns, each is measured ``REPEATS`` times, and the
+best of each counts. ``generate`` gets all prompts as one batch before it starts and owns the machine; the endpoint gets
+one request for each over HTTP through Ray Serve.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from evolcoder.cluster import ray_session
+from evolcoder.console import Reporter
+from evolcoder.embedded import embedded_model_folder
+from evolcoder.serve.launch import ServedModel, serving
+from evolcoder.settings import ServeSettings
+
+NEW_TOKENS = 64
+REPEATS = 3
+PROMPTS = [
+    f'def solve_{number}(values):\n    """Return the sum of the squares of the values greater than {number}."""\n'
+    for number in range(32)
+]
+
+
+class Bare:
+    """The model in this process, in the number type and with the threads that the engine chooses."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        from evolcoder.serve.engines.loading import load_model, usable_cores
+
+        torch.set_num_threads(usable_cores())
+        self._loaded = load_model(folder, None)
+
+    def tokens_per_second(self, prompts: list[str]) -> float:
+        import torch
+
+        tokenizer: Any = self._loaded.tokenizer
+        tokenizer.padding_side = "left"
+        batch = tokenizer(prompts, return_tensors="pt", padding=True).to(self._loaded.device)
+        started = time.perf_counter()
+        with torch.inference_mode():
+            self._loaded.model.generate(**batch, do_sample=False, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS)
+        return len(prompts) * NEW_TOKENS / (time.perf_counter() - started)
+
+
+def served_tokens_per_second(served: ServedModel, prompts: list[str]) -> float:
+    started = time.perf_counter()
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        tokens = sum(pool.map(lambda prompt: _complete(served, prompt), prompts))
+    assert tokens == len(prompts) * NEW_TOKENS
+    return tokens / (time.perf_counter() - started)
+
+
+def _complete(served: ServedModel, prompt: str) -> int:
+    body = {"model": served.name, "prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0, "ignore_eos": True}
+    request = urllib.request.Request(f"{served.base_url}/completions", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=3600) as reply:
+        return int(json.load(reply)["usage"]["completion_tokens"])
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else embedded_model_folder()
+    bare = Bare(folder)
+    with ray_session(), serving(folder, "model", ServeSettings(), reporter=Reporter()) as served:
+        bare.tokens_per_second(PROMPTS[:2])
+        served_tokens_per_second(served, PROMPTS[:2])
+        print(f"{'at once':>8} {'generate':>10} {'endpoint':>10} {'ratio':>6}   tokens/s, best of {REPEATS}")
+        for count in (1, 8, 32):
+            measured = [
+                (bare.tokens_per_second(PROMPTS[:count]), served_tokens_per_second(served, PROMPTS[:count]))
+                for _ in range(REPEATS)
+            ]
+            alone, endpoint = (max(values) for values in zip(*measured, strict=True))
+            print(f"{count:>8} {alone:>10.0f} {endpoint:>10.0f} {endpoint / alone:>6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
