@@ -11,7 +11,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 class Metrics:
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self.requests = Counter("evolcoder_requests", "Requests answered.", ["route", "status"], registry=registry)
         self.in_flight = Gauge("evolcoder_requests_in_flight", "Requests being answered now.", registry=registry)
