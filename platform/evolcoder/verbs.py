@@ -219,7 +219,8 @@ def _evaluate(settings: RunSettings, reporter: Reporter) -> RunFolder:
     for which in settings.evaluate.models:
         model = find_model(which, settings)
         reporter.stage(f"Evaluate {which}: {model.name}")
-        _evaluate_model(settings, run, which, model, reporter)
+        with run.lock("evaluate"):
+            _evaluate_model(settings, run, which, model, reporter)
     return run
 
 
