@@ -99,6 +99,8 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     run = _open(settings)
     reporter.stage(f"Report {settings.name}")
     written = write_report(settings, run)
+    if written.already_done:
+        reporter.say("nothing changed since it was drawn: it is left as it is")
     reporter.table("Scores", written.columns, written.rows)
     reporter.finish(written.paths)
 

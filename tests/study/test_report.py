@@ -113,6 +113,15 @@ def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSett
     assert [row[5] for row in written.rows] == [33.3, 66.7]
 
 
+def test_a_report_is_drawn_again_only_when_something_changed(settings: RunSettings) -> None:
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    assert not write_report(settings, run).already_done
+    assert write_report(settings, run).already_done
+    make_scores(run, {"base": [True], "tuned": [True]})
+    assert not write_report(settings, run).already_done
+
+
 def test_what_models_wrote_cannot_run_in_the_page(settings: RunSettings) -> None:
     run = RunFolder.open(settings)
     make_rounds(run)

@@ -27,7 +27,7 @@ def scores(evidence: dict[str, Any]) -> alt.Chart | None:
         {
             "model": f"{s['model']} ({s['role']})",
             "kind": s["role"],
-            "value": 100 * s["value"],
+            "value": round(100 * s["value"], 1),
             "low": 100 * s["interval"][0],
             "high": 100 * s["interval"][1],
         }

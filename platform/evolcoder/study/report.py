@@ -15,8 +15,8 @@ import altair as alt
 import jinja2
 
 from evolcoder.errors import RunFolderError
-from evolcoder.runs import FileEntry, RunFolder, describe_file, publish_manifest
-from evolcoder.settings import RunSettings
+from evolcoder.runs import FileEntry, RunFolder, describe_file, publish_manifest, stage_state
+from evolcoder.settings import RunSettings, fingerprint
 from evolcoder.study.evidence import Evidence, gather
 from evolcoder.study.figures import draw
 
@@ -30,10 +30,11 @@ class WrittenReport:
     paths: list[str]
     columns: list[str]
     rows: list[list[object]]
+    already_done: bool
 
 
 def write_report(settings: RunSettings, run: RunFolder) -> WrittenReport:
-    """Gather, draw and write ``report/``.
+    """Gather, draw and write ``report/``; a report that says the same already is left as it is.
 
     Raises:
         RunFolderError: the run has nothing to report yet.
@@ -42,6 +43,9 @@ def write_report(settings: RunSettings, run: RunFolder) -> WrittenReport:
     if not evidence["rounds"] and not evidence["scores"]:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
     place = run.report.make()
+    identity = {"version": version("evolcoder"), "evidence": fingerprint(evidence)}
+    if stage_state(place, identity, {}).done:
+        return _written(run, evidence, already_done=True)
     charts = draw(evidence)
     files: list[FileEntry] = []
     figures: dict[str, str] = {}
@@ -54,11 +58,14 @@ def write_report(settings: RunSettings, run: RunFolder) -> WrittenReport:
     place.write_text("report.md", render("report.md.j2", evidence, figures))
     place.write_text("report.html", render("report.html.j2", evidence, figures))
     files += [describe_file(place, f"report.{suffix}") for suffix in ("json", "md", "html")]
-    publish_manifest(place, "report", {}, {}, files, packages=("altair", "vl-convert-python"))
+    publish_manifest(place, "report", identity, {}, files, packages=("altair", "vl-convert-python"))
+    return _written(run, evidence, already_done=False)
+
+
+def _written(run: RunFolder, evidence: Evidence, already_done: bool) -> WrittenReport:
     columns, rows = score_table(evidence)
-    return WrittenReport(
-        [f"{place}/report.html", f"{place}/report.md", f"{place}/report.json", f"{place}/figures"], columns, rows
-    )
+    paths = [f"{run.report}/{name}" for name in ("report.html", "report.md", "report.json", "figures")]
+    return WrittenReport(paths, columns, rows, already_done)
 
 
 def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
