@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from evolcoder.errors import SettingsError
-from evolcoder.exits import guarded
+from evolcoder.exits import guarded, program
 
 if TYPE_CHECKING:
     from evolcoder.console import Reporter
@@ -26,7 +26,7 @@ class _GuardedGroup(TyperGroup):
     """Turns a verb's expected failures into one sentence and an exit code; usage errors stay typer's."""
 
     def invoke(self, ctx: Any) -> None:
-        code = guarded(lambda: super(_GuardedGroup, self).invoke(ctx), again=shlex.join(["evolcoder", *sys.argv[1:]]))
+        code = guarded(lambda: super(_GuardedGroup, self).invoke(ctx), again=shlex.join([program(), *sys.argv[1:]]))
         if code:
             raise typer.Exit(code)
 

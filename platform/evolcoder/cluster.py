@@ -95,6 +95,21 @@ def ray_kept() -> Iterator[None]:
             ray.shutdown()
 
 
+def require_one_machine(what: str) -> None:
+    """Refuse what cannot be reached from other machines; call it inside ``ray_session()``.
+
+    Raises:
+        ClusterError: the cluster has several machines.
+    """
+    import ray
+
+    machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    if len(machines) > 1:
+        raise ClusterError(
+            f"{what} answers on one machine alone and this cluster has {len(machines)}: set teacher.base_url to an endpoint."
+        )
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nothing listens on now."""
     with socket.socket() as probe:

@@ -6,6 +6,7 @@ Stages say what happens through a ``Reporter`` and never print by themselves.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+from evolcoder.exits import PROGRAM, program
 
 Mode = Literal["live", "plain", "json"]
 PLAIN_INTERVAL_SECONDS = 5.0
@@ -67,7 +70,8 @@ class Reporter:
         self._console.print(table)
 
     def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
-        """How every verb ends: what was written, and what to do next."""
+        """How every verb ends: what was written, and what to do next; commands are shown as they can be typed here."""
+        next_commands = [re.sub(rf"^{PROGRAM}\b", lambda _: program(), command) for command in next_commands]
         if self.mode == "json":
             self._emit("finished", {"paths": list(paths), "next": list(next_commands)}, "")
             return

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from evolcoder.errors import EvolcoderError
 
 INTERRUPTED_EXIT_CODE = 130
+PROGRAM = "evolcoder"
 
 
 def guarded(act: Callable[[], None], again: str) -> int:
@@ -27,3 +31,11 @@ def guarded(act: Callable[[], None], again: str) -> int:
         sys.stderr.write(f"error: The disk is full; make room, then go on with: {again}\n")
         return 1
     return 0
+
+
+def program() -> str:
+    """How this program is started from here: by name when it is on the PATH, else by the path it was started with."""
+    started = Path(sys.argv[0])
+    if started.name != PROGRAM or shutil.which(PROGRAM):
+        return PROGRAM
+    return os.path.relpath(started) if started.is_relative_to(Path.cwd()) else str(started)

@@ -263,7 +263,7 @@ def _base_parameters(settings: RunSettings) -> int | None:
 @contextmanager
 def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
     """The teacher's endpoint; the embedded one is served for as long as it is needed."""
-    from evolcoder.cluster import ray_session
+    from evolcoder.cluster import ray_session, require_one_machine
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
 
     teacher = settings.teacher
@@ -276,8 +276,10 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
     from evolcoder.serve.launch import serving
 
     model = find_model(EMBEDDED, settings)
-    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
+    with ray_session():
+        require_one_machine("The embedded teacher")
+        with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+            yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
 
 
 def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Model, reporter: Reporter) -> None:
