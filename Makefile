@@ -26,8 +26,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "evolcoder needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
-	@command -v g++ > /dev/null || \
-		{ echo "A C++ compiler is missing (DeepSpeed builds a small module with it): apt-get install g++" >&2; exit 1; }
 	@echo "installing into .venv; this takes some minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(pip) --upgrade pip

@@ -32,7 +32,6 @@ def examine(reporter: Reporter) -> bool:
         ("processors", _processors),
         ("memory", _memory),
         ("disk", _disk),
-        ("C++ compiler", _compiler),
         ("Ray", _ray),
         ("benchmark data", _benchmark_data),
     ]
@@ -100,13 +99,6 @@ def _memory() -> tuple[State, str]:
 def _disk() -> tuple[State, str]:
     gigabytes = shutil.disk_usage(Path.cwd()).free / 1e9
     return ("ok" if gigabytes >= _FREE_DISK_GB else "warning"), f"{gigabytes:.0f} GB free here; the demo needs about 2 GB"
-
-
-def _compiler() -> tuple[State, str]:
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
-        return "missing", "training on CPU builds a small DeepSpeed module: install g++ (Debian: apt-get install g++)"
-    return "ok", compiler
 
 
 def _ray() -> tuple[State, str]:
