@@ -125,9 +125,9 @@ def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.finish(
         (),
         [
-            f"open {RunFolder.open(settings).report}/report.html",
-            "evolcoder init real --preset laptop     a run of your own, from any Code Alpaca file",
-            "evolcoder serve --model runs/demo/train/2/model     talk to the tuned model",
+            f"look at {RunFolder.open(settings).report}/report.html in a browser",
+            f"evolcoder serve --model {shown_path(find_model('tuned', settings).folder)}     # talk to the tuned model",
+            "evolcoder init real --preset laptop     # a run of your own, from any Code Alpaca file",
         ],
     )
 
@@ -189,12 +189,12 @@ def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
 
     run = _open(settings)
     reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
-    if rounds_done(settings, run):
+    if rounds_done(settings, run):  # reads the seeds: what is wrong with them is said before anything starts
         reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
     else:
-        from evolcoder.evolve.pipeline import evolve as evolve_rounds
-
         with _teacher(settings, reporter) as endpoint, ray_session():
+            from evolcoder.evolve.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
+
             evolve_rounds(settings, run, endpoint, reporter)
     build_dataset(settings, run, reporter)
     return run

@@ -75,7 +75,5 @@ def rounds_done(settings: RunSettings, run: RunFolder) -> bool:
     Raises:
         DataError: the seeds cannot be read.
     """
-    if not run.round(settings.evolve.rounds).exists():
-        return False
     seeds = load_seeds(settings.seeds, Reporter("plain", io.StringIO()))
     return len(finished_rounds(settings, run, seeds_identity(settings, seeds))) > settings.evolve.rounds
