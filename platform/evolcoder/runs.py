@@ -178,8 +178,9 @@ def _explained(where: Folder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise RunFolderError(
-            f"{where} cannot be written ({error.strerror or error}); nothing that was finished is lost: "
+            f"{where} cannot be written ({reason}); nothing that was finished is lost: "
             "make room or mend the permissions, then run the same command again."
         ) from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from evolcoder.console import Reporter
 from evolcoder.endpoint.client import Endpoint
@@ -19,6 +20,7 @@ from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teache
 from evolcoder.errors import BudgetError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset import build_dataset
 from evolcoder.evolve.identity import rounds_done
+from evolcoder.evolve.pipeline import plain_causes
 from evolcoder.evolve.shards import read_shard
 from evolcoder.runs import Manifest, RunFolder
 from evolcoder.settings import RunSettings, parse_settings
@@ -209,3 +211,10 @@ def test_kill_9_of_the_driver_pays_again_only_for_what_was_in_flight(
     with scripted_teacher() as teacher:
         unbroken, _ = run_evolve(settings_in(tmp_path / "unbroken", seeds), teacher)
     assert json.loads(out.splitlines()[-1]) == hashes(unbroken)
+
+
+def test_a_sentence_stays_one_line_whatever_ray_data_appends() -> None:
+    cause = RunFolderError("The disk is full.\nFailed to apply UDF transform after 1/1 attempts.")
+    with pytest.raises(RunFolderError) as caught, plain_causes():
+        raise ray.exceptions.RayTaskError("write", "traceback", cause)
+    assert caught.value.message == "The disk is full."

@@ -213,7 +213,8 @@ def plain_causes() -> Iterator[None]:
         while isinstance(cause, ray.exceptions.RayTaskError):
             cause = cause.cause
         if isinstance(cause, EvolcoderError):
-            raise type(cause)(cause.message) from None
+            sentence, *_ = cause.message.splitlines()  # Ray Data adds lines of its own
+            raise type(cause)(sentence) from None
         raise
 
 
@@ -297,7 +298,7 @@ def _quieten() -> None:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1
     for name in ("ray.data", "ray.data._internal"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a failure is told once, in our words
 
 
 class _AttemptSink(Datasink[None]):  # type: ignore[misc]
