@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from evolcoder import cluster, verbs
+from evolcoder.console import Reporter
+from evolcoder.errors import SettingsError
+from evolcoder.settings import RunSettings
+
 JOBS = sorted((Path(__file__).resolve().parents[1] / "jobs").glob("*.py"))
 
 
-def run(job: Path, *arguments: str, folder: Path, submitted: bool = False) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if submitted else {})
+def run(job: Path, *arguments: str, folder: Path, submitted: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"} if submitted else {}) | extra
     return subprocess.run(
         [sys.executable, str(job), *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -53,14 +60,24 @@ def test_the_submitted_package_wins_and_no_job_hides_a_package(tmp_path: Path) -
     assert shown.returncode == 7
 
 
-def test_storage_inside_the_upload_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("name: lost\nstorage: runs\n", "utf-8")
+@pytest.mark.slow
+def test_relative_storage_of_a_submitted_job_outlives_the_upload(tmp_path: Path) -> None:
+    """On one machine it is taken below the home folder, and said; no run folder is left in the upload."""
+    (tmp_path / "run.yaml").write_text("name: kept\nstorage: runs\nseeds: {path: nowhere.json}\n", "utf-8")
     evolve = next(job for job in JOBS if job.stem == "evolve")
-    ended = run(evolve, "run.yaml", folder=tmp_path, submitted=True)
-    assert ended.returncode == 2
-    assert "storage=runs is relative" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    home = tmp_path / "home"
+    ended = run(evolve, "run.yaml", folder=tmp_path, submitted=True, HOME=str(home))
+    assert "There is no file or folder nowhere.json" in ended.stderr
+    assert "the run is kept in" in ended.stdout
+    assert (home / "evolcoder/runs/kept/run.yaml").exists()
     assert not (tmp_path / "runs").exists()
+
+
+def test_relative_storage_on_several_machines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ray_session", nullcontext)
+    monkeypatch.setattr(cluster, "machine_count", lambda: 3)
+    with pytest.raises(SettingsError, match="3 machines"):
+        verbs._with_lasting_storage(RunSettings(name="x", storage="runs"), Reporter("plain", io.StringIO()))
 
 
 @pytest.mark.parametrize(

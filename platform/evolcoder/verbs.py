@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
-from evolcoder.errors import SettingsError
+from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
@@ -165,21 +165,38 @@ def run_verb(verb: Verb, arguments: Sequence[str]) -> int:
         return 2
 
     def act() -> None:
+        reporter = Reporter()
         settings = load_settings(arguments[0], arguments[1:])
-        _refuse_storage_that_goes_away(settings.storage)
-        verb(settings, Reporter(), shlex.join(arguments))
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+            settings = _with_lasting_storage(settings, reporter)
+        verb(settings, reporter, shlex.join(arguments))
 
     return guarded(act, again="the same command")
 
 
-def _refuse_storage_that_goes_away(storage: str) -> None:
-    """A submitted job runs in a copy of the uploaded folder, which Ray deletes; a relative path would lie inside it."""
-    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    if submitted and "://" not in storage and not Path(storage).expanduser().is_absolute():
+def _with_lasting_storage(settings: RunSettings, reporter: Reporter) -> RunSettings:
+    """A submitted job runs in a copy of the uploaded folder, which Ray deletes, and a relative path would lie inside it.
+
+    On one machine it is taken below the home folder instead; on several no relative path can be meant.
+
+    Raises:
+        SettingsError: the storage is relative and the cluster has several machines.
+    """
+    from evolcoder.cluster import machine_count, ray_session
+
+    storage = settings.storage
+    if "://" in storage or Path(storage).expanduser().is_absolute():
+        return settings
+    with ray_session():
+        machines = machine_count()
+    if machines > 1:
         raise SettingsError(
-            f"storage={storage} is relative, and in a submitted job that is a temporary folder which Ray deletes; "
-            "set storage to s3://bucket/prefix, or to an absolute path that every node shares."
+            f"storage={storage} is relative, which means nothing on a cluster of {machines} machines; set storage to "
+            "s3://bucket/prefix, or to an absolute path that every machine shares."
         )
+    kept = Path.home() / "evolcoder" / storage
+    reporter.warn(f"storage={storage} is relative and the folder of a submitted job is temporary: the run is kept in {kept}")
+    return settings.model_copy(update={"storage": str(kept)})
 
 
 def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
@@ -263,7 +280,7 @@ def _base_parameters(settings: RunSettings) -> int | None:
 @contextmanager
 def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
     """The teacher's endpoint; the embedded one is served for as long as it is needed."""
-    from evolcoder.cluster import ray_session, require_one_machine
+    from evolcoder.cluster import machine_count, ray_session
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
 
     teacher = settings.teacher
@@ -277,7 +294,8 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
 
     model = find_model(EMBEDDED, settings)
     with ray_session():
-        require_one_machine("The embedded teacher")
+        if machine_count() > 1:
+            raise ClusterError("The embedded teacher answers on one machine alone: set teacher.base_url to an endpoint.")
         with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
             yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
 
