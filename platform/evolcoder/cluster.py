@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from evolcoder.embedded import cache_folder
 from evolcoder.errors import ClusterError
 
 LOCAL_OBJECT_STORE_BYTES = 600_000_000
+_CONNECT_SECONDS = 10.0
 _keepers: list[None] = []
 _QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,18 +41,21 @@ def ray_session() -> Iterator[None]:
     """
     for key, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        _use_own_token()
     import ray
 
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         options |= {"object_store_memory": LOCAL_OBJECT_STORE_BYTES, "include_dashboard": False}
     else:
         options["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
     try:
+        _require_listener(address)
         with _native_stderr_aside():
             ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -62,6 +68,37 @@ def ray_session() -> Iterator[None]:
     finally:
         if not _keepers:
             ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Look whether anything listens there: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+
+
+def _use_own_token() -> None:
+    """Guard a Ray of our own with a token of our own, unless the user's environment says how to authenticate.
+
+    Ray would write one to the home folder by itself, and from then on ``ray start`` would ask for it too, while
+    ``ray job submit`` would not send it: running a verb must not change how the user's own clusters behave.
+    """
+    told = any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if told or "ray" in sys.modules:  # Ray reads these when it is imported
+        return
+    token = cache_folder() / "ray_auth_token"
+    if not token.exists():
+        token.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=token.parent) as file:  # readable by its owner alone
+            file.write(secrets.token_hex(32))
+            file.flush()
+            with suppress(FileExistsError):  # another process was first: its token counts
+                os.link(file.name, token)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def embedded_model_folder() -> Path:
         ModelError: the package is missing, or the cache cannot be written.
     """
     gguf = _gguf_file()
-    folder = _cache_folder() / f"{EMBEDDED_MODEL_NAME}-{embedded_model_fingerprint()}"
+    folder = cache_folder() / f"{EMBEDDED_MODEL_NAME}-{embedded_model_fingerprint()}"
     if folder.is_dir():
         return folder
     try:
@@ -69,7 +69,8 @@ def embedded_model_fingerprint() -> str:
     return stable_hash(EMBEDDED_MODEL_NAME, checksum, _CONVERSION)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where this machine keeps what is made once for all runs: ``EVOLCODER_CACHE``, else ``~/.cache/evolcoder``."""
     return Path(os.environ.get("EVOLCODER_CACHE") or "~/.cache/evolcoder").expanduser()
 
 
