@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evolcoder import cluster
-from evolcoder.cluster import ray_kept
+from evolcoder.cluster import ray_kept, ray_session
 
 USE_RAY = """
 from evolcoder.cluster import ray_kept, ray_session
@@ -65,5 +65,18 @@ def test_a_dead_cluster_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_nothing_is_started_when_no_session_is_opened() -> None:
+    ray = sys.modules.get("ray")
+    before = ray is not None and ray.is_initialized()
     with ray_kept():
         pass
+    ray = sys.modules.get("ray")
+    assert (ray is not None and ray.is_initialized()) == before
+
+
+@pytest.mark.slow
+def test_a_ray_that_was_there_before_outlives_those_who_use_it(local_ray: None) -> None:
+    import ray
+
+    with ray_kept(), ray_kept(), ray_session():
+        pass
+    assert ray.is_initialized()

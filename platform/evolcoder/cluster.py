@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from evolcoder.embedded import cache_folder
@@ -21,7 +21,8 @@ from evolcoder.errors import ClusterError
 
 LOCAL_OBJECT_STORE_BYTES = 600_000_000
 _CONNECT_SECONDS = 10.0
-_keepers: list[None] = []
+_keeper: ExitStack | None = None
+"""Ends what sessions started when ``ray_kept`` does; None outside of it."""
 _QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",
@@ -63,11 +64,9 @@ def ray_session() -> Iterator[None]:
         raise ClusterError(
             f"{what}: {' '.join(str(error).split())[:300]} (check RAY_ADDRESS, or unset it to run on this machine alone)."
         ) from error
-    try:
+    with ExitStack() as session:
+        (_keeper or session).callback(ray.shutdown)
         yield
-    finally:
-        if not _keepers:
-            ray.shutdown()
 
 
 def _require_listener(address: str) -> None:
@@ -121,15 +120,14 @@ def _native_stderr_aside() -> Iterator[None]:
 
 @contextmanager
 def ray_kept() -> Iterator[None]:
-    """Let all sessions inside share the Ray that the first of them starts; if none does, none is started."""
-    _keepers.append(None)
-    try:
-        yield
-    finally:
-        _keepers.pop()
-        ray = sys.modules.get("ray")
-        if ray is not None and not _keepers and ray.is_initialized():
-            ray.shutdown()
+    """Let all sessions inside share the Ray that the first of them starts; one that was there before stays."""
+    global _keeper
+    with ExitStack() as keeper:
+        outer, _keeper = _keeper, _keeper or keeper
+        try:
+            yield
+        finally:
+            _keeper = outer
 
 
 def machine_count() -> int:
