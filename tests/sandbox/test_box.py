@@ -17,11 +17,12 @@ import pytest
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox import box as box_module
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.codec import encode
 from evolcoder.sandbox.confine import filter_program
 from evolcoder.sandbox.isolation import Limits, box_command, find_bwrap
 from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.sandbox.probe import probe, self_check
-from evolcoder.sandbox.program import BoxFault, Program, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.program import BadReply, BoxFault, Program, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
 
 LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
 
@@ -80,6 +81,55 @@ def test_arguments_are_copies(box: Sandbox) -> None:
         given: list[int] = []
         assert program.function("f")(given) == [1]
         assert given == []
+
+
+def encoded(*values: Any) -> list[bytes]:
+    return [encode(value) for value in values]
+
+
+def test_calls_go_over_together_and_only_other_replies_come_back(box: Sandbox) -> None:
+    source = "def f(x):\n    if x == 7:\n        raise ValueError('seven')\n    return x * x\n"
+    arguments = encoded(*((n,) for n in range(2000)))
+    expected = encoded(*(n * n + (n == 1500) for n in range(2000)))
+    with box.start(source) as program:
+        (seventh, raised), (number, wrong) = program.differing("f", arguments, expected)
+    assert (seventh, number, wrong.value()) == (7, 1500, 1500 * 1500)
+    with pytest.raises(ProgramRaised, match="ValueError: seven"):
+        raised.value()
+
+
+def test_without_expectations_every_reply_comes_back(box: Sandbox) -> None:
+    with box.start("def f(x):\n    x.append(1)\n    return x\n") as program:
+        replies = list(program.differing("f", encoded(([],), ([2],), ([],)), []))
+    assert [(index, reply.value()) for index, reply in replies] == [(0, [1]), (1, [2, 1]), (2, [1])]
+
+
+def test_each_of_many_calls_has_its_own_limit(box: Sandbox) -> None:
+    source = "import time\ndef f(s):\n    t = time.process_time()\n    while time.process_time() < t + s: pass\n"
+    with box.start(source) as program, pytest.raises(ProgramTimeout, match=r"0\.5 s of CPU"):
+        list(program.differing("f", encoded((0.1,), (0.1,), (9.0,)), encoded(None, None, None)))
+    with box.start(source) as program, pytest.raises(ProgramTimeout, match=r"more than"):
+        list(program.differing("f", encoded(*[(0.3,)] * 9), encoded(*[None] * 9)))
+
+
+def test_what_cannot_be_taken_over_is_told_of_its_own_call(box: Sandbox) -> None:
+    with box.start("def f(n):\n    return 'x' * n\n") as program:
+        ((index, reply),) = program.differing("f", encoded((1,), (5 << 20,), (2,)), encoded("x", "", "xx"))
+        assert index == 1
+        with pytest.raises(BadReply, match="cannot be taken over: more than"):
+            reply.value()
+
+
+def test_a_program_that_ends_in_the_middle_of_many_calls(box: Sandbox) -> None:
+    with box.start("import os\ndef f(n):\n    if n == 3: os._exit(0)\n") as program, pytest.raises(ProgramEnded):
+        list(program.differing("f", encoded(*((n,) for n in range(9))), encoded(*[None] * 9)))
+
+
+def test_expressions_are_evaluated_over_the_programs_names(box: Sandbox) -> None:
+    with box.start("class P:\n    def __init__(self, x): self.x = x\ndef f(p):\n    return p.x\n") as program:
+        assert program.evaluate("f(P(3))") == 3
+        with pytest.raises(ProgramRaised, match="NameError"):
+            program.evaluate("g(1)")
 
 
 def test_main_guard_does_not_run_and_dataclasses_work(box: Sandbox) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import marshal
 import math
 import struct
 from collections import Counter, OrderedDict, defaultdict
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.sandbox.codec import Bounds, CodecError, Opaque, decode, encode
+from evolcoder.sandbox.codec import MARSHAL_VERSION, Bounds, CodecError, Opaque, decode, encode, encode_fast
 
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=10) | st.binary(max_size=10)
@@ -42,6 +43,18 @@ def typed(value: Any) -> Any:
 @given(VALUES)
 def test_plain_data_comes_back_with_its_types(value: Any) -> None:
     assert typed(decode(encode(value))) == typed(value)
+
+
+@given(VALUES)
+def test_the_bytes_are_those_of_marshal(value: Any) -> None:
+    assert encode(value) == marshal.dumps(value, MARSHAL_VERSION) == encode_fast(value)
+    assert typed(marshal.loads(encode(value))) == typed(value)
+
+
+@pytest.mark.parametrize("value", [1 << 70_000, "x" * 5_000_000], ids=["int", "text"])
+def test_fast_bytes_are_bounded_too(value: Any) -> None:
+    with pytest.raises(CodecError):
+        decode(encode_fast(value))
 
 
 def test_nan_and_signed_zero_survive() -> None:
@@ -133,7 +146,7 @@ def test_anything_else_is_opaque_and_equals_nothing(value: Any) -> None:
 
 
 def frame(tag: bytes, count: int, body: bytes = b"") -> bytes:
-    return tag + struct.pack(">I", count) + body
+    return tag + struct.pack("<I", count) + body
 
 
 @pytest.mark.parametrize(
@@ -141,16 +154,25 @@ def frame(tag: bytes, count: int, body: bytes = b"") -> bytes:
     [
         (b"", "too early"),
         (b"?\0\0\0\0", "unknown tag"),
-        (frame(b"l", 2**32 - 1), "more items"),
-        (frame(b"d", 2**31), "more items"),
+        (marshal.dumps(compile("1", "x", "eval"), 2), "unknown tag b'c'"),
+        (marshal.dumps((1, 1), 4), "unknown tag"),
+        (frame(b"[", 2**32 - 1), "more items"),
+        (frame(b"(", 2**31), "more items"),
+        (b"{" * 100, "nested deeper than 64"),
+        (b"{NT", "too early"),
+        (b"0", "unknown tag"),
+        (frame(b"[", 1, b"0"), "unknown tag"),
         (frame(b"u", 1, b"\xff"), "not UTF-8"),
-        (frame(b"s", 1, frame(b"l", 0)), "unhashable"),
-        (frame(b"d", 1, frame(b"l", 0) + b"N"), "unhashable"),
-        (frame(b"s", 2, b"NN"), "equal members"),
-        (frame(b"s", 2, b"T" + encode(1)), "equal members"),
-        (frame(b"d", 2, b"NTNF"), "equal keys"),
-        (frame(b"l", 1) * 100 + b"N", "nested deeper than 64"),
-        (frame(b"i", 9000, b"\x01" * 9000), "an int of more than 8192 bytes"),
+        (frame(b"<", 1, frame(b"[", 0)), "unhashable"),
+        (b"{" + frame(b"[", 0) + b"N0", "unhashable"),
+        (frame(b"<", 2, b"NN"), "equal members"),
+        (frame(b"<", 2, b"T" + encode(1)), "equal members"),
+        (b"{NTNF0", "equal keys"),
+        (frame(b"[", 1) * 100 + b"N", "nested deeper than 64"),
+        (b"l" + struct.pack("<i", 9000) + b"\x01" * 18000, "an int of more than 8192 bytes"),
+        (b"l" + struct.pack("<i", -(2**31)), "an int of more than 8192 bytes"),
+        (b"l" + struct.pack("<iH", 1, 1 << 15), "a digit of an int"),
+        (b"l" + struct.pack("<i", 3) + b"\x01\x00", "too early"),
     ],
 )
 def test_malformed_bytes(data: bytes, message: str) -> None:

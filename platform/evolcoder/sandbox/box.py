@@ -67,15 +67,23 @@ class Sandbox:
             raise
         return program
 
-    def prepare(self) -> Program:
-        """A fresh process that waits for its source; from a new box when the old one died."""
+    def prepare(self, limits: Limits | None = None) -> Program:
+        """A fresh process that waits for its source; from a new box when the old one died.
+
+        Args:
+            limits: for this program alone; the box's own when None.
+
+        Raises:
+            BoxFault: no process could be had, also not from a new box.
+        """
+        chosen = limits or self.settings.limits
         try:
-            return self._order()
+            return self._order(chosen)
         except (OSError, BoxFault):
             self.close()
             try:
                 self._start()
-                return self._order()
+                return self._order(chosen)
             except (OSError, SandboxError) as error:
                 raise BoxFault(f"no box could be started in place of a dead one: {error}") from error
 
@@ -90,10 +98,9 @@ class Sandbox:
             self._process.wait(_END_SECONDS)
             self._process = None
 
-    def _order(self) -> Program:
+    def _order(self, limits: Limits) -> Program:
         if self._control is None:
             raise BoxFault("the box is closed")
-        limits = self.settings.limits
         order = {
             "memory_bytes": limits.memory_bytes,
             "cpu_seconds": math.ceil(limits.task_cpu_seconds) + 2,

@@ -5,22 +5,34 @@ those builtin types: a subclass is flattened to the builtin it extends, by the s
 ``Opaque`` that equals nothing. No code of the sender runs where the bytes are decoded, and every bound is checked before
 memory or time is spent. This file is also used inside the box, so it needs the standard library alone.
 
+The bytes are those of the standard library's ``marshal``, version 2, for the types above, and one tag more for an Opaque.
+So data from the trusted side can be read inside the box with ``marshal.loads``, and an honest program's results written
+with ``marshal.dumps``, both at C speed; what a program sends is read here only, never by ``marshal``.
+
 Not kept: identity (a list seen twice arrives as two lists), cycles, and what objects can do.
 """
 
 from __future__ import annotations
 
+import marshal
 import struct
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-_LENGTH = struct.Struct(">I")
-_FLOAT = struct.Struct(">d")
-_COMPLEX = struct.Struct(">dd")
+MARSHAL_VERSION = 2
+"""The last one without references between parts, which would let few bytes stand for much data."""
+
+_LENGTH = struct.Struct("<I")
+_INT = struct.Struct("<i")
+_FLOAT = struct.Struct("<d")
+_COMPLEX = struct.Struct("<dd")
+_DIGIT_BITS = 15
 _MAX_NAME_CHARACTERS = 100
-_CONTAINERS: dict[bytes, type] = {b"l": list, b"t": tuple, b"s": set, b"z": frozenset}
+_SIZED = {b"(": tuple, b"[": list, b"<": set, b">": frozenset}
+_END_OF_DICT = b"0"
 
 
 class CodecError(Exception):
@@ -78,6 +90,26 @@ def encode(value: Any, bounds: Bounds = DEFAULT_BOUNDS, opaque: bool = False) ->
     return bytes(encoder.out)
 
 
+def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS) -> bytes:
+    """The same bytes as ``encode(value, bounds, opaque=True)``, by ``marshal`` where it sees all there is to see.
+
+    It takes a numpy number for a buffer of bytes, so where numpy was imported the slow way is the only one.
+
+    Raises:
+        CodecError: too deep or too large.
+    """
+    if "numpy" not in sys.modules:
+        try:
+            data = marshal.dumps(value, MARSHAL_VERSION)
+        except ValueError:
+            pass  # a subclass or no plain data
+        else:
+            if len(data) > bounds.total_bytes:
+                raise CodecError(f"more than {bounds.total_bytes} bytes")
+            return data
+    return encode(value, bounds, opaque=True)
+
+
 def decode(data: bytes, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
     """The value in the bytes.
 
@@ -111,45 +143,67 @@ class _Encoder:
         elif isinstance(value, int | float | complex | str | bytes | bytearray):
             self._add_scalar(value)
         elif isinstance(value, dict):
-            self._add_header(b"d", dict.__len__(value))
+            self.out += b"{"
             for key, item in dict.items(value):
                 self.add(key, depth + 1)
                 self.add(item, depth + 1)
+            self.out += _END_OF_DICT
         elif isinstance(value, list | tuple | set | frozenset):
             self._add_container(value, depth)
         else:
             self._add_object(value, depth)
 
-    def _add_header(self, tag: bytes, count: int) -> None:
-        if count > self._bounds.total_bytes:
+    def _add_sized(self, tag: bytes, data: bytes) -> None:
+        if len(data) > self._bounds.total_bytes:
             raise CodecError(f"more than {self._bounds.total_bytes} bytes")
         self.out += tag
-        self.out += _LENGTH.pack(count)
-
-    def _add_bytes(self, tag: bytes, data: bytes) -> None:
-        self._add_header(tag, len(data))
+        self.out += _LENGTH.pack(len(data))
         self.out += data
 
     def _add_scalar(self, value: Any) -> None:
         if isinstance(value, int):
-            size = int.bit_length(value) // 8 + 1
-            if size > self._bounds.int_bytes:
-                raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
-            self._add_bytes(b"i", int.to_bytes(value, size, "big", signed=True))
+            self._add_int(value)
         elif isinstance(value, float):
-            self.out += b"f" + _FLOAT.pack(value)
+            self.out += b"g" + _FLOAT.pack(value)
         elif isinstance(value, complex):
-            self.out += b"c" + _COMPLEX.pack(value.real, value.imag)
+            self.out += b"y" + _COMPLEX.pack(value.real, value.imag)
         elif isinstance(value, str):
-            self._add_bytes(b"u", str.encode(value, "utf-8", "surrogatepass"))
+            self._add_sized(b"u", str.encode(value, "utf-8", "surrogatepass"))
         else:
-            self._add_bytes(b"b", bytes(value))
+            self._add_sized(b"s", bytes(value))
+
+    def _add_int(self, value: int) -> None:
+        bits = int.bit_length(value)
+        if bits // 8 + 1 > self._bounds.int_bytes:
+            raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
+        if -(1 << 31) <= value < 1 << 31:
+            self.out += b"i" + _INT.pack(value)
+            return
+        count = -(-bits // _DIGIT_BITS)
+        self.out += b"l" + _INT.pack(count if value > 0 else -count)
+        rest = abs(int(value))
+        for _ in range(count):
+            self.out += (rest & 0x7FFF).to_bytes(2, "little")
+            rest >>= _DIGIT_BITS
 
     def _add_container(self, value: Any, depth: int) -> None:
-        tag, kind = next((tag, kind) for tag, kind in _CONTAINERS.items() if isinstance(value, kind))
-        self._add_header(tag, kind.__len__(value))  # type: ignore[attr-defined]
+        tag, kind = next((tag, kind) for tag, kind in _SIZED.items() if isinstance(value, kind))
+        count = kind.__len__(value)  # type: ignore[attr-defined]
+        if count > self._bounds.total_bytes:
+            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+        self.out += tag
+        self.out += _LENGTH.pack(count)
+        if kind in (set, frozenset):
+            self.out += b"".join(sorted(self._apart(item, depth + 1) for item in kind.__iter__(value)))  # type: ignore[attr-defined]
+            return
         for item in kind.__iter__(value):  # type: ignore[attr-defined]
             self.add(item, depth + 1)
+
+    def _apart(self, item: Any, depth: int) -> bytes:
+        """The bytes of a member of a set: marshal puts them in order, so that equal sets have equal bytes."""
+        part = _Encoder(self._bounds, self._opaque)
+        part.add(item, depth)
+        return bytes(part.out)
 
     def _add_object(self, value: Any, depth: int) -> None:
         kind = type(value)
@@ -160,7 +214,7 @@ class _Encoder:
                 return
         if not self._opaque:
             raise CodecError(f"a {kind.__name__} is no plain data")
-        self._add_bytes(b"o", kind.__name__[:_MAX_NAME_CHARACTERS].encode("utf-8", "replace"))
+        self._add_sized(b"o", kind.__name__[:_MAX_NAME_CHARACTERS].encode("utf-8", "replace"))
 
 
 class _Decoder:
@@ -171,25 +225,30 @@ class _Decoder:
         self._items_left = bounds.items
 
     def take(self, depth: int) -> Any:
+        return self._value(self._raw(1), depth)
+
+    def _value(self, tag: bytes, depth: int) -> Any:
         if depth > self._bounds.depth:
             raise CodecError(f"nested deeper than {self._bounds.depth}")
         self._items_left -= 1
         if self._items_left < 0:
             raise CodecError(f"more than {self._bounds.items} items")
-        tag = self._raw(1)
         if tag in b"NTF":
             return {b"N": None, b"T": True, b"F": False}[tag]
-        if tag == b"f":
+        if tag == b"i":
+            return _INT.unpack(self._raw(4))[0]
+        if tag == b"g":
             return _FLOAT.unpack(self._raw(8))[0]
-        if tag == b"c":
+        if tag == b"y":
             return complex(*_COMPLEX.unpack(self._raw(16)))
-        count: int = _LENGTH.unpack(self._raw(4))[0]
-        if tag in b"iubo":
-            return self._scalar(tag, self._raw(count))
-        if tag == b"d":
-            return self._dict(count, depth)
-        if tag in _CONTAINERS:
-            return self._container(_CONTAINERS[tag], count, depth)
+        if tag == b"{":
+            return self._dict(depth)
+        if tag == b"l":
+            return self._int(_INT.unpack(self._raw(4))[0])
+        if tag in b"uso":
+            return self._text(tag, self._raw(self._count()))
+        if tag in _SIZED:
+            return self._container(_SIZED[tag], self._count(), depth)
         raise CodecError(f"unknown tag {tag!r}")
 
     def _raw(self, size: int) -> bytes:
@@ -200,12 +259,23 @@ class _Decoder:
         self.position = end
         return part
 
-    def _scalar(self, tag: bytes, raw: bytes) -> Any:
-        if tag == b"i":
-            if len(raw) > self._bounds.int_bytes:
-                raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
-            return int.from_bytes(raw, "big", signed=True)
-        if tag == b"b":
+    def _count(self) -> int:
+        count: int = _LENGTH.unpack(self._raw(4))[0]
+        return count
+
+    def _int(self, signed_count: int) -> int:
+        count = abs(signed_count)
+        if 2 * count > self._bounds.int_bytes + 2 * _DIGIT_BITS:
+            raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
+        digits = struct.unpack(f"<{count}H", self._raw(2 * count))
+        if any(digit >> _DIGIT_BITS for digit in digits):
+            raise CodecError("a digit of an int that is too large")
+        # Through its binary digits: shifting them in one by one takes time that grows with the square of the length.
+        value = int("".join(f"{digit:015b}" for digit in reversed(digits)) or "0", 2)
+        return value if signed_count >= 0 else -value
+
+    def _text(self, tag: bytes, raw: bytes) -> Any:
+        if tag == b"s":
             return raw
         try:
             text = raw.decode("utf-8", "surrogatepass")
@@ -214,7 +284,9 @@ class _Decoder:
         return text if tag == b"u" else Opaque(text[:_MAX_NAME_CHARACTERS])
 
     def _container(self, kind: type, count: int, depth: int) -> Any:
-        self._check_count(count)
+        # Every item takes at least one byte, so that a claimed count is never larger than what was sent.
+        if count > min(self._items_left, len(self._data) - self.position):
+            raise CodecError("more items than allowed or sent")
         values = [self.take(depth + 1) for _ in range(count)]
         if kind is list:
             return values
@@ -226,19 +298,15 @@ class _Decoder:
             raise CodecError("a set with equal members")
         return made
 
-    def _dict(self, count: int, depth: int) -> dict[Any, Any]:
-        self._check_count(2 * count)
-        pairs = [(self.take(depth + 1), self.take(depth + 1)) for _ in range(count)]
+    def _dict(self, depth: int) -> dict[Any, Any]:
+        pairs = []
+        while (tag := self._raw(1)) != _END_OF_DICT:
+            pairs.append((self._value(tag, depth + 1), self.take(depth + 1)))
         self._check_hashes(key for key, _ in pairs)
         made = dict(pairs)
-        if len(made) != count:
+        if len(made) != len(pairs):
             raise CodecError("a dict with equal keys")
         return made
-
-    def _check_count(self, count: int) -> None:
-        # Every item takes at least one byte, so that a claimed count is never larger than what was sent.
-        if count > min(self._items_left, len(self._data) - self.position):
-            raise CodecError("more items than allowed or sent")
 
     def _check_hashes(self, values: Iterable[Any]) -> None:
         # Members that share a hash make a set quadratic to build: a thousand such ints cost more than all else here.

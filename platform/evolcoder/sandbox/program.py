@@ -8,19 +8,22 @@ would catch the original; all other faults end the program, pass through ``excep
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import select
 import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evolcoder.sandbox import codec
 from evolcoder.sandbox.isolation import Limits
+
+T = TypeVar("T")
 
 _LENGTH = struct.Struct(">I")
 _START_SECONDS = 30.0
@@ -61,12 +64,47 @@ class BoxFault(Exception):  # noqa: N818 - the box ends a run with it; SandboxEr
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of the program, for messages. ``returned`` is empty until it returned."""
+    """A call of the program, for messages. ``returned`` is empty until it returned. ``args`` is None for an expression."""
 
     name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Any, ...] | None
+    kwargs: dict[str, Any] = field(default_factory=dict)
     returned: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a program said to one call, in its own bytes: nothing is decoded before it is asked for."""
+
+    payload: bytes
+    reply_bytes: int
+    """The most a value may take."""
+
+    def value(self) -> Any:
+        """The value that was returned.
+
+        Raises:
+            ProgramRaised: the program raised instead.
+            BadReply: the bytes are no value within bounds.
+        """
+        kind, data = self.payload[:1], self.payload[1:]
+        try:
+            if kind == b"v":
+                return codec.decode(data, codec.Bounds(total_bytes=self.reply_bytes))
+            said = codec.decode(data)
+        except codec.CodecError as error:
+            raise BadReply(f"its reply cannot be decoded: {error}") from None
+        match kind, said:
+            case b"r", (str() as name, str() as text):
+                raise ProgramRaised(name, text)
+            case b"u", str():
+                raise BadReply(f"its result cannot be taken over: {said}")
+        raise BadReply("its reply is not of the form that was asked for")
+
+
+def framed_value(encoded: bytes) -> bytes:
+    """The whole reply of a program that returns the value with this encoding."""
+    return _LENGTH.pack(len(encoded) + 1) + b"v" + encoded
 
 
 class Program:
@@ -114,6 +152,77 @@ class Program:
             return result
 
         return proxy
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of an expression over the program's own names."""
+        self.last_call = Call(expression, None)
+        result = self._ask(("evaluate", expression), self.limits.call_cpu_seconds)
+        self.last_call = Call(expression, None, {}, (result,))
+        return result
+
+    def differing(
+        self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes], call_cpu_seconds: float | None = None
+    ) -> Iterator[tuple[int, Reply]]:
+        """Call the function once for each tuple of arguments, and yield the replies whose bytes are not the expected ones.
+
+        The calls go over together and the replies are compared as bytes, so that agreement costs next to nothing. Bytes
+        that differ may stand for equal values all the same (sets in another order, 1 for True): that is the caller's to
+        decide. Stop early by closing the program.
+
+        Args:
+            arguments: encoded by ``marshal``, version 2; each call has its own copies.
+            expected: the encoded value expected of each call. When empty, every reply is yielded.
+
+        Raises:
+            ProgramFault, BoxFault
+        """
+        request = marshal.dumps(("calls", name, tuple(arguments)), codec.MARSHAL_VERSION)
+        limit = call_cpu_seconds or self.limits.call_cpu_seconds
+        frames = [framed_value(value) for value in expected]
+        index, data = 0, bytearray()
+        deadline = self._guarded(lambda: self._begin(request, limit))
+        while index < len(arguments):
+            data += self._guarded(lambda: self._some(deadline))
+            start = index
+            index, used, found = self._split(data, index, frames)
+            del data[:used]
+            yield from found
+            if index == start + 1:
+                self._guarded(deadline.check)  # a reply that came late is late
+            if index > start:
+                deadline = _Deadline(self, limit)
+
+    def _begin(self, request: bytes, cpu_limit_seconds: float) -> _Deadline:
+        deadline = _Deadline(self, cpu_limit_seconds)
+        self._send(_LENGTH.pack(len(request)) + request, deadline)
+        return deadline
+
+    def _split(self, data: bytearray, index: int, frames: Sequence[bytes]) -> tuple[int, int, list[tuple[int, Reply]]]:
+        """Take whole replies off the front: the next call's index, the bytes used, and the replies that differ."""
+        found: list[tuple[int, Reply]] = []
+        used = 0
+        while True:
+            if frames and index < len(frames) and data.startswith(frames[index], used):
+                used += len(frames[index])
+                index += 1
+                continue
+            size = self._frame_size(data, used)
+            if size is None or len(data) < used + _LENGTH.size + size:
+                return index, used, found
+            used += _LENGTH.size
+            found.append((index, Reply(bytes(data[used : used + size]), self.limits.reply_bytes)))
+            used += size
+            index += 1
+
+    def _frame_size(self, data: bytearray, place: int) -> int | None:
+        if len(data) < place + _LENGTH.size:
+            return None
+        (size,) = _LENGTH.unpack_from(data, place)
+        if size > self.limits.reply_bytes + 64:
+            fault = BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
+            self._end_with(fault)
+            raise fault
+        return int(size)
 
     @property
     def cpu_seconds(self) -> float:
@@ -172,36 +281,32 @@ class Program:
         return str(report.get("fault", "its process ended at once"))
 
     def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
+        data = marshal.dumps(request, codec.MARSHAL_VERSION)
+        return self._guarded(lambda: self._exchange(data, cpu_limit_seconds))
+
+    def _guarded(self, act: Callable[[], T]) -> T:
+        """What it returns; a fault ends the program for good."""
         if self.fault is not None:
             raise self.fault
-        payload = codec.encode(request, codec.Bounds(total_bytes=64 << 20))
         try:
-            reply = self._exchange(_LENGTH.pack(len(payload)) + payload, cpu_limit_seconds)
+            return act()
         except (ProgramFault, BoxFault) as fault:
-            self.fault = fault
-            self._kill()
+            self._end_with(fault)
             raise
-        if reply[0] == "returned":
-            return reply[1]
-        raise ProgramRaised(reply[1], reply[2])
 
-    def _exchange(self, request: bytes, cpu_limit_seconds: float) -> tuple[Any, ...]:
-        deadline = _Deadline(self, cpu_limit_seconds)
-        self._send(request, deadline)
-        (size,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
-        if size > self.limits.reply_bytes + 64:
-            raise BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
-        data = self._receive(size, deadline)
+    def _end_with(self, fault: ProgramFault | BoxFault) -> None:
+        self.fault = fault
+        self._kill()
+
+    def _exchange(self, request: bytes, cpu_limit_seconds: float) -> Any:
+        deadline = self._begin(request, cpu_limit_seconds)
+        data = bytearray()
+        while (size := self._frame_size(data, 0)) is None or len(data) < _LENGTH.size + size:
+            data += self._some(deadline)
         deadline.check()  # a reply that came late is late
-        try:
-            reply = codec.decode(data, codec.Bounds(total_bytes=self.limits.reply_bytes + 64))
-        except codec.CodecError as error:
-            raise BadReply(f"its reply cannot be decoded: {error}") from None
-        if not _is_reply(reply):
-            raise BadReply("its reply is not of the form that was asked for")
-        if reply[0] == "unusable":
-            raise BadReply(f"its result cannot be taken over: {reply[1]}")
-        return reply  # type: ignore[no-any-return]
+        if len(data) > _LENGTH.size + size:
+            raise BadReply("it said more than it was asked for")
+        return Reply(bytes(data[_LENGTH.size :]), self.limits.reply_bytes).value()
 
     def _send(self, data: bytes, deadline: _Deadline) -> None:
         view = memoryview(data)
@@ -213,11 +318,11 @@ class Program:
             except OSError:
                 raise self._why_it_ended() from None
 
-    def _receive(self, size: int, deadline: _Deadline) -> bytes:
-        data = bytearray()
-        while len(data) < size:
+    def _some(self, deadline: _Deadline) -> bytes:
+        """The next bytes that the program sends."""
+        while True:
             try:
-                part = self._channel.recv(min(size - len(data), _CHUNK_BYTES))
+                part = self._channel.recv(_CHUNK_BYTES)
             except BlockingIOError:
                 deadline.wait(self._channel, select.POLLIN)
                 continue
@@ -225,8 +330,7 @@ class Program:
                 part = b""
             if not part:
                 raise self._why_it_ended()
-            data += part
-        return bytes(data)
+            return part
 
     def _cpu_now(self) -> float | None:
         """The CPU clock of the process; None when it is gone."""
@@ -313,10 +417,3 @@ class _Deadline:
         self._poll.register(channel, event)
         self._poll.poll(seconds * 1000)
         self._poll.unregister(channel)
-
-
-def _is_reply(reply: Any) -> bool:
-    match reply:
-        case ("returned", _) | ("unusable", str()) | ("raised", str(), str()):
-            return isinstance(reply, tuple)
-    return False

@@ -1,0 +1,9 @@
+# An int that claims two thousand million digits, and one with the largest negative count.
+import sys
+
+replies = [b"l\xff\xff\xff\x7f", b"l\x00\x00\x00\x80"]
+sys.modules["codec"].encode_fast = lambda *a, **k: replies.pop()
+
+
+def solve(n):
+    return None
