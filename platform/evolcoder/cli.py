@@ -106,39 +106,61 @@ def serve(
 
 @app.command(
     epilog="Examples: evolcoder evaluate real.yaml | "
-    "evolcoder evaluate --endpoint http://127.0.0.1:8000/v1 --model NAME --style chat | "
-    "evolcoder evaluate --samples answers.jsonl --extract wizardcoder --out scores"
+    "evolcoder evaluate --endpoint http://127.0.0.1:8000/v1 --model NAME --style chat --benchmark humaneval+ | "
+    "evolcoder evaluate --samples answers.jsonl --benchmark mbpp+ --extract wizardcoder --out scores"
 )
 def evaluate(
     run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint, ending in /v1.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
-    style: Annotated[str, typer.Option(help="auto, base, wizardcoder or chat.")] = "auto",
-    benchmark: Annotated[str, typer.Option(help="Which benchmark.")] = "humaneval",
+    model: Annotated[str | None, typer.Option(help="Its name at the endpoint; without one, a model folder to serve.")] = None,
     samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
-    extract: Annotated[str, typer.Option(help="How programs are taken from the answers of --samples.")] = "wizardcoder",
-    out: Annotated[Path, typer.Option(help="Where --endpoint and --samples write.")] = Path("evaluation"),
+    benchmark: Annotated[str | None, typer.Option(help="humaneval, humaneval+, mbpp, mbpp-dev, mbpp+, ds1000 ...")] = None,
+    style: Annotated[str | None, typer.Option(help="auto, base, few-shot, wizardcoder or chat.")] = None,
+    extract: Annotated[str | None, typer.Option(help="How code is taken from answers: none, wizardcoder or sanitize.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the score goes when there is no run.")] = None,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Judge stored answers again; no model is asked.")] = False,
+    failures: Annotated[int, typer.Option(min=0, help="Show so many programs that failed, with input and output.")] = 0,
     output: Output = "auto",
 ) -> None:
-    """Score models: those of a run, one behind an endpoint, or samples from a file."""
+    """Score models: those of a run, one behind an endpoint or in a folder, or samples from a file."""
     from evolcoder import verbs
     from evolcoder.runs import Folder
 
     arguments = list(run_and_overrides or [])
     reporter = _reporter(output)
-    if endpoint is None and samples is None:
-        if not arguments or _is_override(arguments[0]):
-            raise SettingsError("Name the run's YAML file, or --endpoint URL with --model NAME, or --samples FILE.")
-        settings = _settings_with_or_without_file(arguments, {})
-        verbs.evaluate(settings, reporter, shlex.join(arguments))
-        return
-    settings = _settings_with_or_without_file(arguments, {"evaluate": {"benchmarks": [benchmark], "style": style}})
+    named = {"evaluate.benchmarks": benchmark and f"[{benchmark}]", "evaluate.style": style, "evaluate.extraction": extract}
+    chosen = [*arguments, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    settings = _settings_with_or_without_file(chosen, {})
+    place = Folder.open(out or "evaluation")
     if samples is not None:
-        verbs.evaluate_samples(settings.evaluate, samples, extract, Folder.open(out), reporter)
-    elif model is None:
-        raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
+        verbs.evaluate_samples(settings, samples, place, failures, reporter)
+    elif endpoint is not None:
+        if model is None:
+            raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
+        verbs.evaluate_endpoint(settings, endpoint, model, place, failures, reporter)
+    elif model is not None:
+        verbs.evaluate_folder(settings, model, place, failures, reporter)
+    elif arguments and not _is_override(arguments[0]):
+        verbs.evaluate(settings, reporter, shlex.join(chosen), rescore=rescore, failures=failures)
+    elif rescore:
+        verbs.rescore(settings, place, failures, reporter)
     else:
-        verbs.evaluate_endpoint(settings, str(endpoint), model, Folder.open(out), reporter)
+        raise SettingsError(
+            "Name the run's YAML file, or --endpoint URL with --model NAME, or --model FOLDER, or --samples FILE."
+        )
+
+
+@app.command(epilog="Example: evolcoder compare scores-before scores-after")
+def compare(
+    first: Annotated[str, typer.Argument(help="A folder with a score.json.")],
+    second: Annotated[str, typer.Argument(help="Another, of the same benchmark.")],
+    output: Output = "auto",
+) -> None:
+    """Compare two evaluations of a benchmark: which problems flipped, and whether that is more than chance."""
+    from evolcoder import verbs
+    from evolcoder.runs import Folder
+
+    verbs.compare(Folder.open(first), Folder.open(second), _reporter(output))
 
 
 @app.command(epilog="Example: evolcoder study real.yaml")

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 
 InstructionStatus = Literal["kept", "eliminated", "failed"]
+AnswerKind = Literal["answer", "completion", "solution"]
 VerdictStatus = Literal["passed", "failed", "timeout", "memory", "extract_failed", "infra_error"]
 
 SEED_OPERATOR = "seed"
@@ -78,7 +79,10 @@ INSTRUCTION_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Completion(_Row):
-    """One model answer to one benchmark problem. ``prompt`` is what was sent: raw text, or chat messages as JSON."""
+    """One model answer to one benchmark problem. ``prompt`` is what was sent: raw text, or the one chat message.
+
+    ``kind`` says what ``answer`` is: a model's raw text, code that goes on from the problem, or a whole program.
+    """
 
     task_id: str
     sample: int
@@ -87,6 +91,7 @@ class Completion(_Row):
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    kind: AnswerKind = "answer"
 
 
 COMPLETION_SCHEMA = pa.schema(
@@ -98,17 +103,24 @@ COMPLETION_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string(), nullable=False),
         pa.field("prompt_tokens", pa.int64(), nullable=False),
         pa.field("completion_tokens", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict(_Row):
-    """What running one program showed. ``infra_error`` says that nothing was learned about the program."""
+    """What running one program showed. ``infra_error`` says that nothing was learned about the program.
+
+    ``base`` and ``plus`` are the statuses of the two parts of a + benchmark, whose ``status`` is passed when both are;
+    ``plus`` is ``not_run`` when base did not pass. Elsewhere ``base`` is the status, and ``plus`` None.
+    """
 
     task_id: str
     sample: int
     status: VerdictStatus
+    base: VerdictStatus
+    plus: VerdictStatus | Literal["not_run"] | None
     detail: str
     program: str
     cpu_seconds: float
@@ -120,6 +132,8 @@ VERDICT_SCHEMA = pa.schema(
         pa.field("task_id", pa.string(), nullable=False),
         pa.field("sample", pa.int32(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
+        pa.field("base", pa.string(), nullable=False),
+        pa.field("plus", pa.string()),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("program", pa.string(), nullable=False),
         pa.field("cpu_seconds", pa.float64(), nullable=False),

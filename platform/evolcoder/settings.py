@@ -31,6 +31,9 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
+BenchmarkName = Literal["humaneval", "humaneval+", "mbpp", "mbpp-dev", "mbpp+"]
+
+
 class Section(BaseModel):
     """A part of the settings. ``identity`` is the part of it that decides what the stage makes."""
 
@@ -165,21 +168,23 @@ class ServeSettings(Section):
 class EvaluateSettings(Section):
     NOT_IDENTITY = frozenset({"models", "benchmarks", "max_concurrency", "workers", "sandbox", "sandbox_memory_mib"})
 
-    benchmarks: tuple[Literal["humaneval"], ...] = ("humaneval",)
+    benchmarks: tuple[BenchmarkName, ...] = ("humaneval",)
     models: tuple[Literal["base", "tuned"], ...] = ("base", "tuned")
     limit: PositiveInt | None = None
     samples: PositiveInt = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: PositiveInt = 512
-    style: Literal["auto", "base", "wizardcoder", "chat"] = "auto"
+    style: Literal["auto", "base", "few-shot", "wizardcoder", "chat"] = "auto"
+    extraction: Literal["none", "stops", "wizardcoder", "sanitize"] | None = None
+    """How code is taken from an answer; None: as the style has it."""
     seed: int = 0
     max_concurrency: PositiveInt = 32
     workers: PositiveInt | None = None
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     sandbox_memory_mib: PositiveInt = 1024
-    timeout_seconds: PositiveFloat = 10.0
-    """CPU seconds one program may take; wall time, the backstop, is four times this."""
+    timeout_seconds: PositiveFloat | None = None
+    """CPU seconds one program may take; None: the benchmark's own limit. Wall time, the backstop, is four times this."""
 
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateSettings:

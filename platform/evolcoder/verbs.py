@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
-from evolcoder.settings import EMBEDDED, EvaluateSettings, RunSettings, load_settings
+from evolcoder.settings import EMBEDDED, RunSettings, load_settings
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.client import Endpoint
@@ -61,35 +61,69 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         wait_while_serving()
 
 
-def evaluate(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
-    """Score the run's models on the run's benchmarks."""
-    run = _evaluate(settings, reporter)
+def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore: bool = False, failures: int = 0) -> None:
+    """Score the run's models on the run's benchmarks; or judge the answers that they gave again."""
+    run = _rescore(settings, reporter) if rescore else _evaluate(settings, reporter)
+    for which in settings.evaluate.models if failures else ():
+        for benchmark in settings.evaluate.benchmarks:
+            _show_failures(run.evaluation(which, benchmark), failures, reporter)
     reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
 
 
-def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, reporter: Reporter) -> None:
+def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, failures: int, reporter: Reporter) -> None:
     """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
 
     wanted = settings.evaluate
-    style = "chat" if wanted.style == "auto" else wanted.style
     endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
     reporter.stage(f"Evaluate {model} at {base_url}")
     check_endpoint(endpoint)
-    for benchmark in wanted.benchmarks:
-        evaluate_benchmark(wanted, benchmark, out / benchmark, endpoint, model, f"{base_url} {model}", style, reporter)
+    for benchmark, place in _places(settings, out):
+        evaluate_benchmark(wanted, benchmark, place, endpoint, model, f"{base_url} {model}", wanted.style, reporter)
+        _show_failures(place, failures, reporter)
     reporter.finish([str(out)])
 
 
-def evaluate_samples(settings: EvaluateSettings, samples: Path, extract: str, out: Folder, reporter: Reporter) -> None:
+def evaluate_folder(settings: RunSettings, which: str, out: Folder, failures: int, reporter: Reporter) -> None:
+    """Score a model of this machine, which is served for as long as it takes."""
+    model = find_model(which, settings)
+    reporter.stage(f"Evaluate {model.name}")
+    places = dict(_places(settings, out))
+    _evaluate_model(settings, model, places, reporter)
+    for place in places.values():
+        _show_failures(place, failures, reporter)
+    reporter.finish([str(out)])
+
+
+def evaluate_samples(settings: RunSettings, samples: Path, out: Folder, failures: int, reporter: Reporter) -> None:
     """Score the programs of a file."""
     from evolcoder.evaluate.pipeline import evaluate_samples as score_samples
 
+    wanted = settings.evaluate
     reporter.stage(f"Evaluate {samples}")
-    for benchmark in settings.benchmarks:
-        score_samples(samples, benchmark, extract, out, settings, reporter)
+    for benchmark, place in _places(settings, out):
+        score_samples(samples, benchmark, wanted.extraction or "wizardcoder", place, wanted, reporter)
+        _show_failures(place, failures, reporter)
     reporter.finish([str(out)])
+
+
+def rescore(settings: RunSettings, out: Folder, failures: int, reporter: Reporter) -> None:
+    """Judge the stored answers of one evaluation again."""
+    from evolcoder.evaluate.pipeline import rescore as judge_again
+
+    reporter.stage(f"Rescore {out}")
+    judge_again(settings.evaluate, out, settings.evaluate.extraction, reporter)
+    _show_failures(out, failures, reporter)
+    reporter.finish([str(out)])
+
+
+def compare(first: Folder, second: Folder, reporter: Reporter) -> None:
+    """Two evaluations of one benchmark, problem by problem."""
+    from evolcoder.study.compare import compare_evaluations, show_comparison
+
+    reporter.stage(f"Compare {first} and {second}")
+    show_comparison(compare_evaluations(first, second), reporter)
 
 
 def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -239,8 +273,35 @@ def _evaluate(settings: RunSettings, reporter: Reporter) -> RunFolder:
         model = find_model(which, settings)
         reporter.stage(f"Evaluate {which}: {model.name}")
         with run.lock("evaluate"):
-            _evaluate_model(settings, run, which, model, reporter)
+            benchmarks = settings.evaluate.benchmarks
+            places: dict[str, Folder] = {benchmark: run.evaluation(which, benchmark) for benchmark in benchmarks}
+            _evaluate_model(settings, model, places, reporter)
     return run
+
+
+def _rescore(settings: RunSettings, reporter: Reporter) -> RunFolder:
+    from evolcoder.evaluate.pipeline import rescore as judge_again
+
+    run = _open(settings)
+    for which in settings.evaluate.models:
+        reporter.stage(f"Rescore {which}")
+        with run.lock("evaluate"):
+            for benchmark in settings.evaluate.benchmarks:
+                judge_again(settings.evaluate, run.evaluation(which, benchmark), settings.evaluate.extraction, reporter)
+    return run
+
+
+def _places(settings: RunSettings, out: Folder) -> list[tuple[str, Folder]]:
+    """Where each benchmark's score goes: the folder itself when there is one benchmark."""
+    benchmarks = settings.evaluate.benchmarks
+    return [(benchmark, out if len(benchmarks) == 1 else out / benchmark) for benchmark in benchmarks]
+
+
+def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
+    from evolcoder.evaluate.result import read_verdicts, show_failures
+
+    if most:
+        show_failures(reporter, read_verdicts(place), most)
 
 
 def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:
@@ -300,7 +361,7 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
             yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
 
 
-def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Model, reporter: Reporter) -> None:
+def _evaluate_model(settings: RunSettings, model: Model, places: Mapping[str, Folder], reporter: Reporter) -> None:
     """Score one local model, serving it only when some benchmark is not done yet."""
     from evolcoder.cluster import ray_session
     from evolcoder.endpoint.client import Endpoint
@@ -310,16 +371,15 @@ def _evaluate_model(settings: RunSettings, run: RunFolder, which: str, model: Mo
 
     wanted = settings.evaluate
     style = model.style if wanted.style == "auto" else wanted.style
-    to_do = []
-    for benchmark in wanted.benchmarks:
-        if evaluation_done(wanted, benchmark, run.evaluation(which, benchmark), model.fingerprint, style):
+    to_do = {}
+    for benchmark, place in places.items():
+        if evaluation_done(wanted, benchmark, place, model.fingerprint, style):
             reporter.say(f"{benchmark} is done: no question is asked again")
         else:
-            to_do.append(benchmark)
+            to_do[benchmark] = place
     if not to_do:
         return
     with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
         endpoint = Endpoint(served.base_url, served.name, served.api_key)
-        for benchmark in to_do:
-            place = run.evaluation(which, benchmark)
+        for benchmark, place in to_do.items():
             evaluate_benchmark(wanted, benchmark, place, endpoint, model.name, model.fingerprint, style, reporter)

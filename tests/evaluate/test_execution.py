@@ -12,7 +12,7 @@ import pytest
 from evolcoder.errors import SandboxError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.execution import judges
-from evolcoder.evaluate.judge import Job
+from evolcoder.evaluate.judge import Job, Source
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
 
@@ -28,7 +28,7 @@ PROBLEM = Problem(
 
 
 def job(sample: int, body: str = "    return 2 * x\n") -> Job:
-    return Job("humaneval", PROBLEM, sample, PROBLEM.prompt + body)
+    return Job("humaneval", PROBLEM, sample, Source("completion", body))
 
 
 def own_judges() -> list[int]:

@@ -22,7 +22,7 @@ def test_a_local_copy_is_read_first_and_checked(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "humaneval"
     folder.mkdir()
     (folder / "HumanEval.jsonl.gz").write_bytes(gzip.compress(b'{"task_id": "HumanEval/0"}\n'))
-    with pytest.raises(DataError, match="is not the HumanEval that is scored here"):
+    with pytest.raises(DataError, match="is not the humaneval that is known here"):
         HumanEval().problems()
 
 

@@ -11,7 +11,7 @@ import pytest
 from evolcoder.evaluate import judge as judge_module
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.judge import Job, TestBodyTimeout, body_limit, judge
+from evolcoder.evaluate.judge import Job, Source, TestBodyTimeout, body_limit, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Limits
@@ -33,12 +33,12 @@ def problem(number: int) -> Problem:
 
 
 def verdict_on(box: Sandbox, number: int, completion: str) -> Verdict:
-    return judge(box, Job("humaneval", problem(number), 0, HumanEval().program(problem(number), completion)))
+    return judge(box, Job("humaneval", problem(number), 0, Source("completion", completion)))
 
 
 def judge_all(completion: Any) -> list[Verdict]:
     with SandboxPool(BoxSettings(), 2) as pool:
-        jobs = [Job("humaneval", p, 0, HumanEval().program(p, completion(p))) for p in PROBLEMS]
+        jobs = [Job("humaneval", p, 0, Source("completion", completion(p))) for p in PROBLEMS]
         return [future.result() for future in [pool.submit(judge, job) for job in jobs]]
 
 
@@ -92,7 +92,10 @@ def test_statuses(box: Sandbox) -> None:
     assert verdict_on(box, 53, "    return bytearray(1 << 40)\n").status == "memory"
     assert verdict_on(box, 53, "    return x +\n").status == "failed"
     assert verdict_on(box, 53, "    import os; os._exit(0)\n").status == "failed"
-    assert judge(box, Job("humaneval", problem(53), 3, None)).status == "extract_failed"
+    assert (
+        judge(box, Job("humaneval", problem(53), 3, Source("answer", "```python\n```", "wizardcoder"))).status
+        == "extract_failed"
+    )
     passed = verdict_on(box, 53, "    return x + y\n")
     assert (passed.status, passed.detail) == ("passed", "")
     assert passed.cpu_seconds > 0
@@ -113,21 +116,21 @@ SWALLOWER = Problem(
 
 @pytest.mark.parametrize("body", ["import os; os._exit(0)", "while True: pass", "return [0] * 3_000_000"])
 def test_a_test_that_swallows_everything_passes_no_dead_program(box: Sandbox, body: str) -> None:
-    job = Job("humaneval", SWALLOWER, 0, f"def f():\n    {body}\n")
+    job = Job("humaneval", SWALLOWER, 0, Source("solution", f"def f():\n    {body}\n"))
     assert judge(box, job).status in ("failed", "timeout")
 
 
 def test_the_trusted_test_body_has_a_timer_too(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge_module, "TEST_BODY_CPU_SECONDS", 0.2)
     slow = replace(SWALLOWER, test="def check(candidate):\n    x = candidate()\n    while x: pass\n")
-    verdict = judge(box, Job("humaneval", slow, 0, "def f():\n    return 1\n"))
+    verdict = judge(box, Job("humaneval", slow, 0, Source("solution", "def f():\n    return 1\n")))
     assert verdict.status == "timeout"
     assert "the test took over 0.2 s" in verdict.detail
 
 
 def test_a_test_that_stumbles_is_a_failure_with_a_printable_detail(box: Sandbox) -> None:
     text = replace(SWALLOWER, test="def check(candidate):\n    x = candidate()\n    assert x == 1, str(x)\n")
-    verdict = judge(box, Job("humaneval", text, 0, "def f():\n    return 10**5000\n"))
+    verdict = judge(box, Job("humaneval", text, 0, Source("solution", "def f():\n    return 10**5000\n")))
     assert verdict.status == "failed"
     assert "<int of 16610 bits>" in verdict.detail
 
@@ -151,17 +154,17 @@ class BrokenBox:
     """A box that fails so many times."""
 
     def __init__(self, box: Sandbox, failures: int) -> None:
-        self._box, self.failures = box, failures
+        self._box, self.failures, self.settings = box, failures, box.settings
 
-    def prepare(self) -> Any:
+    def prepare(self, limits: Limits) -> Any:
         if self.failures:
             self.failures -= 1
             raise BoxFault("no space left on device")
-        return self._box.prepare()
+        return self._box.prepare(limits)
 
 
 def test_a_fault_of_the_box_is_tried_once_more_and_is_never_a_wrong_answer(box: Sandbox) -> None:
-    job = Job("humaneval", problem(53), 0, HumanEval().program(problem(53), "    return x + y\n"))
+    job = Job("humaneval", problem(53), 0, Source("completion", "    return x + y\n"))
     assert judge(BrokenBox(box, 1), job).status == "passed"  # type: ignore[arg-type]
     verdict = judge(BrokenBox(box, 2), job)  # type: ignore[arg-type]
     assert (verdict.status, verdict.detail) == ("infra_error", "no space left on device")

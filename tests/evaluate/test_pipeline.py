@@ -12,7 +12,8 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError, IncompleteError, SettingsError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, subset
+from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done
+from evolcoder.evaluate.questions import subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
 from evolcoder.runs import Folder, read_manifest
 from evolcoder.settings import EvaluateSettings
@@ -70,7 +71,9 @@ class TestAgainstAnEndpoint:
         assert verdicts.schema == VERDICT_SCHEMA
         assert verdicts["task_id"].to_pylist() == completions["task_id"].to_pylist()
         lines = [json.loads(line) for line in folder.read_text("verdicts.jsonl").splitlines()]
-        assert lines == verdicts.to_pylist()
+        assert [(v["task_id"], v["status"], v["base"], v["plus"], v["seconds"]) for v in lines] == [
+            (v["task_id"], "passed", "passed", None, v["cpu_seconds"]) for v in verdicts.to_pylist()
+        ]
         assert read_manifest(folder) is not None
         assert evaluation_done(SETTINGS, "humaneval", folder, "fingerprint", "base")
         assert not evaluation_done(SETTINGS, "humaneval", folder, "another", "base")
@@ -171,7 +174,7 @@ def test_bad_sample_files(text: str, message: str, tmp_path: Path) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no extraction 'magic'"):
         evaluate_samples(tmp_path / "x", "humaneval", "magic", Folder.open(tmp_path), SETTINGS, quiet())
-    with pytest.raises(SettingsError, match="no benchmark 'mbpp'"):
-        evaluation_done(SETTINGS, "mbpp", Folder.open(tmp_path), "", "base")
-    with pytest.raises(SettingsError, match="no prompt style 'alpaca'"):
+    with pytest.raises(SettingsError, match="no benchmark 'apps'"):
+        evaluation_done(SETTINGS, "apps", Folder.open(tmp_path), "", "base")
+    with pytest.raises(SettingsError, match="has no prompt style 'alpaca'"):
         evaluation_done(SETTINGS, "humaneval", Folder.open(tmp_path), "", "alpaca")

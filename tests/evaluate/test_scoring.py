@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.errors import IncompleteError
-from evolcoder.evaluate.scoring import bootstrap_interval, pass_at_k, passes_by_task, score_tasks, wilson_interval
+from evolcoder.evaluate.benchmarks.base import Problem
+from evolcoder.evaluate.scoring import (
+    bootstrap_interval,
+    group_counts,
+    pass_at_k,
+    passes_by_task,
+    score_tasks,
+    standard_error,
+    wilson_interval,
+)
 from evolcoder.records import Verdict, VerdictStatus
 
 
@@ -42,8 +51,32 @@ def test_bootstrap_is_repeatable_and_holds_the_mean() -> None:
     assert bootstrap_interval([0.5, 0.5]) == (0.5, 0.5)
 
 
-def verdict(task: str, status: VerdictStatus) -> Verdict:
-    return Verdict(task, 0, status, "no space left", "", 0.0, 0.0)
+def verdict(task: str, status: VerdictStatus, base: VerdictStatus | None = None) -> Verdict:
+    return Verdict(task, 0, status, base or status, None, "no space left", "", 0.0, 0.0)
+
+
+def test_base_passes_are_counted_apart() -> None:
+    verdicts = [verdict("a", "failed", "passed"), verdict("b", "failed"), verdict("c", "passed")]
+    assert passes_by_task(verdicts) == {"a": (1, 0), "b": (1, 0), "c": (1, 1)}
+    assert passes_by_task(verdicts, "base") == {"a": (1, 1), "b": (1, 0), "c": (1, 1)}
+    assert [m.metric for m in score_tasks(passes_by_task(verdicts, "base"), "base_")] == ["base_pass@1"]
+
+
+def test_groups_hold_the_tasks_that_were_scored() -> None:
+    problems = [
+        Problem(str(n), "", "f", "", "", groups={"library": "Numpy" if n < 2 else "Pandas", "perturbation": "Origin"})
+        for n in range(4)
+    ]
+    counts = {"0": (1, 1), "1": (1, 0), "2": (1, 1)}
+    grouped = group_counts(problems, counts)
+    assert list(grouped) == [("library", "Numpy"), ("library", "Pandas"), ("perturbation", "Origin")]
+    assert grouped["library", "Numpy"] == {"0": (1, 1), "1": (1, 0)}
+    assert score_tasks(grouped["library", "Pandas"])[0].value == 1.0
+
+
+def test_the_standard_error_is_that_of_a_mean() -> None:
+    assert standard_error([1.0, 0.0, 1.0, 0.0]) == pytest.approx((1 / 3) ** 0.5 / 2)
+    assert standard_error([1.0]) == 0.0
 
 
 def test_every_status_but_passed_is_no_pass() -> None:

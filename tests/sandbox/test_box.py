@@ -92,7 +92,7 @@ def test_calls_go_over_together_and_only_other_replies_come_back(box: Sandbox) -
     arguments = encoded(*((n,) for n in range(2000)))
     expected = encoded(*(n * n + (n == 1500) for n in range(2000)))
     with box.start(source) as program:
-        (seventh, raised), (number, wrong) = program.differing("f", arguments, expected)
+        (seventh, raised), (number, wrong) = program.differing("f", arguments, [b"v" + value for value in expected])
     assert (seventh, number, wrong.value()) == (7, 1500, 1500 * 1500)
     with pytest.raises(ProgramRaised, match="ValueError: seven"):
         raised.value()
@@ -107,22 +107,27 @@ def test_without_expectations_every_reply_comes_back(box: Sandbox) -> None:
 def test_each_of_many_calls_has_its_own_limit(box: Sandbox) -> None:
     source = "import time\ndef f(s):\n    t = time.process_time()\n    while time.process_time() < t + s: pass\n"
     with box.start(source) as program, pytest.raises(ProgramTimeout, match=r"0\.5 s of CPU"):
-        list(program.differing("f", encoded((0.1,), (0.1,), (9.0,)), encoded(None, None, None)))
+        list(program.differing("f", encoded((0.1,), (0.1,), (9.0,)), [b"vN"] * 3))
     with box.start(source) as program, pytest.raises(ProgramTimeout, match=r"more than"):
-        list(program.differing("f", encoded(*[(0.3,)] * 9), encoded(*[None] * 9)))
+        list(program.differing("f", encoded(*[(0.3,)] * 9), [b"vN"] * 9))
 
 
-def test_what_cannot_be_taken_over_is_told_of_its_own_call(box: Sandbox) -> None:
-    with box.start("def f(n):\n    return 'x' * n\n") as program:
-        ((index, reply),) = program.differing("f", encoded((1,), (5 << 20,), (2,)), encoded("x", "", "xx"))
-        assert index == 1
+def test_of_what_is_too_large_only_a_digest_comes_back(box: Sandbox) -> None:
+    with box.start("def f(n):\n    return ['x' * 100] * n\n") as program:
+        arguments = encoded((1,), (60_000,), (2,))
+        replies = [reply for _, reply in program.differing("f", arguments, ())]
+        assert replies[0].value() == ["x" * 100]
+        with pytest.raises(BadReply, match="cannot be taken over: it takes 6300005 bytes"):
+            replies[1].value()
+        assert len(replies[1].payload) < 100
+        assert list(program.differing("f", arguments, [reply.payload for reply in replies])) == []
         with pytest.raises(BadReply, match="cannot be taken over: more than"):
-            reply.value()
+            program.function("f")(60_000)
 
 
 def test_a_program_that_ends_in_the_middle_of_many_calls(box: Sandbox) -> None:
     with box.start("import os\ndef f(n):\n    if n == 3: os._exit(0)\n") as program, pytest.raises(ProgramEnded):
-        list(program.differing("f", encoded(*((n,) for n in range(9))), encoded(*[None] * 9)))
+        list(program.differing("f", encoded(*((n,) for n in range(9))), [b"vN"] * 9))
 
 
 def test_expressions_are_evaluated_over_the_programs_names(box: Sandbox) -> None:

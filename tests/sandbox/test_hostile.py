@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.evaluate.judge import Job, judge
+from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Limits
@@ -40,7 +40,7 @@ MARK = Path("/tmp/evolcoder_hostile_mark")
 
 
 def run(box: Sandbox, program: str) -> Verdict:
-    return judge(box, Job("humaneval", PROBLEM, 0, program))
+    return judge(box, Job("humaneval", PROBLEM, 0, Source("solution", program)))
 
 
 @pytest.fixture(scope="module")

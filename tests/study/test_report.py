@@ -65,7 +65,7 @@ def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
         tasks = [f"HumanEval/{i}" for i in range(len(passed))]
         answers = [Completion(t, 0, "prompt", HOSTILE_TEXT, "stop", 1, 1).to_row() for t in tasks]
         statuses = ["passed" if ok else "failed" for ok in passed]
-        verdicts = [Verdict(t, 0, s, "", "pass", 0.1, 0.1).to_row() for t, s in zip(tasks, statuses, strict=True)]
+        verdicts = [Verdict(t, 0, s, s, None, "", "pass", 0.1, 0.1).to_row() for t, s in zip(tasks, statuses, strict=True)]
         write_rows(place, "completions.arrow", COMPLETION_SCHEMA, answers)
         write_rows(place, "verdicts.arrow", VERDICT_SCHEMA, verdicts)
         value = sum(passed) / len(passed)

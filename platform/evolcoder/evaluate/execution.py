@@ -10,7 +10,8 @@ from typing import Any
 import ray
 
 from evolcoder.errors import SandboxError
-from evolcoder.evaluate.judge import Job, judge
+from evolcoder.evaluate.benchmarks.base import Problem
+from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.pool import SandboxPool
@@ -32,8 +33,8 @@ class _JudgeActor:
     def ready(self) -> bool:
         return True
 
-    def judge(self, job: Job) -> Verdict:
-        return self._pool.submit(judge, job).result()
+    def judge(self, problem: Problem, benchmark: str, sample: int, source: Source) -> Verdict:
+        return self._pool.submit(judge, Job(benchmark, problem, sample, source)).result()
 
 
 @asynccontextmanager
@@ -45,6 +46,7 @@ async def judges(settings: BoxSettings, workers: int | None) -> AsyncIterator[Ju
     """
     actors = _start_actors(settings, workers)
     free: asyncio.Queue[Any] = asyncio.Queue()
+    problems: dict[str, Any] = {}  # each problem travels to a node once, not with each of its samples
     try:
         await _all_ready(actors)
         for actor in actors:
@@ -53,7 +55,10 @@ async def judges(settings: BoxSettings, workers: int | None) -> AsyncIterator[Ju
         async def judge_one(job: Job) -> Verdict:
             actor = await free.get()
             try:
-                return await _judged(actor, job)
+                task_id = job.problem.task_id
+                if task_id not in problems:
+                    problems[task_id] = ray.put(job.problem)
+                return await _judged(actor, job, problems[task_id])
             finally:
                 free.put_nowait(actor)
 
@@ -90,14 +95,14 @@ def _sandbox_sentence(text: str) -> str:
     return "The processes that run model-written programs could not start; " + text.strip().splitlines()[-1]
 
 
-async def _judged(actor: Any, job: Job) -> Verdict:
+async def _judged(actor: Any, job: Job, problem: Any) -> Verdict:
     """The verdict, tried again when the actor's process died: that says nothing about the program."""
     for attempt in range(1, _ACTOR_ATTEMPTS + 1):
         try:
-            verdict: Verdict = await actor.judge.remote(job)
+            verdict: Verdict = await actor.judge.remote(problem, job.benchmark, job.sample, job.source)
             return verdict
         except ray.exceptions.RayError as error:
             reason = f"the process that judges programs failed: {type(error).__name__}"
             if attempt < _ACTOR_ATTEMPTS:
                 await asyncio.sleep(1.0)
-    return Verdict(job.problem.task_id, job.sample, "infra_error", reason, job.program or "", 0.0, 0.0)
+    return Verdict(job.problem.task_id, job.sample, "infra_error", "infra_error", None, reason, "", 0.0, 0.0)

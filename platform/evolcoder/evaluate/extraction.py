@@ -5,7 +5,9 @@
 | none        | the answer as it is                                                                                   |
 | stops       | the answer up to the first stop sequence: for a base model that goes on with the prompt               |
 | wizardcoder | no carriage returns, tabs to four spaces, the first Python fence (else the first fence; an open one    |
-|             | runs to the end), cut at the ``__main__`` guard, cut at ``# Example usage``                            |
+|             | runs to the end), cut at the ``__main__`` guard, cut at ``# Example usage`` and ``# Test examples``     |
+| sanitize    | evalplus's sanitizer: the longest run of lines that parses, then the definitions that the entry point  |
+|             | needs                                                                                                  |
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from typing import Literal, get_args
 
 from evolcoder.errors import SettingsError
 
-ExtractionId = Literal["none", "stops", "wizardcoder"]
+ExtractionId = Literal["none", "stops", "wizardcoder", "sanitize"]
 
 _PYTHON_FENCE = re.compile(r"```[ \t]*(?:python3?|py)\b[^\n]*(?:\n|$)", re.IGNORECASE)
 _ANY_FENCE = re.compile(r"```[^\n`]*(?:\n|$)")
 _CLOSING_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _MAIN_GUARD = re.compile(r"""if[ \t]+__name__[ \t]*==[ \t]*(['"])__main__\1[ \t]*:""")
-_EXAMPLE_USAGE = "# Example usage"
+_EXAMPLES = ("# Example usage", "# Test examples")
 
 
 def extraction_named(name: str) -> ExtractionId:
@@ -37,12 +39,13 @@ def extraction_named(name: str) -> ExtractionId:
     raise SettingsError(f"There is no extraction {name!r}; extractions: {', '.join(get_args(ExtractionId))}.")
 
 
-def extract(extraction: ExtractionId, answer: str, stops: Sequence[str] = ()) -> str | None:
+def extract(extraction: ExtractionId, answer: str, stops: Sequence[str] = (), entry_point: str = "") -> str | None:
     """The code in an answer; None when there is none."""
     rules: dict[ExtractionId, Callable[[str], str]] = {
         "none": lambda text: text,
         "stops": lambda text: cut_at_stops(text, stops),
         "wizardcoder": _wizardcoder,
+        "sanitize": lambda text: _sanitized(text, entry_point),
     }
     code = rules[extraction](answer)
     return code if code.strip() else None
@@ -59,8 +62,17 @@ def _wizardcoder(answer: str) -> str:
     guard = _MAIN_GUARD.search(code)
     if guard:
         code = code[: guard.start()]
-    code = code.partition(_EXAMPLE_USAGE)[0]
+    code = cut_at_stops(code, _EXAMPLES)
     return code.strip("\n").rstrip() + "\n"
+
+
+def _sanitized(answer: str, entry_point: str) -> str:
+    from evalplus.sanitize import sanitize  # takes over a second to import
+
+    try:
+        return str(sanitize(answer, entry_point or None))
+    except Exception:  # noqa: BLE001 - it raises many kinds on odd text, and then finds no code
+        return ""
 
 
 def _fenced(text: str) -> str:

@@ -1,84 +1,123 @@
-"""From one program to one verdict: run it in a box, test it on the trusted side, name what happened."""
+"""From one answer to one verdict: take its code, run it in a box, test it on the trusted side, name what happened."""
 
 from __future__ import annotations
 
 import ctypes
-import reprlib
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.records import Verdict, VerdictStatus
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
+from evolcoder.evaluate.extraction import ExtractionId, extract
+from evolcoder.evaluate.shown import printable, shown_call
+from evolcoder.records import AnswerKind, Verdict, VerdictStatus
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.program import BoxFault, Program, ProgramFault, ProgramRaised, ProgramTimeout
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""
 
+EXTRACTION_CPU_SECONDS = 20.0
+"""CPU time of taking the code from an answer: the sanitizer's grows with the square of the answer's lines."""
+
 _DETAIL_CHARACTERS = 600
 
 
-class _Brief(reprlib.Repr):
-    """Short forms of values, for messages; an int with too many digits to print must not fail the verdict."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a program comes from: a model's raw ``answer``, code that is a ``completion``, or a whole ``solution``.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxother = self.maxstring = self.maxlong = 80
+    ``extraction`` and ``stops`` say how code is taken from an answer.
+    """
 
-    def repr_int(self, x: int, level: int) -> str:
-        return super().repr_int(x, level) if x.bit_length() < 1000 else f"<int of {x.bit_length()} bits>"
-
-
-_brief = _Brief()
+    kind: AnswerKind
+    text: str
+    extraction: ExtractionId = "none"
+    stops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One program to judge; ``program`` is None when the answer held no code."""
+    """One answer to judge."""
 
     benchmark: str
     problem: Problem
     sample: int
-    program: str | None
+    source: Source
 
 
 class TestBodyTimeout(BaseException):
-    """The trusted test took too long over what the program returned."""
+    """Trusted work took too long over what a model or its program gave."""
 
     __test__ = False  # not a test of pytest's
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    status: VerdictStatus
+    detail: str
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
 def judge(box: Sandbox, job: Job) -> Verdict:
-    """The verdict on one program. A fault of the box is tried once more, then told as ``infra_error``."""
-    if job.program is None:
-        return _verdict(job, "extract_failed", "the answer holds no code")
-    verdict = _attempt(box, job)
-    return _attempt(box, job) if verdict.status == "infra_error" else verdict
+    """The verdict on one answer. A fault of the box is tried once more, then told as ``infra_error``."""
+    benchmark = benchmark_named(job.benchmark)
+    program, why = program_of(benchmark, job)
+    if program is None:
+        return _verdict(benchmark, job, "", {benchmark.parts[0]: _Result("extract_failed", why)})
+    results: dict[str, _Result] = {}
+    for part in benchmark.parts:
+        result = _attempt(box, benchmark, job.problem, part, program)
+        if result.status == "infra_error":
+            result = _attempt(box, benchmark, job.problem, part, program)
+        results[part] = result
+        if result.status != "passed":
+            break
+    return _verdict(benchmark, job, program, results)
 
 
-def _attempt(box: Sandbox, job: Job) -> Verdict:
+def program_of(benchmark: Benchmark, job: Job) -> tuple[str | None, str]:
+    """The whole program, or None and why there is none."""
+    source = job.source
+    if source.kind == "solution":
+        return source.text, ""
+    code: str | None = source.text
+    if source.kind == "answer":
+        try:
+            with body_limit(EXTRACTION_CPU_SECONDS):
+                code = extract(source.extraction, source.text, source.stops, job.problem.entry_point)
+        except TestBodyTimeout:
+            return None, f"the extraction {source.extraction} took over {EXTRACTION_CPU_SECONDS:g} s of CPU time"
+    return (None, "the answer holds no code") if code is None else (benchmark.program(job.problem, code), "")
+
+
+def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> _Result:
     try:
-        program = box.prepare()
+        prepared = benchmark.prepare(problem, box)
+        program = box.prepare(benchmark.limits(problem, part, prepared, box.settings.limits))
     except BoxFault as fault:
-        return _verdict(job, "infra_error", str(fault))
+        return _Result("infra_error", str(fault))
     with program:
-        status, detail = _try(program, job)
+        status, detail = _try(program, benchmark, problem, part, source, prepared)
         if program.fault is not None:  # whatever the test made of it
             status, detail = _fault_status(program.fault)
         program.close()
-        return _verdict(job, status, detail, program.cpu_seconds, program.wall_seconds)
+        return _Result(status, detail, program.cpu_seconds, program.wall_seconds)
 
 
-def _try(program: Program, job: Job) -> tuple[VerdictStatus, str]:
+def _try(
+    program: Program, benchmark: Benchmark, problem: Problem, part: str, source: str, prepared: Any
+) -> tuple[VerdictStatus, str]:
     try:
-        program.load(job.program or "")
+        program.load(source)
         with body_limit(TEST_BODY_CPU_SECONDS):
-            benchmark_named(job.benchmark).check(job.problem, program)
+            benchmark.check(problem, part, program, prepared)
     except ProgramRaised as raised:
         return ("memory" if raised.kind == "MemoryError" else "failed"), f"{raised}{_called(program)}"
     except (ProgramFault, BoxFault) as fault:
@@ -86,7 +125,7 @@ def _try(program: Program, job: Job) -> tuple[VerdictStatus, str]:
     except TestBodyTimeout:
         return "timeout", f"the test took over {TEST_BODY_CPU_SECONDS:g} s of CPU time{_called(program)}"
     except AssertionError as error:
-        return "failed", f"{_assertion(error, job.problem)}{_called(program)}"
+        return "failed", f"{_assertion(error, problem)}{_called(program)}"
     except Exception as error:  # noqa: BLE001 - the test stumbled over a result: a wrong one
         return "failed", f"the test raised {type(error).__name__}: {_said(error)}{_called(program)}"
     return "passed", ""
@@ -99,12 +138,14 @@ def _fault_status(fault: ProgramFault | BoxFault) -> tuple[VerdictStatus, str]:
 
 
 def _assertion(error: AssertionError, problem: Problem) -> str:
-    """The line of the test that failed, as it is written."""
+    """The line of the test that failed, as it is written, and what the assertion says."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == f"{problem.task_id} test"]
     source = problem.test.splitlines()
     line = source[lines[-1] - 1].strip() if lines and lines[-1] else ""
     said = _said(error)
-    return (line or "an assertion failed") + (f" ({said})" if said else "")
+    if not line:
+        return said or "an assertion failed"
+    return line + (f" ({said})" if said else "")
 
 
 def _said(error: Exception) -> str:
@@ -115,26 +156,25 @@ def _said(error: Exception) -> str:
 
 
 def _called(program: Program) -> str:
-    call = program.last_call
-    if call is None:
-        return ""
-    given = ", ".join([*map(_brief.repr, call.args), *(f"{name}={_brief.repr(value)}" for name, value in call.kwargs.items())])
-    returned = f" returned {_brief.repr(call.returned[0])}" if call.returned else ""
-    return f"; {call.name}({given}){returned}"
+    return "" if program.last_call is None else f"; {shown_call(program.last_call)}"
 
 
-def _verdict(job: Job, status: VerdictStatus, detail: str, cpu_seconds: float = 0.0, wall_seconds: float = 0.0) -> Verdict:
-    detail = printable(detail)
-    short = detail if len(detail) <= _DETAIL_CHARACTERS else detail[:_DETAIL_CHARACTERS] + " ..."
-    task_id = job.problem.task_id
+def _verdict(benchmark: Benchmark, job: Job, program: str, results: dict[str, _Result]) -> Verdict:
+    """One verdict over all parts: the last one tried decides."""
+    part, last = list(results.items())[-1]
+    several = len(benchmark.parts) > 1
+    detail = printable(f"{part}: {last.detail}" if several and last.detail else last.detail)
     return Verdict(
-        task_id, job.sample, status, short, printable(job.program or ""), round(cpu_seconds, 6), round(wall_seconds, 6)
+        task_id=job.problem.task_id,
+        sample=job.sample,
+        status=last.status,
+        base=results[benchmark.parts[0]].status,
+        plus=(results["plus"].status if "plus" in results else "not_run") if several else None,
+        detail=detail if len(detail) <= _DETAIL_CHARACTERS else detail[:_DETAIL_CHARACTERS] + " ...",
+        program=printable(program),
+        cpu_seconds=round(sum(result.cpu_seconds for result in results.values()), 6),
+        wall_seconds=round(sum(result.wall_seconds for result in results.values()), 6),
     )
-
-
-def printable(text: str) -> str:
-    """The text with lone surrogates escaped: files and tables hold UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

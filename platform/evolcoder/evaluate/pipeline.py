@@ -1,7 +1,8 @@
-"""Evaluate a model, or programs from a file, on one benchmark: ask, extract, run, score; each answer is asked for once.
+"""Evaluate a model, programs from a file, or answers that are there: ask, extract, run, score; nothing is done twice.
 
 Asking and running overlap: an answer's program is judged while other answers are still on their way. Programs are judged by
-Ray actors over the cluster (Ray starts only when there is something to run); questions are asked from here.
+Ray actors over the cluster (Ray starts only when there is something to run); questions are asked from here. Answers and
+verdicts are kept as they come, so that a broken run goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -10,33 +11,41 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.client import Endpoint, EndpointClient, RequestFailed, Sampling
-from evolcoder.errors import IncompleteError
-from evolcoder.evaluate.answers import AnswerLog
+from evolcoder.endpoint.client import Endpoint, EndpointClient, RequestFailed
+from evolcoder.errors import DataError, IncompleteError
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.extraction import extract, extraction_named
-from evolcoder.evaluate.judge import Job
-from evolcoder.evaluate.prompts import PromptStyle, pairing_warnings, prompt_text, style_named
-from evolcoder.evaluate.result import Measurement, publish, read_score, score_from_file, show
+from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+from evolcoder.evaluate.extraction import extraction_named
+from evolcoder.evaluate.judge import Job, Source
+from evolcoder.evaluate.measurement import (
+    Measurement,
+    box_settings,
+    circumstances,
+    extraction_of,
+    judging_identity,
+    model_identity,
+)
+from evolcoder.evaluate.prompts import pairing_warnings, style_named
+from evolcoder.evaluate.questions import Question, questions, subset
+from evolcoder.evaluate.result import publish, read_completions, read_score, score_from_file, show
+from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
 from evolcoder.records import Completion, Score, Verdict, stable_hash
 from evolcoder.runs import Folder, stage_state
-from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.isolation import Limits
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings import EvaluateSettings, fingerprint
 
-PROGRAM_PACKAGES = ("numpy",)
-"""What programs may import beside the standard library."""
+if TYPE_CHECKING:
+    from evolcoder.evaluate.execution import Judge
 
-NOT_ISOLATED = "The programs were not isolated (evaluate.sandbox=none): they could have changed their own verdicts."
+T = TypeVar("T")
 
 
 def evaluate(
@@ -56,31 +65,32 @@ def evaluate(
         IncompleteError: some question got no answer or some program could not be run; a rerun tries those alone.
         SandboxError, DataError, SettingsError, RunFolderError
     """
-    chosen, prompt_style = benchmark_named(benchmark), style_named(style)
-    identity = _identity(settings, chosen, prompt_style)
-    if stage_state(folder, identity, {"model": model_fingerprint}).done:
+    chosen = benchmark_named(benchmark)
+    prompt_style = style_named(chosen, style)
+    identity = model_identity(settings, chosen, prompt_style)
+    inputs = {"model": model_fingerprint}
+    if stage_state(folder, identity, inputs).done:
         return _already_done(folder, reporter)
     everything = chosen.problems()
-    questions = _questions(settings, subset(everything, settings.limit), prompt_style, endpoint.model, model_fingerprint)
-    run = _Run(chosen, prompt_style, len(questions))
-    with AnswerLog(folder) as log, reporter.progress(f"{benchmark} ({prompt_style.name})", len(questions)) as progress:
-        if log.known:
-            reporter.say(f"{sum(q.key in log.known for q in questions)} of {len(questions)} answers are there already")
-        with ray_session():
-            asyncio.run(_ask_and_judge(run, questions, log, endpoint, settings, progress))
-        completions = [log.known[q.key] for q in questions if q.key in log.known]
+    asked = questions(settings, subset(everything, settings.limit), prompt_style, endpoint.model, model_fingerprint)
+    with RowLog(folder, "answers", Completion) as answers:
+        if answers.known:
+            reporter.say(f"{sum(q.key in answers.known for q in asked)} of {len(asked)} answers are there already")
+        extraction = extraction_of(settings, prompt_style)
+        asking = _Asking(endpoint, settings.max_concurrency, chosen, prompt_style, extraction, answers)
+        with (
+            _Judging(settings, chosen, folder, judging_identity(settings, chosen, extraction)) as judging,
+            reporter.progress(f"{benchmark} ({prompt_style.name})", len(asked)) as progress,
+            ray_session(),
+        ):
+            asyncio.run(_ask_and_judge(asking, judging, asked, progress))
+        completions = [answers.known[q.key] for q in asked if q.key in answers.known]
+    asking.refuse_when_incomplete(len(asked))
+    warnings = pairing_warnings(prompt_style, completions)
     measurement = Measurement(
-        benchmark=benchmark,
-        benchmark_version=chosen.version,
-        benchmark_tasks=len(everything),
-        model=model_name,
-        style=prompt_style.name,
-        identity=identity,
-        inputs={"model": model_fingerprint},
-        circumstances=_circumstances(settings),
+        chosen, len(everything), model_name, prompt_style.name, identity, inputs, circumstances(settings, chosen), warnings
     )
-    run.refuse_when_incomplete()
-    return _finished(folder, measurement, completions, run.verdicts, pairing_warnings(prompt_style, completions), reporter)
+    return _finished(folder, measurement, completions, judging.verdicts, reporter)
 
 
 def evaluate_samples(
@@ -93,142 +103,201 @@ def evaluate_samples(
         IncompleteError: some program could not be run.
     """
     chosen, named = benchmark_named(benchmark), extraction_named(extraction)
-    completions, jobs = read_samples(samples_file, chosen, named)
-    digest = hashlib.sha256(samples_file.read_bytes()).hexdigest()
-    identity: dict[str, Any] = {"benchmark": benchmark, "benchmark_version": chosen.version, "extraction": named}
-    identity |= {"timeout_seconds": settings.timeout_seconds, "packages": list(PROGRAM_PACKAGES)}
-    if stage_state(folder, identity, {"samples": digest}).done:
+    completions = read_samples(samples_file, chosen)
+    identity = judging_identity(settings, chosen, named)
+    inputs = {"samples": hashlib.sha256(samples_file.read_bytes()).hexdigest()}
+    if stage_state(folder, identity, inputs).done:
         return _already_done(folder, reporter)
-    run = _Run(chosen, None, len(jobs))
-    with reporter.progress(f"{benchmark} (samples)", len(jobs)) as progress, ray_session():
-        asyncio.run(_judge_all(run, jobs, settings, progress))
-    tasks = len(chosen.problems())
-    measurement = Measurement(
-        benchmark=benchmark,
-        benchmark_version=chosen.version,
-        benchmark_tasks=tasks,
-        model=samples_file.name,
-        style="samples",
-        identity=identity,
-        inputs={"samples": digest},
-        circumstances=_circumstances(settings),
-    )
-    covered = len({job.problem.task_id for job in jobs})
-    warnings = [] if covered == tasks else [f"{samples_file.name} covers {covered} of {tasks} tasks; the score is over those."]
-    return _finished(folder, measurement, completions, run.verdicts, warnings, reporter)
+    described = _Described(samples_file.name, "samples", identity, inputs)
+    return _score_answers(settings, chosen, folder, completions, described, reporter)
+
+
+def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, reporter: Reporter) -> Score:
+    """Judge the stored answers of a finished evaluation again, asking no model; the score there is replaced.
+
+    Args:
+        extraction: another one than the score was made with; None keeps it.
+
+    Raises:
+        DataError: the folder holds no evaluation.
+    """
+    if not folder.exists("score.json"):
+        raise DataError(f"{folder} holds no score.json; `evolcoder evaluate` writes one, and --rescore recomputes it.")
+    before = read_score(folder)
+    chosen = benchmark_named(before["benchmark"])
+    named = extraction_named(extraction or before["settings"]["extraction"])
+    recorded = {name: value for name, value in before["settings"].items() if name not in circumstances(settings, chosen)}
+    identity = {**recorded, **judging_identity(settings, chosen, named)}
+    described = _Described(before["model"], before["style"], identity, before["inputs"])
+    return _score_answers(settings, chosen, folder, read_completions(folder), described, reporter)
 
 
 def evaluation_done(settings: EvaluateSettings, benchmark: str, folder: Folder, model_fingerprint: str, style: str) -> bool:
     """Whether ``evaluate`` with these would find its work done."""
-    identity = _identity(settings, benchmark_named(benchmark), style_named(style))
+    chosen = benchmark_named(benchmark)
+    identity = model_identity(settings, chosen, style_named(chosen, style))
     return stage_state(folder, identity, {"model": model_fingerprint}).done
 
 
-def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """``limit`` problems, evenly spaced over the benchmark, always the same ones; all of them when None."""
-    if limit is None or limit >= len(problems):
-        return list(problems)
-    return [problems[index * len(problems) // limit] for index in range(limit)]
-
-
 @dataclass(frozen=True, slots=True)
-class _Question:
-    problem: Problem
-    sample: int
-    prompt: str
-    sampling: Sampling
-    key: str
+class _Described:
+    """What a score of given answers says of them."""
+
+    model: str
+    style: str
+    identity: dict[str, Any]
+    inputs: dict[str, str]
 
 
-class _Run:
-    """What has been found so far."""
+def _score_answers(
+    settings: EvaluateSettings,
+    benchmark: Benchmark,
+    folder: Folder,
+    completions: Sequence[Completion],
+    described: _Described,
+    reporter: Reporter,
+) -> Score:
+    """Judge answers that are all there."""
+    problems = {problem.task_id: problem for problem in benchmark.problems()}
+    extraction = extraction_named(described.identity["extraction"])
+    stops = tuple(described.identity.get("stops", benchmark.stops))
 
-    def __init__(self, benchmark: Benchmark, style: PromptStyle | None, total: int) -> None:
-        self.benchmark, self.style, self.total = benchmark, style, total
+    async def job(completion: Completion) -> Job:
+        source = Source(completion.kind, completion.answer, extraction, stops)
+        return Job(benchmark.name, problems[completion.task_id], completion.sample, source)
+
+    with (
+        _Judging(settings, benchmark, folder, judging_identity(settings, benchmark, extraction)) as judging,
+        reporter.progress(f"{benchmark.name} ({described.style})", len(completions)) as progress,
+        ray_session(),
+    ):
+        asyncio.run(judging.run(completions, job, progress))
+    warnings = []
+    covered = len({completion.task_id for completion in completions})
+    if covered < len(problems):
+        warnings.append(f"{described.model} covers {covered} of {len(problems)} tasks; the score is over those.")
+    measurement = Measurement(
+        benchmark, len(problems), described.model, described.style, described.identity, described.inputs,
+        circumstances(settings, benchmark), warnings,
+    )  # fmt: skip
+    return _finished(folder, measurement, completions, judging.verdicts, reporter)
+
+
+class _Asking:
+    """Gets the answers that are missing, and makes each a job."""
+
+    def __init__(
+        self, endpoint: Endpoint, concurrency: int, benchmark: Benchmark, style: PromptStyle, extraction: str,
+        answers: RowLog[Completion],
+    ) -> None:  # fmt: skip
+        self._endpoint, self._concurrency = endpoint, concurrency
+        self._benchmark, self._style, self._answers = benchmark, style, answers
+        self._extraction = extraction_named(extraction)
+        self._client: EndpointClient | None = None
+        self._unanswered: list[RequestFailed] = []
+
+    async def __aenter__(self) -> _Asking:
+        self._client = EndpointClient(self._endpoint, self._concurrency)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+    async def job(self, question: Question) -> Job | None:
+        """None when the question got no answer."""
+        completion = self._answers.known.get(question.key)
+        if completion is None:
+            try:
+                completion = await self._ask(question)
+            except RequestFailed as failure:
+                self._unanswered.append(failure)
+                return None
+            self._answers.add(question.key, completion)
+        source = Source("answer", completion.answer, self._extraction, self._style.stops)
+        return Job(self._benchmark.name, question.problem, question.sample, source)
+
+    async def _ask(self, question: Question) -> Completion:
+        assert self._client is not None
+        if self._style.api == "chat":
+            reply = await self._client.chat([{"role": "user", "content": question.prompt}], question.sampling)
+        else:
+            reply = await self._client.complete(question.prompt, question.sampling)
+        return Completion(
+            task_id=question.problem.task_id,
+            sample=question.sample,
+            prompt=question.prompt,
+            answer=reply.text,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+        )
+
+    def refuse_when_incomplete(self, total: int) -> None:
+        """Raise IncompleteError when some question got no answer."""
+        if self._unanswered:
+            raise IncompleteError(
+                f"{len(self._unanswered)} of {total} questions got no answer ({self._unanswered[0]}), so there is no score; "
+                "the others are kept: run the same command again."
+            )
+
+
+class _Judging:
+    """Gets the verdicts that are missing. Those found before, on the same answers under the same rules, count again."""
+
+    def __init__(self, settings: EvaluateSettings, benchmark: Benchmark, folder: Folder, rules: Mapping[str, Any]) -> None:
         self.verdicts: list[Verdict] = []
-        self.unanswered: list[RequestFailed] = []
+        self._settings, self._benchmark = settings, benchmark
+        self._rules = fingerprint(rules)
+        self._log: RowLog[Verdict] = RowLog(folder, "judged", Verdict)
         self._statuses: Counter[str] = Counter()
 
-    def add(self, verdict: Verdict, progress: Progress) -> None:
+    def __enter__(self) -> _Judging:
+        self._log.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._log.__exit__(kind, error, trace)
+
+    async def run(self, items: Sequence[T], job_of: Callable[[T], Awaitable[Job | None]], progress: Progress) -> None:
+        """Judge what ``job_of`` makes of each item."""
+        from evolcoder.evaluate.execution import judges
+
+        async with judges(box_settings(self._settings, self._benchmark), self._settings.workers) as judge:
+
+            async def one(item: T) -> None:
+                job = await job_of(item)
+                if job is not None:
+                    self._add(await self._verdict(judge, job), progress)
+
+            # Twice as many in flight as questions may be asked at once, so that judging never keeps a question waiting.
+            await _for_each(one, items, 2 * self._settings.max_concurrency)
+
+    async def _verdict(self, judge: Judge, job: Job) -> Verdict:
+        source = job.source
+        text = (source.kind, source.text, source.extraction, json.dumps(source.stops))
+        key = stable_hash(self._rules, job.problem.task_id, str(job.sample), *text)
+        if key not in self._log.known:
+            verdict: Verdict = await judge(job)
+            if verdict.status != "infra_error":
+                self._log.add(key, verdict)
+            return verdict
+        return self._log.known[key]
+
+    def _add(self, verdict: Verdict, progress: Progress) -> None:
         self.verdicts.append(verdict)
         self._statuses[verdict.status] += 1
         passed, not_run = self._statuses["passed"], self._statuses["infra_error"]
         figures = {"passed": passed, "failed": len(self.verdicts) - passed - not_run}
         progress.update(len(self.verdicts), **figures, **({"not_run": not_run} if not_run else {}))
 
-    def job(self, question: _Question, completion: Completion) -> Job:
-        assert self.style is not None
-        code = extract(self.style.extraction, completion.answer, self.style.stops)
-        program = None if code is None else self.benchmark.program(question.problem, code)
-        return Job(self.benchmark.name, question.problem, question.sample, program)
 
-    def refuse_when_incomplete(self) -> None:
-        if self.unanswered:
-            raise IncompleteError(
-                f"{len(self.unanswered)} of {self.total} questions got no answer ({self.unanswered[0]}), so there is no score; "
-                "the others are kept: run the same command again."
-            )
+async def _ask_and_judge(asking: _Asking, judging: _Judging, asked: Sequence[Question], progress: Progress) -> None:
+    async with asking:
+        await judging.run(asked, asking.job, progress)
 
 
-async def _ask_and_judge(
-    run: _Run,
-    questions: Sequence[_Question],
-    log: AnswerLog,
-    endpoint: Endpoint,
-    settings: EvaluateSettings,
-    progress: Progress,
-) -> None:
-    from evolcoder.evaluate.execution import judges
-
-    client = EndpointClient(endpoint, settings.max_concurrency)
-    try:
-        async with judges(_box_settings(settings), settings.workers) as judge:
-
-            async def one(question: _Question) -> None:
-                completion = log.known.get(question.key)
-                if completion is None:
-                    try:
-                        completion = await _answer(client, run.style, question)
-                    except RequestFailed as failure:
-                        run.unanswered.append(failure)
-                        return
-                    log.add(question.key, completion)
-                run.add(await judge(run.job(question, completion)), progress)
-
-            # Twice as many in flight as questions may be asked at once, so that judging never keeps a question waiting.
-            await _for_each(one, questions, 2 * settings.max_concurrency)
-    finally:
-        await client.close()
-
-
-async def _answer(client: EndpointClient, style: PromptStyle | None, question: _Question) -> Completion:
-    if style is not None and style.api == "chat":
-        reply = await client.chat([{"role": "user", "content": question.prompt}], question.sampling)
-    else:
-        reply = await client.complete(question.prompt, question.sampling)
-    return Completion(
-        task_id=question.problem.task_id,
-        sample=question.sample,
-        prompt=question.prompt,
-        answer=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-    )
-
-
-async def _judge_all(run: _Run, jobs: Sequence[Job], settings: EvaluateSettings, progress: Progress) -> None:
-    from evolcoder.evaluate.execution import judges
-
-    async with judges(_box_settings(settings), settings.workers) as judge:
-
-        async def one(job: Job) -> None:
-            run.add(await judge(job), progress)
-
-        await _for_each(one, jobs, 2 * settings.max_concurrency)
-
-
-async def _for_each(work: Callable[[Any], Awaitable[None]], items: Iterable[Any], at_once: int) -> None:
+async def _for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], at_once: int) -> None:
     """Do the work for every item, at most so many at once; the first exception ends all."""
     left = iter(items)
 
@@ -244,69 +313,14 @@ async def _for_each(work: Callable[[Any], Awaitable[None]], items: Iterable[Any]
         raise errors.exceptions[0] from None
 
 
-def _questions(
-    settings: EvaluateSettings, problems: Sequence[Problem], style: PromptStyle, model: str, model_fingerprint: str
-) -> list[_Question]:
-    """Every question of the run: all problems for the first sample, then for the second, ..."""
-    questions = []
-    for sample in range(settings.samples):
-        sampling = _sampling(settings, style, sample)
-        for problem in problems:
-            prompt = prompt_text(style, problem.prompt)
-            parts = (model_fingerprint, model, style.api, prompt, json.dumps(asdict(sampling), sort_keys=True), str(sample))
-            questions.append(_Question(problem, sample, prompt, sampling, stable_hash(*parts)))
-    return questions
-
-
-def _sampling(settings: EvaluateSettings, style: PromptStyle, sample: int) -> Sampling:
-    seed = None if settings.temperature == 0 else settings.seed + sample
-    return Sampling(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)
-
-
-def _identity(settings: EvaluateSettings, benchmark: Benchmark, style: PromptStyle) -> dict[str, Any]:
-    return {
-        **settings.identity(),
-        "benchmark": benchmark.name,
-        "benchmark_version": benchmark.version,
-        "style": style.name,
-        "prompt": style.prompt_id,
-        "stops": list(style.stops),
-        "extraction": style.extraction,
-        "packages": list(PROGRAM_PACKAGES),
-    }
-
-
-def _circumstances(settings: EvaluateSettings) -> dict[str, Any]:
-    box = _box_settings(settings)
-    return {
-        "subset": "all" if settings.limit is None else f"{settings.limit} evenly spaced over the benchmark",
-        "sandbox": box.level,
-        "sandbox_limits": asdict(box.limits),
-    }
-
-
-def _box_settings(settings: EvaluateSettings) -> BoxSettings:
-    seconds = settings.timeout_seconds
-    limits = Limits(
-        import_cpu_seconds=seconds / 2,
-        call_cpu_seconds=seconds / 2,
-        task_cpu_seconds=seconds,
-        memory_bytes=settings.sandbox_memory_mib << 20,
-    )
-    return BoxSettings(settings.sandbox, limits, PROGRAM_PACKAGES)
-
-
 def _finished(
     folder: Folder,
     measurement: Measurement,
     completions: Sequence[Completion],
     verdicts: Sequence[Verdict],
-    warnings: list[str],
     reporter: Reporter,
 ) -> Score:
-    if measurement.circumstances["sandbox"] == "none":
-        warnings = [*warnings, NOT_ISOLATED]
-    score = publish(folder, measurement, completions, verdicts, warnings)
+    score = publish(folder, measurement, completions, verdicts)
     show(reporter, read_score(folder))
     return score
 

@@ -1,8 +1,9 @@
-"""How a problem is put to a model, by named styles, and which extraction belongs to each. Pure.
+"""What the benchmarks' prompts have in common, which style a name means, and whether a style fits a model. Pure.
 
 | style       | endpoint          | prompt                                                     | stops        | extraction  |
 |-------------|-------------------|------------------------------------------------------------|--------------|-------------|
-| base        | /completions      | the problem's text as it is                                | what follows | stops       |
+| base        | /completions      | the problem's text, as it is usually put to a base model   | what follows | stops       |
+| few-shot    | /completions      | MBPP's own: three solved tasks, then the problem           | `[DONE]`     | stops       |
 | wizardcoder | /completions      | the scoring prompt of the WizardCoder release, to the byte | none but EOS | wizardcoder |
 | chat        | /chat/completions | one user message                                           | none but EOS | wizardcoder |
 """
@@ -10,59 +11,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from evolcoder.errors import SettingsError
-from evolcoder.evaluate.extraction import ExtractionId
 from evolcoder.records import Completion
 from evolcoder.templates import ALPACA_HEADER
 
+if TYPE_CHECKING:
+    from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+
 BASE_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
+MBPP_STOPS = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif", "\n```")
 _SUSPICIOUS_SHARE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class PromptStyle:
-    """``prompt_id`` changes whenever a byte of the prompt does."""
-
-    name: str
-    prompt_id: str
-    api: Literal["completions", "chat"]
-    stops: tuple[str, ...]
-    extraction: ExtractionId
-
-
-_STYLES = (
-    PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops"),
-    PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder"),
-    PromptStyle("chat", "humaneval-chat-1", "chat", (), "wizardcoder"),
-)
-
-
-def style_named(name: str) -> PromptStyle:
-    """The style of that name; ``auto`` is ``chat``, which every instruct endpoint understands.
+def style_named(benchmark: Benchmark, name: str) -> PromptStyle:
+    """The benchmark's style of that name; ``auto`` is ``chat``, which every instruct endpoint understands.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: the benchmark has none of that name.
     """
-    for style in _STYLES:
+    styles = benchmark.styles()
+    for style in styles:
         if style.name == ("chat" if name == "auto" else name):
             return style
-    raise SettingsError(f"There is no prompt style {name!r}; styles: auto, {', '.join(style.name for style in _STYLES)}.")
+    names = ", ".join(style.name for style in styles)
+    raise SettingsError(f"{benchmark.name} has no prompt style {name!r}; its styles: auto, {names}.")
 
 
-def prompt_text(style: PromptStyle, problem_prompt: str) -> str:
-    """What is sent: the raw prompt, or the content of the one user message."""
-    if style.name == "base":
-        return problem_prompt
-    if style.name == "wizardcoder":
-        body = problem_prompt.replace("    ", "\t")
-        return f"{ALPACA_HEADER}\n\n\n### Instruction:\nCreate a Python script for this problem:\n{body}\n\n### Response:"
-    return (
-        "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "
-        f"in one ```python block.\n\n```python\n{problem_prompt.rstrip()}\n```"
-    )
+def scoring_prompt(body: str, blank_lines: int) -> str:
+    """The Alpaca format as the WizardCoder release writes it for scoring, with its own number of blank lines."""
+    return f"{ALPACA_HEADER}{chr(10) * (blank_lines + 1)}### Instruction:\n{body}\n\n### Response:"
+
+
+def tabbed(text: str) -> str:
+    """Each four spaces as a tab, as the WizardCoder release sends code."""
+    return text.replace("    ", "\t")
 
 
 def pairing_warnings(style: PromptStyle, completions: Sequence[Completion]) -> list[str]:
@@ -71,12 +55,12 @@ def pairing_warnings(style: PromptStyle, completions: Sequence[Completion]) -> l
         return []
     fenced = sum("```" in completion.answer for completion in completions) / len(completions)
     endless = sum("```" not in c.answer and c.finish_reason == "length" for c in completions) / len(completions)
-    if style.name == "base" and fenced > _SUSPICIOUS_SHARE:
+    if style.extraction == "stops" and fenced > _SUSPICIOUS_SHARE:
         return [
-            f"{fenced:.0%} of the answers hold code fences, as a chat model's do; the style `base` cuts such answers short: "
-            "use evaluate.style=chat."
+            f"{fenced:.0%} of the answers hold code fences, as a chat model's do; the style `{style.name}` cuts such answers "
+            "short: use evaluate.style=chat."
         ]
-    if style.name != "base" and endless > 1 - _SUSPICIOUS_SHARE:
+    if style.extraction != "stops" and endless > 1 - _SUSPICIOUS_SHARE:
         return [
             f"{endless:.0%} of the answers have no code fence and run to the token limit, as a base model's do; "
             "use evaluate.style=base."

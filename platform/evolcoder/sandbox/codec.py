@@ -14,12 +14,13 @@ Not kept: identity (a list seen twice arrives as two lists), cycles, and what ob
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 MARSHAL_VERSION = 2
@@ -33,10 +34,15 @@ _DIGIT_BITS = 15
 _MAX_NAME_CHARACTERS = 100
 _SIZED = {b"(": tuple, b"[": list, b"<": set, b">": frozenset}
 _END_OF_DICT = b"0"
+_LONG_ITEMS = 10_000
 
 
 class CodecError(Exception):
     """The value cannot be encoded, or the bytes are no value within bounds."""
+
+
+class TooLargeError(CodecError):
+    """The value takes more bytes than allowed; there is nothing else wrong with it so far."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +99,47 @@ def encode(value: Any, bounds: Bounds = DEFAULT_BOUNDS, opaque: bool = False) ->
 def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS) -> bytes:
     """The same bytes as ``encode(value, bounds, opaque=True)``, by ``marshal`` where it sees all there is to see.
 
-    It takes a numpy number for a buffer of bytes, so where numpy was imported the slow way is the only one.
-
     Raises:
         CodecError: too deep or too large.
     """
+    out = bytearray()
+    for piece in _pieces(value, bounds):
+        out += piece
+        if len(out) > bounds.total_bytes:
+            raise TooLargeError(f"more than {bounds.total_bytes} bytes")
+    return bytes(out)
+
+
+def digest(value: Any, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[bytes, int]:
+    """The SHA-256 and the number of the bytes that ``encode`` would give, however many, without holding those of a list.
+
+    Raises:
+        CodecError: too deep.
+    """
+    found, size = hashlib.sha256(), 0
+    for piece in _pieces(value, replace(bounds, total_bytes=sys.maxsize)):
+        found.update(piece)
+        size += len(piece)
+    return found.digest(), size
+
+
+def _pieces(value: Any, bounds: Bounds) -> Iterator[bytes]:
+    """The bytes of a value; those of a long list one item after the other."""
+    if type(value) in (list, tuple) and len(value) > _LONG_ITEMS:
+        yield (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
+        for item in value:
+            yield _whole(item, bounds)
+    else:
+        yield _whole(value, bounds)
+
+
+def _whole(value: Any, bounds: Bounds) -> bytes:
+    # Marshal takes a numpy number for a buffer of bytes, so where numpy was imported the slow way is the only one.
     if "numpy" not in sys.modules:
         try:
-            data = marshal.dumps(value, MARSHAL_VERSION)
+            return marshal.dumps(value, MARSHAL_VERSION)
         except ValueError:
             pass  # a subclass or no plain data
-        else:
-            if len(data) > bounds.total_bytes:
-                raise CodecError(f"more than {bounds.total_bytes} bytes")
-            return data
     return encode(value, bounds, opaque=True)
 
 
@@ -135,7 +168,7 @@ class _Encoder:
         if depth > self._bounds.depth:
             raise CodecError(f"nested deeper than {self._bounds.depth}")
         if len(self.out) > self._bounds.total_bytes:
-            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+            raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
         if value is None:
             self.out += b"N"
         elif value is True or value is False:
@@ -155,7 +188,7 @@ class _Encoder:
 
     def _add_sized(self, tag: bytes, data: bytes) -> None:
         if len(data) > self._bounds.total_bytes:
-            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+            raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
         self.out += tag
         self.out += _LENGTH.pack(len(data))
         self.out += data
@@ -190,11 +223,11 @@ class _Encoder:
         tag, kind = next((tag, kind) for tag, kind in _SIZED.items() if isinstance(value, kind))
         count = kind.__len__(value)  # type: ignore[attr-defined]
         if count > self._bounds.total_bytes:
-            raise CodecError(f"more than {self._bounds.total_bytes} bytes")
+            raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
         self.out += tag
         self.out += _LENGTH.pack(count)
         if kind in (set, frozenset):
-            self.out += b"".join(sorted(self._apart(item, depth + 1) for item in kind.__iter__(value)))  # type: ignore[attr-defined]
+            self.out += b"".join(sorted(self._apart(item, depth + 1) for item in kind.__iter__(value)))
             return
         for item in kind.__iter__(value):  # type: ignore[attr-defined]
             self.add(item, depth + 1)

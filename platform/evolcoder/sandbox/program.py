@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from evolcoder.sandbox import codec
 from evolcoder.sandbox.isolation import Limits
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _LENGTH = struct.Struct(">I")
@@ -74,26 +75,31 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a program said to one call, in its own bytes: nothing is decoded before it is asked for."""
+    """What a program said to one call, in its own bytes: nothing is decoded before it is asked for.
+
+    ``payload`` is ``v`` and an encoded value, ``h`` and the digest and size of a value too large to be sent, ``u`` and why
+    a value could not be sent, or ``r`` and what was raised.
+    """
 
     payload: bytes
-    reply_bytes: int
-    """The most a value may take."""
+    bounds: codec.Bounds
 
     def value(self) -> Any:
         """The value that was returned.
 
         Raises:
             ProgramRaised: the program raised instead.
-            BadReply: the bytes are no value within bounds.
+            BadReply: the value is too large, or the bytes are no value within bounds.
         """
         kind, data = self.payload[:1], self.payload[1:]
+        if kind == b"h":
+            raise BadReply(f"its result cannot be taken over: it takes {int.from_bytes(data[32:40], 'big')} bytes")
         try:
-            if kind == b"v":
-                return codec.decode(data, codec.Bounds(total_bytes=self.reply_bytes))
-            said = codec.decode(data)
+            said = codec.decode(data, self.bounds)
         except codec.CodecError as error:
             raise BadReply(f"its reply cannot be decoded: {error}") from None
+        if kind == b"v":
+            return said
         match kind, said:
             case b"r", (str() as name, str() as text):
                 raise ProgramRaised(name, text)
@@ -101,10 +107,10 @@ class Reply:
                 raise BadReply(f"its result cannot be taken over: {said}")
         raise BadReply("its reply is not of the form that was asked for")
 
-
-def framed_value(encoded: bytes) -> bytes:
-    """The whole reply of a program that returns the value with this encoding."""
-    return _LENGTH.pack(len(encoded) + 1) + b"v" + encoded
+    @property
+    def returned(self) -> bool:
+        """Whether it says that the call returned."""
+        return self.payload[:1] in (b"v", b"h")
 
 
 class Program:
@@ -115,6 +121,8 @@ class Program:
 
     def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits, isolated: bool) -> None:
         self.limits = limits
+        most = limits.reply_bytes + 64
+        self._bounds = codec.Bounds(most, items=max(1_000_000, most // 4), int_bytes=max(8192, most // 512))
         self.last_call: Call | None = None
         self.fault: ProgramFault | BoxFault | None = None
         self._channel, self._status, self._isolated = channel, status, isolated
@@ -160,31 +168,29 @@ class Program:
         self.last_call = Call(expression, None, {}, (result,))
         return result
 
-    def differing(
-        self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes], call_cpu_seconds: float | None = None
-    ) -> Iterator[tuple[int, Reply]]:
+    def differing(self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes]) -> Iterator[tuple[int, Reply]]:
         """Call the function once for each tuple of arguments, and yield the replies whose bytes are not the expected ones.
 
         The calls go over together and the replies are compared as bytes, so that agreement costs next to nothing. Bytes
-        that differ may stand for equal values all the same (sets in another order, 1 for True): that is the caller's to
-        decide. Stop early by closing the program.
+        that differ may stand for equal values all the same (1 for True): that is the caller's to decide. Of values larger
+        than a reply may be, only a digest comes back. Stop early by closing the program.
 
         Args:
             arguments: encoded by ``marshal``, version 2; each call has its own copies.
-            expected: the encoded value expected of each call. When empty, every reply is yielded.
+            expected: the payload of the reply expected to each call. When empty, every reply is yielded.
 
         Raises:
             ProgramFault, BoxFault
         """
         request = marshal.dumps(("calls", name, tuple(arguments)), codec.MARSHAL_VERSION)
-        limit = call_cpu_seconds or self.limits.call_cpu_seconds
-        frames = [framed_value(value) for value in expected]
+        limit = self.limits.call_cpu_seconds
+        frames = [_LENGTH.pack(len(payload)) + payload for payload in expected]
         index, data = 0, bytearray()
-        deadline = self._guarded(lambda: self._begin(request, limit))
+        deadline = self._guarded(self._begin, request, limit)
         while index < len(arguments):
-            data += self._guarded(lambda: self._some(deadline))
+            data += self._guarded(self._some, deadline)
             start = index
-            index, used, found = self._split(data, index, frames)
+            index, used, found = self._guarded(self._split, data, index, frames)
             del data[:used]
             yield from found
             if index == start + 1:
@@ -210,7 +216,7 @@ class Program:
             if size is None or len(data) < used + _LENGTH.size + size:
                 return index, used, found
             used += _LENGTH.size
-            found.append((index, Reply(bytes(data[used : used + size]), self.limits.reply_bytes)))
+            found.append((index, Reply(bytes(data[used : used + size]), self._bounds)))
             used += size
             index += 1
 
@@ -219,9 +225,7 @@ class Program:
             return None
         (size,) = _LENGTH.unpack_from(data, place)
         if size > self.limits.reply_bytes + 64:
-            fault = BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
-            self._end_with(fault)
-            raise fault
+            raise BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
         return int(size)
 
     @property
@@ -282,21 +286,18 @@ class Program:
 
     def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
         data = marshal.dumps(request, codec.MARSHAL_VERSION)
-        return self._guarded(lambda: self._exchange(data, cpu_limit_seconds))
+        return self._guarded(self._exchange, data, cpu_limit_seconds)
 
-    def _guarded(self, act: Callable[[], T]) -> T:
+    def _guarded(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What it returns; a fault ends the program for good."""
         if self.fault is not None:
             raise self.fault
         try:
-            return act()
+            return act(*args, **kwargs)
         except (ProgramFault, BoxFault) as fault:
-            self._end_with(fault)
+            self.fault = fault
+            self._kill()
             raise
-
-    def _end_with(self, fault: ProgramFault | BoxFault) -> None:
-        self.fault = fault
-        self._kill()
 
     def _exchange(self, request: bytes, cpu_limit_seconds: float) -> Any:
         deadline = self._begin(request, cpu_limit_seconds)
@@ -306,7 +307,7 @@ class Program:
         deadline.check()  # a reply that came late is late
         if len(data) > _LENGTH.size + size:
             raise BadReply("it said more than it was asked for")
-        return Reply(bytes(data[_LENGTH.size :]), self.limits.reply_bytes).value()
+        return Reply(bytes(data[_LENGTH.size :]), self._bounds).value()
 
     def _send(self, data: bytes, deadline: _Deadline) -> None:
         view = memoryview(data)
@@ -386,7 +387,7 @@ class _Deadline:
         self._program = program
         used = program.cpu_seconds
         self._cpu_limit = min(used + cpu_limit_seconds, limits.task_cpu_seconds)
-        self._call_seconds = min(cpu_limit_seconds, limits.task_cpu_seconds)
+        self._seconds = cpu_limit_seconds if used + cpu_limit_seconds <= limits.task_cpu_seconds else limits.task_cpu_seconds
         self._wall_limit = min(
             program.wall_seconds + cpu_limit_seconds * limits.wall_factor, limits.task_cpu_seconds * limits.wall_factor
         )
@@ -404,9 +405,9 @@ class _Deadline:
             # Time in which it wanted a processor and got none is the machine's, not the program's.
             wall_left += min(self._program.starved_seconds(), _STARVED_FACTOR * self._wall_limit)
         if cpu_left <= 0:
-            raise ProgramTimeout(f"more than {self._call_seconds:g} s of CPU time")
+            raise ProgramTimeout(f"more than {self._seconds:g} s of CPU time")
         if wall_left <= 0:
-            raise ProgramTimeout(f"no answer in {self._call_seconds * self._program.limits.wall_factor:g} s, busy or not")
+            raise ProgramTimeout(f"no answer in {self._seconds * self._program.limits.wall_factor:g} s, busy or not")
         return cpu_left, wall_left
 
     def wait(self, channel: socket.socket, event: int) -> None:

@@ -110,13 +110,13 @@ def _become_program(channel: socket.socket, limits: dict[str, int], isolated: bo
 def _serve(stream: socket.socket, limits: dict[str, int]) -> NoReturn:
     module = types.ModuleType("program")
     sys.modules["program"] = module
-    bounds = codec.Bounds(total_bytes=limits["reply_bytes"])
+    bounds = codec.Bounds(total_bytes=limits["reply_bytes"], int_bytes=limits["reply_bytes"])
     while True:
         kind, *rest = _receive(stream)
         if kind == "calls":
-            _answer_calls(stream, module.__dict__, *rest, bounds)
+            _answer_calls(stream, module.__dict__, bounds, *rest)
         else:
-            stream.sendall(_answer(lambda: _do(module.__dict__, kind, *rest), bounds))  # noqa: B023 - called at once
+            stream.sendall(_answer(lambda: _do(module.__dict__, kind, *rest), bounds, False))  # noqa: B023 - called at once
 
 
 def _do(namespace: dict[str, Any], kind: str, *rest: Any) -> Any:
@@ -130,13 +130,13 @@ def _do(namespace: dict[str, Any], kind: str, *rest: Any) -> Any:
 
 
 def _answer_calls(
-    stream: socket.socket, namespace: dict[str, Any], name: str, arguments: tuple[bytes, ...], bounds: codec.Bounds
+    stream: socket.socket, namespace: dict[str, Any], bounds: codec.Bounds, name: str, arguments: tuple[bytes, ...]
 ) -> None:
     """One reply a call, in order. Sent together while they come fast, so that each does not wake up the other side."""
     waiting = bytearray()
     sent_at = _clock()
     for encoded in arguments:
-        waiting += _answer(lambda: _function(namespace, name)(*marshal.loads(encoded)), bounds)  # noqa: B023 - at once
+        waiting += _answer(lambda: _function(namespace, name)(*marshal.loads(encoded)), bounds, True)  # noqa: B023 - at once
         if len(waiting) > _FLUSH_BYTES or _clock() - sent_at > _FLUSH_SECONDS:
             stream.sendall(waiting)
             waiting.clear()
@@ -144,22 +144,34 @@ def _answer_calls(
     stream.sendall(waiting)
 
 
-def _answer(act: Callable[[], Any], bounds: codec.Bounds) -> bytes:
+def _answer(act: Callable[[], Any], bounds: codec.Bounds, digests: bool) -> bytes:
     """What came of it. A program may raise anything, here too, and from the very handler of what it raised.
 
-    A reply is ``v`` and the value, ``u`` and why the value cannot be sent, or ``r`` and what was raised.
+    A reply is ``v`` and the value, ``h`` with a digest and the size of a value that is too large to be sent (where
+    ``digests`` may stand for values), ``u`` and why the value cannot be sent, or ``r`` and what was raised.
     """
     try:
         try:
-            payload = b"v" + codec.encode_fast(act(), bounds)
+            payload: bytes = _value(act(), bounds, digests)
         except codec.CodecError as error:
             payload = b"u" + codec.encode(str(error))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
             payload = b"r" + codec.encode(_describe(error), bounds)
     except BaseException:  # noqa: BLE001 - an exception that cannot even be described
         payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
-    framed: bytes = _LENGTH.pack(len(payload)) + payload
-    return framed
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def _value(value: Any, bounds: codec.Bounds, digests: bool) -> bytes:
+    try:
+        encoded: bytes = codec.encode_fast(value, bounds)
+        return b"v" + encoded
+    except codec.TooLargeError:
+        if not digests:
+            raise
+    hashed, size = codec.digest(value, bounds)
+    summary: bytes = b"h" + hashed + size.to_bytes(8, "big")
+    return summary
 
 
 def _function(namespace: dict[str, Any], name: str) -> Any:

@@ -1,34 +1,110 @@
-"""Two models on the same problems: what flipped, and whether that is more than chance. Pure."""
+"""Two models on the same problems: what flipped, and whether that is more than chance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, fsum
+
+from evolcoder.console import Reporter
+from evolcoder.errors import DataError
+from evolcoder.runs import Folder
+
+_RESAMPLES = 10_000
+_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``gained`` and ``lost`` are problems that only the second, or only the first model solves."""
+    """``gained`` and ``lost`` are problems on which the second, or the first, does better.
+
+    ``difference`` is the second's pass@1 less the first's, over the shared problems; ``test`` names the paired test.
+    """
 
     shared: int
     gained: list[str]
     lost: list[str]
+    difference: float
     p_value: float
+    test: str
 
 
-def compare(first: Mapping[str, bool], second: Mapping[str, bool]) -> Comparison:
-    """Compare pass or fail by problem, over the problems that both have.
+def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
+    """Compare pass rates by problem, over the problems that both have.
 
-    The p-value is McNemar's exact test, two-sided: under no difference each flip goes either way with probability 1/2.
+    With one sample a problem the p-value is McNemar's exact test, two-sided: under no difference each flip goes either way
+    with probability 1/2. With more it is a paired permutation test: under no difference each problem's difference has
+    either sign; seeded, so that the same rates give the same value.
     """
     shared = sorted(first.keys() & second.keys())
-    gained = [task for task in shared if second[task] and not first[task]]
-    lost = [task for task in shared if first[task] and not second[task]]
-    return Comparison(len(shared), gained, lost, _two_sided_binomial(len(gained), len(lost)))
+    differences = {task: float(second[task]) - float(first[task]) for task in shared}
+    gained = [task for task in shared if differences[task] > 0]
+    lost = [task for task in shared if differences[task] < 0]
+    mean = fsum(differences.values()) / len(shared) if shared else 0.0
+    if all(abs(value) in (0.0, 1.0) for value in differences.values()):
+        return Comparison(len(shared), gained, lost, mean, _two_sided_binomial(len(gained), len(lost)), "McNemar, exact")
+    flips = [value for value in differences.values() if value]
+    return Comparison(len(shared), gained, lost, mean, _permutation(flips), f"paired permutation, {_RESAMPLES} draws")
+
+
+def compare_evaluations(first: Folder, second: Folder) -> Comparison:
+    """Compare two folders that hold evaluations of one benchmark.
+
+    Raises:
+        DataError: a folder holds none, or they are of different benchmarks.
+    """
+    scores = [_read_score(folder) for folder in (first, second)]
+    for key in ("benchmark", "benchmark_version"):
+        if scores[0][key] != scores[1][key]:
+            raise DataError(f"{first} is of {scores[0][key]} and {second} of {scores[1][key]}: they cannot be compared.")
+    return compare(_rates(first), _rates(second))
+
+
+def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
+    """The difference, whether it is more than chance, and what flipped."""
+    columns = ["shared tasks", "pass@1 difference %", "gained", "lost", "p", "test"]
+    counts = (len(comparison.gained), len(comparison.lost))
+    row = (comparison.shared, round(100 * comparison.difference, 1), *counts, round(comparison.p_value, 4), comparison.test)
+    reporter.table("Second against first", columns, [row])
+    for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
+        if tasks:
+            reporter.say(f"{label}: {', '.join(sorted(tasks, key=natural))}")
+
+
+def natural(task_id: str) -> tuple[str, int]:
+    """A sort key that puts task 9 before task 10."""
+    head, _, number = task_id.rpartition("/")
+    return head, int(number) if number.isdigit() else 0
+
+
+def _read_score(folder: Folder) -> dict[str, str]:
+    if not folder.exists("score.json"):
+        raise DataError(f"{folder} holds no score.json; name a folder that `evolcoder evaluate` wrote.")
+    score: dict[str, str] = json.loads(folder.read_text("score.json"))
+    return score
+
+
+def _rates(folder: Folder) -> dict[str, float]:
+    passed: defaultdict[str, list[bool]] = defaultdict(list)
+    for line in folder.read_text("verdicts.jsonl").splitlines():
+        verdict = json.loads(line)
+        passed[verdict["task_id"]].append(verdict["status"] == "passed")
+    return {task: sum(samples) / len(samples) for task, samples in passed.items()}
 
 
 def _two_sided_binomial(successes: int, failures: int) -> float:
     flips = successes + failures
     tail = sum(comb(flips, k) for k in range(min(successes, failures) + 1))
     return min(1.0, 2 * (tail / float(2**flips)))
+
+
+def _permutation(differences: Sequence[float]) -> float:
+    observed = abs(fsum(differences))
+    generator = random.Random(_SEED)
+    as_large = sum(
+        abs(fsum(generator.choice((value, -value)) for value in differences)) >= observed - 1e-12 for _ in range(_RESAMPLES)
+    )
+    return (as_large + 1) / (_RESAMPLES + 1)

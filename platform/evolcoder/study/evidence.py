@@ -13,7 +13,7 @@ import pyarrow as pa
 from evolcoder.models import data_rounds
 from evolcoder.runs import Folder, RunFolder, read_manifest
 from evolcoder.settings import RunSettings
-from evolcoder.study.compare import compare
+from evolcoder.study.compare import compare, natural
 from evolcoder.study.published import PUBLISHED
 
 LINEAGES = 6
@@ -56,12 +56,12 @@ def _comparisons(settings: RunSettings, run: RunFolder) -> Iterator[Evidence]:
         yield {
             "benchmark": benchmark,
             "shared": result.shared,
-            "gained": sorted(result.gained, key=_natural),
-            "lost": sorted(result.lost, key=_natural),
+            "gained": sorted(result.gained, key=natural),
+            "lost": sorted(result.lost, key=natural),
             "p_value": result.p_value,
             "problems": [
                 {"task_id": task, "base": base[task], "tuned": tuned[task]}
-                for task in sorted(base.keys() & tuned.keys(), key=_natural)
+                for task in sorted(base.keys() & tuned.keys(), key=natural)
             ],
         }
 
@@ -85,11 +85,6 @@ def _problems(place: Folder) -> dict[str, Evidence]:
                 "answer": answer["answer"],
             }
     return problems
-
-
-def _natural(task_id: str) -> tuple[str, int]:
-    head, _, number = task_id.rpartition("/")
-    return head, int(number) if number.isdigit() else 0
 
 
 def _round(run: RunFolder, number: int) -> Evidence | None:

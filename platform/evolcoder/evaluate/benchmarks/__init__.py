@@ -5,8 +5,13 @@ from __future__ import annotations
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
+from evolcoder.evaluate.benchmarks.humaneval_plus import HumanEvalPlus
+from evolcoder.evaluate.benchmarks.mbpp import Mbpp, MbppDev
+from evolcoder.evaluate.benchmarks.mbpp_plus import MbppPlus
 
-_BENCHMARKS: dict[str, type[Benchmark]] = {"humaneval": HumanEval}
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark for benchmark in (HumanEval(), HumanEvalPlus(), Mbpp(), MbppDev(), MbppPlus())
+}
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -15,6 +20,6 @@ def benchmark_named(name: str) -> Benchmark:
     Raises:
         SettingsError: there is none.
     """
-    if name not in _BENCHMARKS:
-        raise SettingsError(f"There is no benchmark {name!r}; benchmarks: {', '.join(sorted(_BENCHMARKS))}.")
-    return _BENCHMARKS[name]()
+    if name not in BENCHMARKS:
+        raise SettingsError(f"There is no benchmark {name!r}; benchmarks: {', '.join(BENCHMARKS)}.")
+    return BENCHMARKS[name]

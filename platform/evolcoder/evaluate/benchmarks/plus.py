@@ -1,0 +1,94 @@
+"""What HumanEval+ and MBPP+ share: a function is called on many inputs, and its outputs are compared with the reference's.
+
+The calls go over to the box together. Outputs whose bytes are the reference's are right; the rest are decoded and judged by
+the oracle, on the trusted side. ``base`` and ``plus`` inputs run in processes of their own, and plus only when base passed,
+since plus counts only then. Time limits follow evalplus's rule, on CPU time: a call may take the larger of 4 s and 4 times
+the reference's slowest call of the same part.
+"""
+
+from __future__ import annotations
+
+import marshal
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
+from evolcoder.evaluate.expected import Expected, expected_outputs
+from evolcoder.evaluate.oracles import Comparison, agrees
+from evolcoder.evaluate.shown import shown
+from evolcoder.sandbox.box import Sandbox
+from evolcoder.sandbox.codec import MARSHAL_VERSION
+from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.program import Call, Program
+
+LEAST_CALL_SECONDS = 4.0
+REFERENCE_FACTOR = 4.0
+OUTPUT_MEMORY_FACTOR = 4
+"""A program may have so many times the memory of the largest expected output: Mbpp/255 asks for lists of 1.2 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The encoded arguments of each call, by part, and how outputs are compared."""
+
+    arguments: Mapping[str, tuple[bytes, ...]]
+    comparison: Comparison
+
+
+class PlusBenchmark(Benchmark):
+    parts = ("base", "plus")
+    task_cpu_seconds = 60.0
+    dataset: ClassVar[str]
+    """Whose oracles apply: humaneval or mbpp."""
+
+    @property
+    def version(self) -> str:
+        return BENCHMARK_FILES[self.name].version
+
+    @abstractmethod
+    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
+        """The argument lists of a part, with the types that JSON cannot hold restored."""
+
+    def problems(self) -> list[Problem]:
+        return [self._problem(row) for row in benchmark_rows(self.name)]
+
+    def _problem(self, row: dict[str, Any]) -> Problem:
+        arguments = {
+            part: tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in self.inputs(row, part)) for part in self.parts
+        }
+        comparison = Comparison(self.dataset, row["entry_point"], float(row["atol"]))
+        return Problem(
+            task_id=row["task_id"],
+            prompt=row["prompt"],
+            entry_point=row["entry_point"],
+            canonical_solution=row["canonical_solution"],
+            test=row.get("assertion") or row.get("test") or "",
+            material=Calls(arguments, comparison),
+        )
+
+    def prepare(self, problem: Problem, box: Sandbox) -> dict[str, Expected]:
+        calls: Calls = problem.material
+        program = problem.prompt + problem.canonical_solution
+        return expected_outputs(self.version, problem.task_id, program, problem.entry_point, calls.arguments, box)
+
+    def limits(self, problem: Problem, part: str, prepared: dict[str, Expected], given: Limits) -> Limits:
+        call = max(LEAST_CALL_SECONDS, REFERENCE_FACTOR * prepared[part].slowest_call_seconds)
+        task = max(given.task_cpu_seconds, call)
+        memory = max(given.memory_bytes, OUTPUT_MEMORY_FACTOR * prepared[part].largest_bytes)
+        return replace(
+            given, import_cpu_seconds=LEAST_CALL_SECONDS, call_cpu_seconds=call, task_cpu_seconds=task, memory_bytes=memory
+        )
+
+    def check(self, problem: Problem, part: str, program: Program, prepared: dict[str, Expected]) -> None:
+        calls: Calls = problem.material
+        arguments, expected = calls.arguments[part], prepared[part]
+        for index, reply in program.differing(problem.entry_point, arguments, expected.payloads):
+            given = marshal.loads(arguments[index])
+            program.last_call = Call(problem.entry_point, given)
+            got, wanted = reply.value(), expected.value(index)
+            program.last_call = Call(problem.entry_point, given, {}, (got,))
+            if not agrees(calls.comparison, given, got, wanted):
+                raise AssertionError(f"expected {shown(wanted)}")

@@ -1,0 +1,81 @@
+"""All that stands behind a score: what decides it, and the circumstances that are recorded beside it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+from evolcoder.sandbox.box import BoxSettings
+from evolcoder.sandbox.isolation import Limits
+from evolcoder.settings import EvaluateSettings
+
+NOT_ISOLATED = "The programs were not isolated (evaluate.sandbox=none): they could have changed their own verdicts."
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``identity`` and ``inputs`` decide the score; ``circumstances`` are recorded beside it."""
+
+    benchmark: Benchmark
+    benchmark_tasks: int
+    model: str
+    style: str
+    identity: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    circumstances: Mapping[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def all_warnings(self) -> list[str]:
+        """What a reader of the score must know."""
+        not_isolated = [NOT_ISOLATED] if self.circumstances["sandbox"] == "none" else []
+        return [*self.warnings, *not_isolated, *self.benchmark.notes]
+
+
+def model_identity(settings: EvaluateSettings, benchmark: Benchmark, style: PromptStyle) -> dict[str, Any]:
+    """What decides the score of a model that is asked."""
+    return {
+        **settings.identity(),
+        "style": style.name,
+        "prompt": style.prompt_id,
+        "stops": list(style.stops),
+        **judging_identity(settings, benchmark, extraction_of(settings, style)),
+    }
+
+
+def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extraction: str) -> dict[str, Any]:
+    """What decides the verdicts on given answers."""
+    return {
+        "benchmark": benchmark.name,
+        "benchmark_version": benchmark.version,
+        "extraction": extraction,
+        "timeout_seconds": settings.timeout_seconds or benchmark.task_cpu_seconds,
+        "packages": list(benchmark.packages),
+    }
+
+
+def extraction_of(settings: EvaluateSettings, style: PromptStyle) -> str:
+    """The user's choice, else the style's own."""
+    return settings.extraction or style.extraction
+
+
+def circumstances(settings: EvaluateSettings, benchmark: Benchmark) -> dict[str, Any]:
+    box = box_settings(settings, benchmark)
+    return {
+        "subset": "all" if settings.limit is None else f"{settings.limit} evenly spaced over the benchmark",
+        "sandbox": box.level,
+        "sandbox_limits": asdict(box.limits),
+    }
+
+
+def box_settings(settings: EvaluateSettings, benchmark: Benchmark) -> BoxSettings:
+    """How the benchmark's programs are run."""
+    seconds = settings.timeout_seconds or benchmark.task_cpu_seconds
+    limits = Limits(
+        import_cpu_seconds=seconds / 2,
+        call_cpu_seconds=seconds / 2,
+        task_cpu_seconds=seconds,
+        memory_bytes=settings.sandbox_memory_mib << 20,
+    )
+    return BoxSettings(settings.sandbox, limits, benchmark.packages)

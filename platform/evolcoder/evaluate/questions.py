@@ -1,0 +1,50 @@
+"""Which questions an evaluation asks, and in what order. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from evolcoder.endpoint.client import Sampling
+from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
+from evolcoder.records import stable_hash
+from evolcoder.settings import EvaluateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One problem put to the model once. ``key`` is the hash of all that the answer depends on."""
+
+    problem: Problem
+    sample: int
+    prompt: str
+    sampling: Sampling
+    key: str
+
+
+def questions(
+    settings: EvaluateSettings, problems: Sequence[Problem], style: PromptStyle, model: str, model_fingerprint: str
+) -> list[Question]:
+    """Every question of a run: all problems for the first sample, then for the second, ..."""
+    found = []
+    for sample in range(settings.samples):
+        sampling = _sampling(settings, style, sample)
+        decoding = json.dumps(asdict(sampling), sort_keys=True)
+        for problem in problems:
+            prompt = style.render(problem)
+            key = stable_hash(model_fingerprint, model, style.api, problem.task_id, prompt, decoding, str(sample))
+            found.append(Question(problem, sample, prompt, sampling, key))
+    return found
+
+
+def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
+    """``limit`` problems, evenly spaced over the benchmark, always the same ones; all of them when None."""
+    if limit is None or limit >= len(problems):
+        return list(problems)
+    return [problems[index * len(problems) // limit] for index in range(limit)]
+
+
+def _sampling(settings: EvaluateSettings, style: PromptStyle, sample: int) -> Sampling:
+    seed = None if settings.temperature == 0 else settings.seed + sample
+    return Sampling(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)
