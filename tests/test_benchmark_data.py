@@ -13,7 +13,7 @@ from evolcoder.errors import DataError
 TASKS = {"humaneval": 164, "humaneval+": 164, "mbpp": 974, "mbpp+": 399, "ds1000": 1000}
 
 
-@pytest.mark.parametrize("name", BENCHMARK_FILES)
+@pytest.mark.parametrize("name", TASKS)
 def test_every_known_file_is_the_one_in_the_data_folder(name: str, data_folder: Path) -> None:
     assert len(list(benchmark_rows(name))) == TASKS[name]
 
@@ -23,9 +23,13 @@ def test_a_package_ships_humaneval(monkeypatch: pytest.MonkeyPatch) -> None:
     assert next(benchmark_rows("humaneval"))["task_id"] == "HumanEval/0"
 
 
-def test_what_is_not_there_is_one_sentence_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_one_sentence_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVOLCODER_DATA", raising=False)
-    with pytest.raises(DataError, match=r"The data of mbpp is missing; put mbpp/mbpp.jsonl.gz .*\$EVOLCODER_DATA names\.$"):
+    monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
+    with pytest.raises(
+        DataError,
+        match=r"The data of mbpp is missing; `evolcoder data fetch mbpp`, or put mbpp/mbpp.jsonl.gz .*\$EVOLCODER_DATA names\.$",
+    ):
         read_benchmark("mbpp")
 
 

@@ -16,7 +16,7 @@ FLOORS = [
     {"errors", "records", "templates", "exits"},
     {"console", "settings"},
     {"runs"},
-    {"endpoint", "sandbox", "sources", "benchmark_data", "cluster", "embedded"},
+    {"endpoint", "sandbox", "sources", "benchmark_data", "benchmark_fetch", "cluster", "embedded"},
     {"models"},
     {*STAGES, "plan", "doctor"},
     {"study"},

@@ -43,6 +43,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+data_app = typer.Typer(
+    name="data", help="The benchmarks' data.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.add_typer(data_app)
+
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The run's settings.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value ...", help="Override settings.")]
 Output = Annotated[
@@ -161,6 +166,28 @@ def compare(
     from evolcoder.runs import Folder
 
     verbs.compare(Folder.open(first), Folder.open(second), _reporter(output))
+
+
+@data_app.command("list", epilog="Example: evolcoder data list")
+def data_list(output: Output = "auto") -> None:
+    """Show which benchmark data is here, and where the rest comes from."""
+    from evolcoder.benchmark_fetch import list_benchmarks
+
+    reporter = _reporter(output)
+    list_benchmarks(reporter)
+    reporter.finish((), ["evolcoder data fetch humaneval+ mbpp mbpp+ ds1000"])
+
+
+@data_app.command("fetch", epilog="Example: evolcoder data fetch humaneval+ mbpp+")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME ...", help="As `evolcoder data list` shows them.")],
+    output: Output = "auto",
+) -> None:
+    """Fetch benchmark data, from its release or from the hub at a pinned revision, and check it."""
+    from evolcoder.benchmark_fetch import fetch
+
+    reporter = _reporter(output)
+    reporter.finish([str(path) for path in fetch(names, reporter)])
 
 
 @app.command(epilog="Example: evolcoder study real.yaml")

@@ -64,10 +64,18 @@ class HubDataset:
         Raises:
             DataError: the `datasets` package is missing, or the hub has no such data set or cannot be reached.
         """
-        splits = _download(self)
+        splits = self.splits()
         names = ["train"] if "train" in splits else sorted(splits)
         for name in names:
             yield from splits[name]
+
+    def splits(self) -> dict[str, Any]:
+        """The rows by split.
+
+        Raises:
+            DataError: as ``rows``.
+        """
+        return _download(self)
 
 
 def find_source(text: str, suffixes: Sequence[str]) -> list[SourceFile] | HubDataset:

@@ -1,12 +1,13 @@
 """MBPP+ : MBPP's tasks with about 35 times as many inputs. Data: evalplus/mbppplus_release (Apache-2.0).
 
-The file decides the version: v0.1.0 has 399 tasks and v0.2.0 has 378 of them.
+The file that is there decides the version: v0.1.0 has 399 tasks and v0.2.0 has 378 of them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from evolcoder.benchmark_data import find_benchmark
 from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
@@ -17,10 +18,15 @@ class MbppPlus(PlusBenchmark):
     dataset = "mbpp"
     notes = ("Mbpp/164 takes any output and Mbpp/295 takes 0, as evalplus 0.3.1 has it, so that scores compare.",)
 
+    @property
+    def data(self) -> str:
+        return "mbpp+-v0.2.0" if find_benchmark("mbpp+") is None and find_benchmark("mbpp+-v0.2.0") else "mbpp+"
+
     def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
         from evalplus.data.mbpp import mbpp_deserialize_inputs  # imports much
 
-        given: list[Any] = mbpp_deserialize_inputs(row["task_id"], row[f"{part}_input"])
+        stored = list(row[f"{part}_input"])  # v0.2.0 writes one that is empty as an object
+        given: list[Any] = mbpp_deserialize_inputs(row["task_id"], stored)
         return given
 
     def styles(self) -> tuple[PromptStyle, ...]:

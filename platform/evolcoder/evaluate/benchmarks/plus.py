@@ -45,15 +45,20 @@ class PlusBenchmark(Benchmark):
     """Whose oracles apply: humaneval or mbpp."""
 
     @property
+    def data(self) -> str:
+        """The name of the data file."""
+        return self.name
+
+    @property
     def version(self) -> str:
-        return BENCHMARK_FILES[self.name].version
+        return BENCHMARK_FILES[self.data].version
 
     @abstractmethod
     def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
         """The argument lists of a part, with the types that JSON cannot hold restored."""
 
     def problems(self) -> list[Problem]:
-        return [self._problem(row) for row in benchmark_rows(self.name)]
+        return [self._problem(row) for row in benchmark_rows(self.data)]
 
     def _problem(self, row: dict[str, Any]) -> Problem:
         arguments = {
