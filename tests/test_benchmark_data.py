@@ -26,10 +26,8 @@ def test_a_package_ships_humaneval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_there_is_one_sentence_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVOLCODER_DATA", raising=False)
     monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
-    with pytest.raises(
-        DataError,
-        match=r"The data of mbpp is missing; `evolcoder data fetch mbpp`, or put mbpp/mbpp.jsonl.gz .*\$EVOLCODER_DATA names\.$",
-    ):
+    put = r"put mbpp/mbpp.jsonl.gz .*\$EVOLCODER_DATA names\.$"
+    with pytest.raises(DataError, match=rf"The data of mbpp is missing; `evolcoder data fetch mbpp`, or {put}"):
         read_benchmark("mbpp")
 
 

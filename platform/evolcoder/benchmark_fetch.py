@@ -15,7 +15,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evolcoder.benchmark_data import BENCHMARK_FILES, BenchmarkFile, data_folder, find_benchmark, is_known, read_benchmark
+from evolcoder.benchmark_data import (
+    BENCHMARK_FILES,
+    BenchmarkFile,
+    data_folder,
+    find_benchmark,
+    how_to_get,
+    is_known,
+    read_benchmark,
+)
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.sources import HubDataset
@@ -52,17 +60,22 @@ def _fetched(file: BenchmarkFile, reporter: Reporter) -> Path:
         reporter.say(f"{file.name} is here already: {place}")
         return place
     source = file.release_url or _hub(file)
-    reporter.say(f"fetching {file.name} from {source} ({file.licence})")
+    reporter.say(f"fetching {file.name} ({file.licence}): {source}")
     data = _download(file.release_url) if file.release_url else _from_hub(file)
     if not is_known(file, data):
-        raise DataError(f"What {source} sends is not the {file.name} that is known here; nothing was kept.")
+        raise DataError(f"What came is not the {file.name} that is known here; nothing was kept ({source}).")
     target = data_folder() / file.path
     _write(target, data)
     return target
 
 
 def _from_hub(file: BenchmarkFile) -> bytes:
-    splits = HubDataset(file.hub_id, file.hub_revision).splits()
+    try:
+        splits = HubDataset(file.hub_id, file.hub_revision).splits()
+    except DataError as error:
+        raise DataError(
+            f"{_hub(file)} cannot be had: check the network, and that evolcoder[hub] is installed; or {how_to_get(file.name)}."
+        ) from error
     rows: list[Mapping[str, Any]] = [row for split in splits.values() for row in split]
     rows.sort(key=_order)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -107,4 +120,4 @@ def _state(name: str, place: Path | None) -> str:
 
 
 def _hub(file: BenchmarkFile) -> str:
-    return f"the hub's {file.hub_id}@{file.hub_revision[:12]}"
+    return f"The hub's {file.hub_id}@{file.hub_revision[:12]}"
