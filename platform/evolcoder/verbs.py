@@ -142,7 +142,10 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """The whole loop: evolve, train, serve and evaluate base and tuned, report."""
     from evolcoder.cluster import ray_kept
+    from evolcoder.evaluate.benchmarks import benchmark_named
 
+    for benchmark in settings.evaluate.benchmarks:
+        benchmark_named(benchmark).problems()  # data that is missing is said before days of work, not after
     with ray_kept():
         _evolve(settings, reporter)
         _train(settings, reporter)

@@ -51,7 +51,10 @@ def test_a_busy_machine_changes_no_verdict(data_folder: Path, busy_machine: None
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
 
 
-EVALUATE = [sys.executable, "-m", "evolcoder.cli", "evaluate", "--model", "oracle", "--style", "base", "--benchmark", "humaneval"]
+EVALUATE = [
+    sys.executable, "-m", "evolcoder.cli", "evaluate",
+    "--model", "oracle", "--style", "base", "--benchmark", "humaneval",
+]  # fmt: skip
 SAMPLED = ["evaluate.samples=5", "evaluate.temperature=0.2", "evaluate.workers=2"]
 
 
@@ -79,10 +82,8 @@ def test_after_kill_9_the_same_command_ends_with_the_same_score(oracle: Any, tmp
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        with pytest.raises(ProcessLookupError):
-            while True:  # Ray's processes end by themselves once their driver is gone
-                os.killpg(process.pid, 0)
-                time.sleep(0.2)
+        while _alive(process.pid):  # Ray's processes end by themselves once their driver is gone
+            time.sleep(0.2)
     assert not (tmp_path / "broken" / "score.json").exists()
     assert start(tmp_path / "broken").wait(300) == 0
 
@@ -92,3 +93,11 @@ def test_after_kill_9_the_same_command_ends_with_the_same_score(oracle: Any, tmp
     assert broken["statuses"] == {"passed": 545, "failed": 275}
     in_flight = 2 * 32
     assert 820 <= len(oracle.requests) <= 820 + in_flight
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
