@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +88,20 @@ def test_wizardcoder_leaves_no_tab_guard_or_example(answer: str) -> None:
     assert extract("none", answer) in (answer, None)
 
 
+def test_sanitize_takes_what_the_entry_point_needs() -> None:
+    answer = "Sure!\n```python\nimport math\nx = 3\ndef g(a):\n    return a\ndef f(a):\n    return g(a)\n```\nprint(f(1))\n"
+    assert extract("sanitize", answer, entry_point="f") == ("import math\ndef g(a):\n    return a\ndef f(a):\n    return g(a)")
+    assert extract("sanitize", "no code at all here, sorry", entry_point="f") in (None, "no code at all here, sorry")
+
+
+@hypothesis.settings(max_examples=40)
+@given(ODD_TEXT)
+def test_no_text_breaks_the_sanitizer(answer: str) -> None:
+    code = extract("sanitize", answer, entry_point="f")
+    assert code is None or code.strip()
+
+
 def test_names_are_checked() -> None:
     assert extraction_named("stops") == "stops"
-    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder"):
+    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder, sanitize"):
         extraction_named("sanitise")

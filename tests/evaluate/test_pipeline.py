@@ -12,7 +12,7 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError, IncompleteError, SettingsError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done
+from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, rescore
 from evolcoder.evaluate.questions import subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
 from evolcoder.runs import Folder, read_manifest
@@ -151,6 +151,71 @@ class TestSamples:
         assert score.value == pytest.approx(2 / 3)
         assert score.samples == 1
         assert "covers 3 of 164" in json.loads(out.read_text("score.json"))["warnings"][0]
+
+
+@pytest.mark.slow
+class TestRescore:
+    def test_stored_answers_are_judged_again_and_nobody_is_asked(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        folder = Folder.open(tmp_path)
+        oracle.answer = lambda problem: repeat_function(problem) + "\n```python\nx = 1\n```"
+        settings = SETTINGS.model_copy(update={"limit": 3})
+        first = run(oracle, folder, settings, "chat")
+        before = json.loads(folder.read_text("score.json"))
+        asked = len(oracle.requests)
+
+        again = rescore(settings, folder, None, quiet())
+        assert (again.value, again.settings) == (first.value, first.settings)
+        assert json.loads(folder.read_text("score.json")) == before
+        raw = rescore(settings, folder, "none", quiet())
+        assert raw.value == 0.0, "an answer as it is holds prose"
+        assert raw.settings["extraction"] == "none"
+        sanitized = rescore(settings, folder, "sanitize", quiet())
+        assert sanitized.value == 1.0
+        assert len(oracle.requests) == asked
+
+    def test_there_must_be_something_to_judge(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"holds no score\.json"):
+            rescore(SETTINGS, Folder.open(tmp_path), None, quiet())
+
+    def test_samples_are_rescored_as_what_they_are(self, local_ray: None, tmp_path: Path) -> None:
+        first, second = HumanEval().problems()[:2]
+        rows = [
+            {"task_id": first.task_id, "solution": first.prompt + first.canonical_solution},
+            {"task_id": second.task_id, "completion": second.canonical_solution},
+        ]
+        file = tmp_path / "samples.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+        out = Folder.open(tmp_path / "out")
+        assert evaluate_samples(file, "humaneval", "none", out, SETTINGS, quiet()).value == 1.0
+        file.unlink()
+        assert rescore(SETTINGS, out, None, quiet()).value == 1.0
+
+
+@pytest.mark.slow
+def test_plus_scores_give_base_beside_them(local_ray: None, data_folder: Path, tmp_path: Path) -> None:
+    from evolcoder.evaluate.benchmarks import benchmark_named
+
+    problems = benchmark_named("humaneval+").problems()[:3]
+    almost = "def has_close_elements(numbers, threshold):\n    s = sorted(numbers)\n"
+    almost += "    return min(s, default=0) >= 0 and any(b - a < threshold for a, b in zip(s, s[1:]))\n"
+    rows = [{"task_id": p.task_id, "completion": p.canonical_solution} for p in problems]
+    rows[0] = {"task_id": problems[0].task_id, "solution": almost}
+    file = tmp_path / "samples.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    stream = io.StringIO()
+    evaluate_samples(file, "humaneval+", "none", Folder.open(tmp_path / "out"), SETTINGS, Reporter("plain", stream))
+    score = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert score["benchmark"] == "humaneval+"
+    assert (score["pass@1"], score["base_pass@1"]) == (pytest.approx(2 / 3), 1.0)
+    assert [metric["metric"] for metric in score["scores"]] == ["pass@1", "base_pass@1"]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
+    assert [(v["base"], v["plus"], v["status"]) for v in lines] == [
+        ("passed", "failed", "failed"), ("passed", "passed", "passed"), ("passed", "passed", "passed"),
+    ]  # fmt: skip
+    assert set(lines[0]) == {
+        "task_id", "sample", "status", "base", "plus", "detail", "seconds", "wall_seconds", "program",
+    }  # fmt: skip
+    assert "base_pass@1" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

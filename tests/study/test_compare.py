@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import io
+import json
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.study.compare import compare
+from evolcoder.console import Reporter
+from evolcoder.errors import DataError
+from evolcoder.runs import Folder
+from evolcoder.study.compare import compare, compare_evaluations, show_comparison
 
 
 def test_flips_are_named_both_ways() -> None:
@@ -30,3 +38,41 @@ def test_order_of_models_does_not_change_the_p_value(pairs: dict[str, tuple[bool
     assert there.p_value == back.p_value
     assert (there.gained, there.lost) == (back.lost, back.gained)
     assert 0 <= there.p_value <= 1
+
+
+def test_rates_of_several_samples_are_permuted() -> None:
+    first = {str(i): 0.2 for i in range(12)}
+    better = compare(first, dict.fromkeys(first, 0.6))
+    assert better.test.startswith("paired permutation")
+    assert better.difference == pytest.approx(0.4)
+    assert better.p_value == pytest.approx(2 / 2**12, abs=0.002)
+    mixed = {task: 0.6 if int(task) % 2 else 0.0 for task in first}
+    assert compare(first, mixed).p_value > 0.2
+
+
+def evaluation(folder: Path, statuses: dict[str, list[str]], benchmark: str = "humaneval") -> Folder:
+    folder.mkdir()
+    (folder / "score.json").write_text(json.dumps({"benchmark": benchmark, "benchmark_version": "v1"}))
+    lines = [json.dumps({"task_id": task, "status": status}) for task, all in statuses.items() for status in all]
+    (folder / "verdicts.jsonl").write_text("\n".join(lines))
+    return Folder.open(folder)
+
+
+def test_two_folders_are_compared_and_the_flips_are_listed(tmp_path: Path) -> None:
+    first = evaluation(tmp_path / "a", {"H/2": ["failed"], "H/10": ["timeout"], "H/3": ["passed"], "H/4": ["passed"]})
+    second = evaluation(tmp_path / "b", {"H/2": ["passed"], "H/10": ["passed"], "H/3": ["failed"], "H/4": ["passed"]})
+    stream = io.StringIO()
+    show_comparison(compare_evaluations(first, second), Reporter("plain", stream))
+    assert "gained: H/2, H/10" in stream.getvalue()
+    assert "lost: H/3" in stream.getvalue()
+    assert "McNemar" in stream.getvalue()
+
+
+def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
+    first = evaluation(tmp_path / "a", {"H/2": ["failed"]})
+    other = evaluation(tmp_path / "b", {"M/2": ["failed"]}, "mbpp")
+    with pytest.raises(DataError, match=r"is of humaneval and .* of mbpp: they cannot be compared"):
+        compare_evaluations(first, other)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(DataError, match=r"holds no score\.json"):
+        compare_evaluations(first, Folder.open(tmp_path / "c"))

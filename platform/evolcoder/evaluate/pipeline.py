@@ -174,7 +174,7 @@ def _score_answers(
         asyncio.run(judging.run(completions, job, progress))
     warnings = []
     covered = len({completion.task_id for completion in completions})
-    if covered < len(problems):
+    if covered < len(problems) and described.identity.get("limit") is None:
         warnings.append(f"{described.model} covers {covered} of {len(problems)} tasks; the score is over those.")
     measurement = Measurement(
         benchmark, len(problems), described.model, described.style, described.identity, described.inputs,
