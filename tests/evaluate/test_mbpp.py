@@ -47,6 +47,8 @@ def test_arguments_that_only_the_program_can_make(box: Sandbox, problems: dict[s
     """Trees of the program's own class, and a type: the reference passes, and a constant does not."""
     problem = problems[task]
     assert verdict(box, problem, problem.canonical_solution).status == "passed"
+    whole = Source("solution", problem.canonical_solution)
+    assert judge(box, Job("mbpp", problem, 0, whole)).status == "passed", "the set-up belongs to the test"
     constant = f"{problem.canonical_solution}\ndef {problem.entry_point}(*a):\n    return 3\n"
     assert verdict(box, problem, constant).status == "failed"
     assert verdict(box, problem, f"def {problem.entry_point}(*a):\n    return 3\n").status == "failed"

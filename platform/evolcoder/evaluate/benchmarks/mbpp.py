@@ -47,11 +47,12 @@ class _Mbpp(Benchmark):
         )
 
     def program(self, problem: Problem, code: str) -> str:
-        """The code, then the task's set-up, which makes objects of the program's classes."""
-        setup = problem.material["setup"]
-        return f"{code}\n{setup}\n" if setup else code
+        """The code alone: the task's text is no Python."""
+        return code
 
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
+        if problem.material["setup"]:
+            program.load(problem.material["setup"])  # makes objects of the program's own classes
         namespace = {problem.entry_point: program.function(problem.entry_point), _EVALUATE: program.evaluate, "sys": sys}
         exec(_compiled(problem.test, problem.entry_point, f"{problem.task_id} test"), namespace)
 
