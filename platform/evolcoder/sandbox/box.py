@@ -1,7 +1,7 @@
-"""One warm box: a bubblewrap sandbox whose parent process forks a fresh process for every program. Replaced when dead.
+"""One warm box: a sandbox whose parent process forks a fresh process for every program. Replaced when dead.
 
 Bubblewrap dies with the thread that started it, so a box belongs to one thread for its whole life; ``SandboxPool`` sees to
-that.
+that. At the level landlock a box ends when its control socket is closed, by whom or by what ever.
 """
 
 from __future__ import annotations
@@ -9,18 +9,24 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import socket
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox.isolation import Level, Limits, box_command, box_environment
+from evolcoder.sandbox import scratch
+from evolcoder.sandbox.isolation import BubblewrapMissingError, Level, Limits, box_command, box_environment, make_folder
 from evolcoder.sandbox.program import BoxFault, Program
 
 _WARM_SECONDS = 60.0
 _END_SECONDS = 10.0
+_MOST_PROCESSES_OF_NOBODY = 4096
+_MOST_PROCESSES_OF_A_USER = 1 << 20
+"""Where ids are shared, the limit counts what others run too; it is a backstop, and each program's threads are watched."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Sandbox:
         self._isolated = settings.level != "none"
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._folder: Path | None = None
         self._start()
 
     def __enter__(self) -> Sandbox:
@@ -93,10 +100,16 @@ class Sandbox:
             self._control.close()
             self._control = None
         if self._process is not None:
+            if self._folder is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_END_SECONDS)  # it ends its programs and clears up
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             self._process.wait(_END_SECONDS)
             self._process = None
+        if self._folder is not None:
+            scratch.remove(str(self._folder))
+            self._folder = None
 
     def _order(self, limits: Limits) -> Program:
         if self._control is None:
@@ -106,6 +119,7 @@ class Sandbox:
             "cpu_seconds": math.ceil(limits.task_cpu_seconds) + 2,
             "tmp_bytes": limits.tmp_bytes,
             "threads": limits.threads,
+            "processes": self._most_processes(limits),
             "reply_bytes": limits.reply_bytes,
         }
         channel, inner_channel = socket.socketpair()
@@ -120,9 +134,23 @@ class Sandbox:
             raise
         return Program(channel, status, limits, self._isolated)
 
+    def _most_processes(self, limits: Limits) -> int:
+        if self.settings.level != "landlock":
+            return limits.threads
+        return _MOST_PROCESSES_OF_NOBODY if os.getuid() == 0 else _MOST_PROCESSES_OF_A_USER
+
+    def _command(self, control_fd: int) -> list[str]:
+        level, packages = self.settings.level, self.settings.packages
+        if level == "landlock":
+            self._folder = make_folder(packages)
+        try:
+            return box_command(level, packages, control_fd, self._folder)
+        except BubblewrapMissingError as error:
+            raise SandboxError(f"{error.message} {_instead(self.settings)}") from None
+
     def _start(self) -> None:
         control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = box_command(self.settings.level, self.settings.packages, inner.fileno())
+        command = self._command(inner.fileno())
         control.settimeout(_WARM_SECONDS)
         with inner, tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(
@@ -130,7 +158,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                env=box_environment(self.settings.level, self.settings.packages),
+                env=box_environment(self.settings.level, self.settings.packages, self._folder),
                 pass_fds=(inner.fileno(),),
             )
             inner.close()
@@ -140,15 +168,29 @@ class Sandbox:
                 warm = control.recv(16)
             if warm != b"warm":
                 self.close()
-                raise SandboxError(_refusal(self.settings.level, complaints))
+                raise SandboxError(_refusal(self.settings, complaints))
 
 
-def _refusal(level: Level, complaints: IO[bytes]) -> str:
+def _refusal(settings: BoxSettings, complaints: IO[bytes]) -> str:
     complaints.seek(0)
     said = " ".join(complaints.read(2000).decode("utf-8", "replace").split())[-300:] or "it did not answer"
-    if level == "none":
+    if settings.level == "none":
         return f"The process that runs model-written programs could not start ({said})."
+    if settings.level == "landlock":
+        return (
+            f"Landlock cannot isolate model-written programs here ({said}); use evaluate.sandbox=bubblewrap where user "
+            "namespaces are allowed, or isolate nothing with evaluate.sandbox=none."
+        )
     return (
         f"Model-written programs cannot be isolated here ({said}); allow user namespaces on this machine "
-        "(in a container: run it with them, or as root with CAP_SYS_ADMIN), or isolate nothing with evaluate.sandbox=none."
+        f"(in a container: run it with them, or as root with CAP_SYS_ADMIN). {_instead(settings)}"
     )
+
+
+def _instead(settings: BoxSettings) -> str:
+    """What to do without bubblewrap; Landlock is tried before it is named."""
+    try:
+        with Sandbox(replace(settings, level="landlock")) as box, box.prepare():
+            return "Or use evaluate.sandbox=landlock, which holds here and needs none; evaluate.sandbox=none isolates nothing."
+    except (SandboxError, BoxFault, OSError):
+        return "Or isolate nothing, with evaluate.sandbox=none; Landlock does not hold here either."

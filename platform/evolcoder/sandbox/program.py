@@ -369,6 +369,8 @@ class Program:
         if code is None:
             return BoxFault("the box died while the program ran")
         self._cpu_last = max(self._cpu_last, float(report["cpu_seconds"]) - self._cpu_start)
+        if report["why"]:
+            return ProgramEnded(f"it was ended: {report['why']}")
         if code >= 0:
             return ProgramEnded(f"it ended itself with exit status {code}")
         name = signal.Signals(-code).name

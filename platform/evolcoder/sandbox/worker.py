@@ -1,6 +1,7 @@
 """The code that runs inside the box: a warm parent that forks, for every program, a supervisor and the program's process.
 
-It is started as a script by bubblewrap, beside codec.py and confine.py, and imports nothing else of the package. The
+It is started as a script, beside codec.py and confine.py, and imports nothing else of the package but, at the level
+landlock, shared.py and what that imports. The
 warm parent never runs a program. For each order on its control socket, which brings two sockets, it forks a supervisor
 in new namespaces; the supervisor forks the process that reads a program from the first socket and answers calls on it,
 waits for its end, and tells it on the second socket, which the program never holds.
@@ -40,10 +41,11 @@ _WARM_MODULES = (
 
 
 def main() -> None:
-    """``worker.py isolated|none CONTROL_FD``"""
-    isolated = sys.argv[1] == "isolated"
+    """``worker.py bubblewrap|none CONTROL_FD`` or ``worker.py landlock CONTROL_FD PLAN``, a plan as ``shared.Quarters`` takes."""
+    level = sys.argv[1]
+    quarters = _shared_quarters(json.loads(sys.argv[3])) if level == "landlock" else None
     sys.path.pop(0)  # programs need not find this folder
-    if isolated:
+    if level == "bubblewrap":
         confine.become_nobody()
     for name in _WARM_MODULES:
         __import__(name)
@@ -55,28 +57,38 @@ def main() -> None:
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
         if not message:
+            if quarters is not None:
+                quarters.end()
             os._exit(0)
         program, status = (socket.socket(fileno=fd) for fd in descriptors)
         if os.fork() == 0:
             control.close()
-            _supervise(program, status, json.loads(message), isolated)
+            _supervise(program, status, json.loads(message), level, quarters)
         program.close()
         status.close()
 
 
-def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, int], isolated: bool) -> NoReturn:
+def _shared_quarters(plan: dict[str, Any]) -> Any:
+    import shared  # type: ignore[import-not-found] # bubblewrap's box does not hold it
+
+    return shared.start(plan)
+
+
+def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
     """Fork the program's process and tell how it ended. A fault before its first word is the box's, not the program's."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if isolated:
+        if level == "bubblewrap":
             confine.enter_namespaces(limits["tmp_bytes"])
+        elif quarters is not None:
+            quarters.begin()
         child = os.fork()
         if child == 0:
             status.close()
-            _become_program(program, limits, isolated)
+            _become_program(program, limits, level, quarters)
         program.close()
-        _, code, usage = os.wait4(child, 0)
-        end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code)}
+        code, usage, why = quarters.watch(child, limits) if quarters is not None else (*os.wait4(child, 0)[1:], "")
+        end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
         status.send(json.dumps(end).encode())
     except OSError as error:
         status.send(json.dumps({"fault": str(error)}).encode())
@@ -84,8 +96,10 @@ def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, 
         os._exit(0)
 
 
-def _become_program(channel: socket.socket, limits: dict[str, int], isolated: bool) -> NoReturn:
+def _become_program(channel: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
     try:
+        if quarters is not None:
+            quarters.enter()
         os.setsid()
         os.dup2(channel.fileno(), _PROGRAM_FD)
         os.closerange(_PROGRAM_FD + 1, 1 << 16)
@@ -96,8 +110,10 @@ def _become_program(channel: socket.socket, limits: dict[str, int], isolated: bo
         channel.detach()
         stream = socket.socket(fileno=_PROGRAM_FD)
         confine.die_with_parent()
-        confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["threads"])
-        if isolated:
+        confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
+        if quarters is not None:
+            quarters.lock()
+        elif level == "bubblewrap":
             confine.drop_capabilities()
             confine.filter_system_calls()
     except OSError as error:

@@ -1,0 +1,98 @@
+"""What the worker does where it shares the machine's namespaces: the level ``landlock``. Runs inside the box, like worker.py.
+
+The warm parent becomes nobody (when it is root) and opens what programs may read. A supervisor makes a folder for its
+program, watches it, and removes it. The program's process shuts itself in before it reads the program. All of them die
+with the one above, and what one leaves behind is killed by the one above.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import confine  # type: ignore[import-not-found]
+import landlock  # type: ignore[import-not-found]
+import scratch  # type: ignore[import-not-found]
+
+_SEARCH_CAPABILITY = 1 << 2
+
+
+class Quarters:
+    """Where the programs of one box live.
+
+    Args:
+        plan: ``folder``: the box's own; ``abi``; ``readable``, ``hidden``, ``listable`` and ``devices``: lists of paths.
+
+    Raises:
+        OSError: this level cannot be had here.
+    """
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._base = plan["folder"]
+        self._folder = ""
+        self._supervisor = 0
+        self._parent = os.getpid()
+        os.setsid()
+        confine.adopt_orphans()
+        readable, hidden, listable, devices = (
+            [Path(text) for text in plan[key]] for key in ("readable", "hidden", "listable", "devices")
+        )
+        closed = [path for path in readable if os.getuid() == 0 and path.exists() and not open_to_all(path)]
+        self._capabilities = _SEARCH_CAPABILITY if closed else 0
+        try:
+            confine.become_nobody(keep_search=bool(closed))
+        except OSError as error:
+            where = f", and {closed[0]} cannot be read by other users" if closed else ""
+            raise OSError(error.errno, f"root cannot become an ordinary user here{where}") from None
+        os.chdir(self._base)
+        granted = [part for root in readable for part in landlock.around(root, hidden)]
+        self._walls = landlock.Walls(plan["abi"], granted, listable, devices)
+
+    def begin(self) -> None:
+        """In the supervisor, before it forks the program's process."""
+        confine.die_with_parent(self._parent)
+        confine.adopt_orphans()
+        self._supervisor = os.getpid()
+        self._folder = f"{self._base}/{self._supervisor}"
+        os.mkdir(self._folder, 0o700)
+
+    def enter(self) -> None:
+        """In the program's process, while the descriptors of what it may read are still open."""
+        confine.die_with_parent(self._supervisor)
+        self._walls.shut_in(self._folder)
+        os.chdir(self._folder)
+        os.environ["HOME"] = os.environ["TMPDIR"] = self._folder
+
+    def lock(self) -> None:
+        """In the program's process, last of all."""
+        confine.keep_capabilities(self._capabilities)
+        confine.filter_system_calls(shared=True)
+
+    def watch(self, child: int, limits: dict[str, int]) -> tuple[int, resource.struct_rusage, str]:
+        """In the supervisor, until nothing is left of the program: see ``scratch.watch``."""
+        code, usage, why = scratch.watch(child, self._folder, limits["tmp_bytes"], limits["threads"])
+        scratch.remove(self._folder)
+        return code, usage, why
+
+    def end(self) -> None:
+        """In the warm parent, when nobody is left to ask for programs."""
+        scratch.end_children()
+        scratch.remove(self._base)
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether any user can come to this file or folder and read it."""
+    place = path.resolve()
+    needed = 0o005 if place.is_dir() else 0o004
+    return place.stat().st_mode & needed == needed and all(above.stat().st_mode & 0o001 for above in place.parents)
+
+
+def start(plan: dict[str, Any]) -> Quarters:
+    """See ``Quarters``; what keeps this level from holding is one line on standard error."""
+    try:
+        return Quarters(plan)
+    except OSError as error:
+        raise SystemExit(error.strerror or str(error)) from None
+
