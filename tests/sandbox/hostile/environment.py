@@ -3,7 +3,7 @@ import os
 import sys
 
 known = {"HOME", "LANG", "LC_CTYPE", "PWD", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
-known |= {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
+known |= {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TMPDIR"}
 found = set(os.environ) - known or any("human" in part.lower() for part in sys.orig_argv)
 
 
