@@ -75,10 +75,13 @@ def _embedded_model() -> tuple[State, str]:
 
 
 def _sandbox() -> tuple[State, str]:
-    from evolcoder.sandbox.probe import probe
+    from evolcoder.sandbox.probe import probe_all
 
-    report = probe()
-    return ("ok" if report.works else "missing"), report.detail
+    default, *others = probe_all()
+    details = [default.detail, *(report.detail for report in others if report.works or default.works)]
+    if default.works:
+        return "ok", "; ".join(details)
+    return ("warning" if any(report.works for report in others) else "missing"), " ".join(details)
 
 
 def _processors() -> tuple[State, str]:

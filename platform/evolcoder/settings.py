@@ -181,7 +181,7 @@ class EvaluateSettings(Section):
     seed: int = 0
     max_concurrency: PositiveInt = 32
     workers: PositiveInt | None = None
-    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    sandbox: Literal["bubblewrap", "landlock", "none"] = "bubblewrap"
     sandbox_memory_mib: PositiveInt = 1024
     timeout_seconds: PositiveFloat | None = None
     """CPU seconds one program may take; None: the benchmark's own limit. Wall time, the backstop, is four times this."""

@@ -118,9 +118,7 @@ def test_a_right_program_passes(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_hostile_program(
-    path: Path, box: Sandbox, listener: socket.socket, named_sockets: list[socket.socket]
-) -> None:
+def test_hostile_program(path: Path, box: Sandbox, listener: socket.socket, named_sockets: list[socket.socket]) -> None:
     run(box, RIGHT)
     before = descendants()
     verdict = run(box, path.read_text("utf-8"))

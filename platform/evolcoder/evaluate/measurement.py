@@ -8,10 +8,8 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
 from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import CAVEATS, Limits
 from evolcoder.settings import EvaluateSettings
-
-NOT_ISOLATED = "The programs were not isolated (evaluate.sandbox=none): they could have changed their own verdicts."
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class Measurement:
 
     def all_warnings(self) -> list[str]:
         """What a reader of the score must know."""
-        not_isolated = [NOT_ISOLATED] if self.circumstances["sandbox"] == "none" else []
-        return [*self.warnings, *not_isolated, *self.benchmark.notes]
+        caveat = CAVEATS.get(self.circumstances["sandbox"])
+        return [*self.warnings, *([caveat] if caveat else []), *self.benchmark.notes]
 
 
 def model_identity(settings: EvaluateSettings, benchmark: Benchmark, style: PromptStyle) -> dict[str, Any]:

@@ -87,15 +87,19 @@ class Sandbox:
         try:
             return self._order(chosen)
         except (OSError, BoxFault):
-            self.close()
             try:
+                self.close()
                 self._start()
                 return self._order(chosen)
             except (OSError, SandboxError) as error:
                 raise BoxFault(f"no box could be started in place of a dead one: {error}") from error
 
     def close(self) -> None:
-        """End the box with all that runs in it."""
+        """End the box with all that runs in it.
+
+        Raises:
+            SandboxError: files of its programs are left on disk.
+        """
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -108,8 +112,11 @@ class Sandbox:
             self._process.wait(_END_SECONDS)
             self._process = None
         if self._folder is not None:
-            scratch.remove(str(self._folder))
-            self._folder = None
+            folder, self._folder = self._folder, None
+            try:
+                scratch.remove(str(folder))
+            except OSError as error:
+                raise SandboxError(f"What programs left in {folder} cannot be removed ({error.strerror}); remove it.") from None
 
     def _order(self, limits: Limits) -> Program:
         if self._control is None:
@@ -139,22 +146,20 @@ class Sandbox:
             return limits.threads
         return _MOST_PROCESSES_OF_NOBODY if os.getuid() == 0 else _MOST_PROCESSES_OF_A_USER
 
-    def _command(self, control_fd: int) -> list[str]:
-        level, packages = self.settings.level, self.settings.packages
-        if level == "landlock":
-            self._folder = make_folder(packages)
-        try:
-            return box_command(level, packages, control_fd, self._folder)
-        except BubblewrapMissingError as error:
-            raise SandboxError(f"{error.message} {_instead(self.settings)}") from None
-
     def _start(self) -> None:
+        try:
+            self._launch()
+        except BaseException:
+            self.close()
+            raise
+
+    def _launch(self) -> None:
         control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = self._command(inner.fileno())
+        self._control = control
         control.settimeout(_WARM_SECONDS)
         with inner, tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(
-                command,
+                self._command(inner.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
@@ -162,13 +167,26 @@ class Sandbox:
                 pass_fds=(inner.fileno(),),
             )
             inner.close()
-            self._control = control
             warm = b""
             with contextlib.suppress(OSError):
                 warm = control.recv(16)
             if warm != b"warm":
-                self.close()
                 raise SandboxError(_refusal(self.settings, complaints))
+        try:
+            self._process.send_signal(0)
+        except PermissionError:
+            raise SandboxError("Programs that run as nobody could not be ended here: root lacks CAP_KILL.") from None
+
+    def _command(self, control_fd: int) -> list[str]:
+        level, packages = self.settings.level, self.settings.packages
+        try:
+            if level == "landlock":
+                self._folder = make_folder(packages)
+            return box_command(level, packages, control_fd, self._folder)
+        except BubblewrapMissingError as error:
+            raise SandboxError(f"{error.message} {_instead(self.settings)}") from None
+        except OSError as error:
+            raise SandboxError(f"No folder for model-written programs can be made ({error}).") from None
 
 
 def _refusal(settings: BoxSettings, complaints: IO[bytes]) -> str:

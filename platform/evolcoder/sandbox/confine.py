@@ -260,13 +260,13 @@ def shared_filter_program(machine: str, pid: int) -> bytes:
     lines = [_load(0)]
     for numbers in _REFUSED_WHERE_SHARED.values():
         lines += _when(numbers[column], [_refuse(_EPERM)])
-    for *numbers, error in _NOT_THERE_WHERE_SHARED.values():
-        lines += _when(numbers[column], [_refuse(error)])
+    for *either, error in _NOT_THERE_WHERE_SHARED.values():
+        lines += _when(either[column], [_refuse(error)])
     for numbers in _OWN_PROCESS_ONLY.values():
         lines += _when(numbers[column], _only(0, (0, pid), _EPERM))
-    for *numbers, place in _SIGNALS.values():
+    for *either, place in _SIGNALS.values():
         own = [_argument(0), _jump(0x15, pid, 1, 0), _refuse(_EPERM)]
-        lines += _when(numbers[column], [*own, _argument(place), *_none_of((_SIGKILL, _SIGSTOP))])
+        lines += _when(either[column], [*own, _argument(place), *_none_of((_SIGKILL, _SIGSTOP))])
     lines += _when(_OPEN[column], _check_open(1)) + _when(_OPENAT[column], _check_open(2))
     lines += _when(_FCNTL[column], [_argument(1), *_none_of(_REFUSED_FCNTL)])
     lines += _when(_IOCTL[column], _only(1, _ALLOWED_IOCTL, _ENOTTY))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox import landlock
+from evolcoder.sandbox import landlock, scratch
 from evolcoder.sandbox.confine import NOBODY
 
 Level = Literal["bubblewrap", "landlock", "none"]
@@ -150,12 +150,18 @@ def make_folder(packages: tuple[str, ...]) -> Path:
     """A new folder for a box without a file system of its own. Its programs' folders will be in it, and it holds links to
     the packages: the folder that they are in holds others too, which must not look importable.
     """
+    places = _package_places(packages)
     folder = Path(tempfile.mkdtemp(prefix="evolcoder-box-")).resolve()
-    (folder / "packages").mkdir(0o755)
-    for place in _package_places(packages):
-        (folder / "packages" / place.name).symlink_to(place)
-    if os.getuid() == 0:
-        os.chown(folder, NOBODY, NOBODY)
+    try:
+        (folder / "packages").mkdir(0o755)
+        for place in places:
+            (folder / "packages" / place.name).symlink_to(place)
+        if os.getuid() == 0:
+            for owned in (folder / "packages", folder):  # so that the box, too, can remove them
+                os.chown(owned, NOBODY, NOBODY)
+    except OSError:
+        scratch.remove(str(folder))
+        raise
     return folder
 
 

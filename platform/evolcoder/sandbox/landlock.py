@@ -8,6 +8,7 @@ of system calls (confine.py) refuses the second; the first stays possible.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -72,7 +73,8 @@ def rights(abi: int) -> Rights:
 
 def version() -> int:
     """The kernel's version of Landlock; 0 when it has none."""
-    return max(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG), 0)
+    found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    return max(found, 0)
 
 
 def around(root: Path, hidden: Sequence[Path]) -> list[Path]:
@@ -127,10 +129,8 @@ class Walls:
             os.close(ruleset)
 
     def _open(self, path: Path, granted: int) -> None:
-        try:
+        with contextlib.suppress(FileNotFoundError):  # nothing there to be granted
             self._granted.append((os.open(path, os.O_PATH | os.O_CLOEXEC), granted))
-        except FileNotFoundError:
-            pass  # nothing there to be granted
 
 
 def _checked(result: int, what: str) -> int:

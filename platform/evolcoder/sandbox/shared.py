@@ -39,13 +39,13 @@ class Quarters:
         readable, hidden, listable, devices = (
             [Path(text) for text in plan[key]] for key in ("readable", "hidden", "listable", "devices")
         )
-        closed = [path for path in readable if os.getuid() == 0 and path.exists() and not open_to_all(path)]
-        self._capabilities = _SEARCH_CAPABILITY if closed else 0
+        closed = [path for path in readable if not path.is_relative_to(self._base) and not _open_to_all(path)]
+        self._capabilities = _SEARCH_CAPABILITY if closed and os.getuid() == 0 else 0
         try:
-            confine.become_nobody(keep_search=bool(closed))
+            confine.become_nobody(keep_search=self._capabilities != 0)
         except OSError as error:
-            where = f", and {closed[0]} cannot be read by other users" if closed else ""
-            raise OSError(error.errno, f"root cannot become an ordinary user here{where}") from None
+            lacking = "CAP_SETUID, CAP_SETGID" + (f", or CAP_DAC_READ_SEARCH to read {closed[0]}" if closed else "")
+            raise OSError(error.errno, f"root lacks {lacking}, so it cannot run programs as nobody") from None
         os.chdir(self._base)
         granted = [part for root in readable for part in landlock.around(root, hidden)]
         self._walls = landlock.Walls(plan["abi"], granted, listable, devices)
@@ -82,9 +82,11 @@ class Quarters:
         scratch.remove(self._base)
 
 
-def open_to_all(path: Path) -> bool:
-    """Whether any user can come to this file or folder and read it."""
+def _open_to_all(path: Path) -> bool:
+    """Whether any user can come to this file or folder, if there is one, and read it."""
     place = path.resolve()
+    if not place.exists():
+        return True
     needed = 0o005 if place.is_dir() else 0o004
     return place.stat().st_mode & needed == needed and all(above.stat().st_mode & 0o001 for above in place.parents)
 
@@ -95,4 +97,3 @@ def start(plan: dict[str, Any]) -> Quarters:
         return Quarters(plan)
     except OSError as error:
         raise SystemExit(error.strerror or str(error)) from None
-

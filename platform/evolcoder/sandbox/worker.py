@@ -1,10 +1,9 @@
 """The code that runs inside the box: a warm parent that forks, for every program, a supervisor and the program's process.
 
 It is started as a script, beside codec.py and confine.py, and imports nothing else of the package but, at the level
-landlock, shared.py and what that imports. The
-warm parent never runs a program. For each order on its control socket, which brings two sockets, it forks a supervisor
-in new namespaces; the supervisor forks the process that reads a program from the first socket and answers calls on it,
-waits for its end, and tells it on the second socket, which the program never holds.
+landlock, shared.py and what that imports. The warm parent never runs a program. For each order on its control socket, which
+brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that reads a program from the
+first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
 
 Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
 """
@@ -41,7 +40,7 @@ _WARM_MODULES = (
 
 
 def main() -> None:
-    """``worker.py bubblewrap|none CONTROL_FD`` or ``worker.py landlock CONTROL_FD PLAN``, a plan as ``shared.Quarters`` takes."""
+    """``worker.py bubblewrap|none CONTROL_FD``, or ``worker.py landlock CONTROL_FD PLAN``: see ``shared.Quarters``."""
     level = sys.argv[1]
     quarters = _shared_quarters(json.loads(sys.argv[3])) if level == "landlock" else None
     sys.path.pop(0)  # programs need not find this folder
