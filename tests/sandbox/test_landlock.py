@@ -221,7 +221,8 @@ def test_a_closed_box_leaves_no_folder() -> None:
 def test_temporary_files_are_bounded_together(box: Sandbox) -> None:
     source = (
         "import pathlib, time\n"
-        "def f():\n    for n in range(1000):\n        pathlib.Path(f'f{n}').write_bytes(bytes(1 << 20))\n        time.sleep(0.01)\n"
+        "def f():\n    for n in range(1000):\n"
+        "        pathlib.Path(f'f{n}').write_bytes(bytes(1 << 20))\n        time.sleep(0.01)\n"
     )
     with box.start(source) as program, pytest.raises(ProgramEnded, match="temporary files took more than 4194304 bytes"):
         program.function("f")()
