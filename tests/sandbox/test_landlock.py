@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +217,25 @@ def test_a_closed_box_leaves_no_folder() -> None:
         folder = sandbox._folder
         assert folder is not None
         assert folder.is_dir()
+    assert not folder.exists()
+
+
+@needs_landlock
+def test_the_folder_of_a_box_that_was_killed_goes_too() -> None:
+    """Also where nobody closes it: Ray kills an actor and its children at one stroke."""
+    script = (
+        "import os, signal\nfrom evolcoder.sandbox.box import BoxSettings, Sandbox\n"
+        "box = Sandbox(BoxSettings('landlock'))\n"
+        'program = box.start(\'open("left", "w")\\nimport threading\\nthreading.Event()\')\n'
+        "print(box._folder, flush=True)\nos.kill(box._process.pid, signal.SIGKILL)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False)
+    folder = Path(done.stdout.strip())
+    assert folder.name.startswith("evolcoder-box-")
+    for _ in range(500):
+        if not folder.exists():
+            break
+        time.sleep(0.02)
     assert not folder.exists()
 
 

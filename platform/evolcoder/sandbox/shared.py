@@ -47,8 +47,23 @@ class Quarters:
             lacking = "CAP_SETUID, CAP_SETGID" + (f", or CAP_DAC_READ_SEARCH to read {closed[0]}" if closed else "")
             raise OSError(error.errno, f"root lacks {lacking}, so it cannot run programs as nobody") from None
         os.chdir(self._base)
+        self._leave_a_janitor()
         granted = [part for root in readable for part in landlock.around(root, hidden)]
         self._walls = landlock.Walls(plan["abi"], granted, listable, devices)
+
+    def _leave_a_janitor(self) -> None:
+        """A process that removes the box's folder should this one be killed, also together with the trusted side."""
+        reading, self._not_ended = os.pipe()  # its end is read when this process and all supervisors are gone
+        if os.fork() == 0:
+            os.setsid()
+            os.closerange(0, reading)
+            os.closerange(reading + 1, 1 << 16)
+            os.read(reading, 1)
+            try:
+                scratch.remove(self._base)
+            finally:
+                os._exit(0)
+        os.close(reading)
 
     def begin(self) -> None:
         """In the supervisor, before it forks the program's process."""
