@@ -58,12 +58,16 @@ _REFUSED_WHERE_SHARED: dict[str, tuple[int | None, int | None]] = {
     "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
     "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "truncate": (76, 45),
+    "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11), "llistxattr": (195, 12),
+    "flistxattr": (196, 13),
     "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27), "statmount": (457, 457),
     "listmount": (458, 458), "quotactl_fd": (443, 443),
     # Other processes, and what all processes share. A timer can send any signal, also the one that nothing outlives.
     "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
     "sched_setattr": (314, 274), "migrate_pages": (256, 238), "move_pages": (279, 239), "process_madvise": (440, 440),
     "process_mrelease": (448, 448), "mq_unlink": (241, 181), "io_setup": (206, 0), "timer_create": (222, 107),
+    # Descriptors under way in a message are in no table: files without a name could be held in them, beyond all counting.
+    "sendmsg": (46, 211), "sendmmsg": (307, 269),
 }  # fmt: skip
 _NOT_THERE_WHERE_SHARED = {"openat2": (437, 437, _ENOSYS), "fallocate": (285, 47, _EOPNOTSUPP)}
 """Its flags cannot be seen; it takes disk space faster than anyone can watch."""
@@ -75,8 +79,10 @@ _SIGKILL, _SIGSTOP = 9, 19
 _OPEN, _OPENAT = (2, None), (257, 56)
 _O_ACCMODE, _O_TRUNC, _O_TMPFILE_BIT = 0o3, 0o1000, 0o20000000
 _FCNTL, _IOCTL, _SOCKETPAIR = (72, 25), (16, 29), (53, 199)
-_REFUSED_FCNTL = (8, 10, 15, 1024, 1026)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX (signals to others), F_SETLEASE, F_NOTIFY (files of others)."""
+_REFUSED_FCNTL = (8, 10, 15, 1024, 1026, 1031)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX (signals to others), F_SETLEASE, F_NOTIFY (files of others), F_SETPIPE_SZ (a user's
+pipes share their memory).
+"""
 _ALLOWED_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what Python uses on files and sockets."""
 _CLONE = (56, 220)

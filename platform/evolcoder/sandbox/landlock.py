@@ -8,12 +8,11 @@ of system calls (confine.py) refuses the second; the first stays possible.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,47 +89,75 @@ def around(root: Path, hidden: Sequence[Path]) -> list[Path]:
 
 
 class Walls:
-    """What every program of one box is granted. Opened once, by the warm parent; each program shuts itself in.
+    """What every program of one box is granted: prepared once, by the warm parent; each program shuts itself in.
+
+    Two sets of rules are put on a program, and what it does must be granted by both. One is exact and long, and the same for
+    all; the other is short and names the program's own folder. So a program costs few rules, and sees no other's folder.
 
     Args:
         abi: at most the kernel's version.
-        readable: files and folders to read, where they exist.
+        readable: files and folders to read, where they exist, but for the ``hidden`` folders in them.
         listable: folders of which the names may be read, and the names below them.
         devices: files to read and to write.
+        base: the folder that holds the programs' own.
 
     Raises:
         OSError: there is no Landlock.
     """
 
-    def __init__(self, abi: int, readable: Iterable[Path], listable: Iterable[Path], devices: Iterable[Path]) -> None:
+    def __init__(
+        self,
+        abi: int,
+        readable: Sequence[Path],
+        hidden: Sequence[Path],
+        listable: Sequence[Path],
+        devices: Sequence[Path],
+        base: Path,
+    ) -> None:
         self._rights = rights(abi)
-        self._granted: list[tuple[int, int]] = []
-        for path in readable:
-            granted = self._rights.readable_folder if path.is_dir() else self._rights.readable_file
-            self._open(path, granted)
-        for path in listable:
-            self._open(path, _READ_DIR)
-        for path in devices:
-            self._open(path, self._rights.device)
+        self._exact = self._ruleset()
+        shared = [(path, _READ_DIR) for path in listable] + [(path, self._rights.device) for path in devices]
+        exact = [(part, self._reading(part)) for root in readable for part in around(root, hidden)]
+        for path, granted in [*exact, *shared, (base, self._rights.own_folder)]:
+            for handle in _opened(path):
+                _add(self._exact, handle, granted)
+                os.close(handle)
+        short = [(root, self._reading(root)) for root in readable] + shared
+        self._short = [(handle, granted) for path, granted in short for handle in _opened(path)]
 
     def shut_in(self, folder: str) -> None:
         """Allow this process, for good, what all programs are granted, and to do as it likes in ``folder``."""
-        attribute = struct.pack("=QQQ", self._rights.handled_files, self._rights.handled_network, self._rights.scopes)
-        size = ctypes.c_size_t(self._rights.attribute_bytes)
-        ruleset = _checked(_libc.syscall(_CREATE_RULESET, attribute, size, 0), "landlock_create_ruleset")
+        ruleset = self._ruleset()
         own = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            for descriptor, granted in (*self._granted, (own, self._rights.own_folder)):
-                rule = struct.pack("=Qi", granted, descriptor)
-                _checked(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0), "landlock_add_rule")
-            _checked(_libc.syscall(_RESTRICT_SELF, ruleset, self._rights.restrict_flags), "landlock_restrict_self")
+            for handle, granted in (*self._short, (own, self._rights.own_folder)):
+                _add(ruleset, handle, granted)
+            for rules in (self._exact, ruleset):
+                _checked(_libc.syscall(_RESTRICT_SELF, rules, self._rights.restrict_flags), "landlock_restrict_self")
         finally:
             os.close(own)
             os.close(ruleset)
 
-    def _open(self, path: Path, granted: int) -> None:
-        with contextlib.suppress(FileNotFoundError):  # nothing there to be granted
-            self._granted.append((os.open(path, os.O_PATH | os.O_CLOEXEC), granted))
+    def _ruleset(self) -> int:
+        attribute = struct.pack("=QQQ", self._rights.handled_files, self._rights.handled_network, self._rights.scopes)
+        size = ctypes.c_size_t(self._rights.attribute_bytes)
+        return _checked(_libc.syscall(_CREATE_RULESET, attribute, size, 0), "landlock_create_ruleset")
+
+    def _reading(self, path: Path) -> int:
+        return self._rights.readable_folder if path.is_dir() else self._rights.readable_file
+
+
+def _opened(path: Path) -> list[int]:
+    """A handle on the file or folder; none where there is nothing to be granted."""
+    try:
+        return [os.open(path, os.O_PATH | os.O_CLOEXEC)]
+    except FileNotFoundError:
+        return []
+
+
+def _add(ruleset: int, handle: int, granted: int) -> None:
+    rule = struct.pack("=Qi", granted, handle)
+    _checked(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0), "landlock_add_rule")
 
 
 def _checked(result: int, what: str) -> int:

@@ -48,8 +48,7 @@ class Quarters:
             raise OSError(error.errno, f"root lacks {lacking}, so it cannot run programs as nobody") from None
         os.chdir(self._base)
         self._leave_a_janitor()
-        granted = [part for root in readable for part in landlock.around(root, hidden)]
-        self._walls = landlock.Walls(plan["abi"], granted, listable, devices)
+        self._walls = landlock.Walls(plan["abi"], readable, hidden, listable, devices, Path(self._base))
 
     def _leave_a_janitor(self) -> None:
         """A process that removes the box's folder should this one be killed, also together with the trusted side."""
