@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from evolcoder.errors import ModelError
 from evolcoder.serve.engines.base import (
@@ -31,7 +33,7 @@ TinyModel = Callable[[str], Path]
 
 
 def make_engine(folder: Path, **options: Any) -> TransformersEngine:
-    return TransformersEngine(folder, threads=1, dtype=torch.float32, **{"max_batch_size": 4, **options})
+    return TransformersEngine(folder, threads=1, **{"dtype": torch.float32, "max_batch_size": 4, **options})
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +60,54 @@ def run(*asked: Awaitable[list[Piece]]) -> list[list[Piece]]:
     return asyncio.run(together())
 
 
+def first_word(engine: TransformersEngine, prompt: Prompt) -> object:
+    async def first() -> object:
+        return await anext(engine.answer(Question((prompt,), Sampling()), False))
+
+    return asyncio.run(first())
+
+
 def text(pieces: list[Piece]) -> str:
     return "".join(piece.text for piece in pieces)
 
 
 def generated(folder: Path, prompt: list[int], count: int) -> str:
     """What ``generate`` makes of one prompt alone."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    maker = AutoModelForSeq2SeqLM if AutoConfig.from_pretrained(folder).is_encoder_decoder else AutoModelForCausalLM
+    model = maker.from_pretrained(folder, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
     with torch.inference_mode():
         ids = model.generate(
-            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False, max_new_tokens=count
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=count,
         )
-    return AutoTokenizer.from_pretrained(folder).decode(ids[0, len(prompt) :], skip_special_tokens=True)  # type: ignore[no-any-return]
+    new = ids[0, 1:] if model.config.is_encoder_decoder else ids[0, len(prompt) :]
+    return AutoTokenizer.from_pretrained(folder).decode(new, skip_special_tokens=True)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt_bigcode", "codegen"])
-def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "decoding"),
+    [
+        ("llama", "slots"),
+        ("mistral", "slots"),
+        ("qwen2", "slots"),
+        ("gpt2", "slots"),
+        ("gpt_bigcode", "slots"),
+        ("gpt_bigcode_mha", "slots"),
+        ("codegen", "slots"),
+        ("bloom", "aligned"),
+        ("starcoder2", "aligned"),
+        ("gpt_neo", "aligned"),
+        ("t5", "aligned"),
+        ("mamba", "alone"),
+    ],
+)
+def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: str, decoding: str) -> None:
     folder = tiny_model(kind)
     engine = make_engine(folder)
+    assert engine.decoding == decoding
     chance = random.Random(kind)
     shapes = [(chance.randrange(1, 40), chance.randrange(1, 40), chance.random() * 0.05) for _ in range(10)]
     prompts = [[chance.randrange(32, 120) for _ in range(length)] for length, _, _ in shapes]
@@ -86,25 +117,51 @@ def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: s
             for prompt, (_, count, delay) in zip(prompts, shapes, strict=True)
         )
     )
+    (single,) = run(ask(engine, TokenPrompt(tuple(prompts[0])), max_tokens=shapes[0][1], ignore_eos=True))
     engine.close()
     alone = [generated(folder, prompt, count) for prompt, (_, count, _) in zip(prompts, shapes, strict=True)]
     assert [text(answer) for answer in answers] == alone
+    assert text(single) == alone[0]
     assert [sum(piece.tokens for piece in answer) for answer in answers] == [count for _, count, _ in shapes]
     assert len(set(alone)) > 5, "the answers are too alike to show anything"
 
 
-def test_encoder_decoders_are_refused(tiny_model: TinyModel) -> None:
-    with pytest.raises(ModelError, match="encoder-decoder"):
-        make_engine(tiny_model("t5"))
+def test_an_answers_forced_beginning_is_there(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """BART's generation settings may force the first token; it is no token that the model made."""
+    folder = shutil.copytree(tiny_model("bart"), tmp_path / "bart")
+    settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "forced_bos_token_id": 65}))
+    engine = make_engine(folder)
+    (pieces,) = run(ask(engine, TextPrompt("def f("), max_tokens=9, ignore_eos=True))
+    engine.close()
+    assert engine.decoding == "alone"
+    forced = AutoTokenizer.from_pretrained(folder).decode([65])
+    assert forced + text(pieces) == generated(folder, AutoTokenizer.from_pretrained(folder).encode("def f("), 10)
 
 
-def test_models_that_the_loop_would_get_wrong_are_refused(tiny_model: TinyModel) -> None:
-    with pytest.raises(ModelError, match=r"bloom.* cannot be served"):
-        make_engine(tiny_model("bloom"))
+def test_prompt_and_answer_of_an_encoder_decoder_have_a_context_each(tiny_model: TinyModel) -> None:
+    engine = make_engine(tiny_model("t5"), max_model_len=64)
+    (pieces,) = run(ask(engine, TextPrompt("x" * 64), max_tokens=None, ignore_eos=True))
+    assert sum(piece.tokens for piece in pieces) == 63, "the token that the decoder starts from takes a place"
+    rejected = first_word(engine, TextPrompt("x" * 65))
+    engine.close()
+    assert isinstance(rejected, Rejected)
+    assert rejected.code == "context_length_exceeded"
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be loaded as a model"):
+def test_in_bfloat16_a_model_is_still_found_right(tiny_model: TinyModel) -> None:
+    for kind, decoding in (("gpt_bigcode", "slots"), ("codegen", "slots"), ("t5", "aligned")):
+        engine = make_engine(tiny_model(kind), dtype=torch.bfloat16)
+        engine.close()
+        assert engine.decoding == decoding
+
+
+def test_a_model_that_no_way_of_decoding_gets_right_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A BERT that is said to be a causal model: each token sees those after it."""
+    shutil.copytree(tiny_model("bert"), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["BertLMHeadModel"]}))
+    with pytest.raises(ModelError, match=r"bert.* cannot be served by the transformers engine"):
         make_engine(tmp_path)
 
 
@@ -181,10 +238,7 @@ def test_without_max_tokens_the_answer_may_fill_the_context(engine: Transformers
 def test_prompts_that_cannot_be_are_rejected(
     engine: TransformersEngine, prompt: Prompt, code: str | None, param: str, words: str
 ) -> None:
-    async def first() -> object:
-        return await anext(engine.answer(Question((prompt,), Sampling()), False))
-
-    rejected = asyncio.run(first())
+    rejected = first_word(engine, prompt)
     assert isinstance(rejected, Rejected)
     assert (rejected.code, rejected.param) == (code, param)
     assert words in rejected.message

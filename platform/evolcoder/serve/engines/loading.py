@@ -1,6 +1,6 @@
 """Getting a model folder ready to decode: weights, tokenizer, number type, threads, and how much it can hold.
 
-Refuses, with one sentence, what the decode loop cannot serve.
+Refuses, with one sentence, what cannot be served.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from evolcoder.errors import ModelError
+from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
 _UNBOUNDED = 10**7
+_GENERATES = ("causallm", "lmhead", "conditionalgeneration")
+"""Parts of the names of classes that generate text; BertForMaskedLM and T5EncoderModel have none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to decode. ``max_model_len`` counts prompt and answer together."""
+    """A model that is ready to decode.
+
+    ``decoder_start`` is what an encoder-decoder's answers begin with, unseen; empty: the model is decoder-only.
+    ``max_model_len`` counts prompt and answer together, or each of the two where an encoder reads the prompt.
+    ``vocabulary`` tokens can be read; a tokenizer may know more.
+    """
 
     model: Any
     tokenizer: Any
@@ -32,10 +40,18 @@ class LoadedModel:
     dtype: torch.dtype
     eos_ids: frozenset[int]
     max_model_len: int
+    decoder_start: tuple[int, ...]
+    vocabulary: int
+
+    def answer_room(self, prompt_tokens: int) -> int:
+        """The most tokens that an answer to such a prompt may have; none where the prompt itself is too long."""
+        if not self.decoder_start:
+            return self.max_model_len - prompt_tokens
+        return self.max_model_len - len(self.decoder_start) if prompt_tokens <= self.max_model_len else 0
 
 
 def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | None = None) -> LoadedModel:
-    """Load a decoder-only model from a folder in Hugging Face's layout.
+    """Load a model that generates text from a folder in Hugging Face's layout. No code in the folder is run.
 
     Args:
         max_model_len: a shorter context than the model's own, or None.
@@ -47,27 +63,40 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or best_dtype(device)
+    check_folder(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        _refuse_unservable(folder, config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        dtype = dtype or best_dtype(device, config)
+        model = _read_weights(folder, config, dtype).to(device).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise ModelError(f"{folder} cannot be loaded as a model ({type(error).__name__}: {reason}).") from error
     model.requires_grad_(False)
     longest = _context_length(config, tokenizer)
     if max_model_len is not None and max_model_len > longest:
         raise ModelError(f"serve.max_model_len={max_model_len} is more than the {longest} tokens that {folder} can hold.")
-    eos_ids = _eos_ids(model.generation_config, tokenizer)
-    return LoadedModel(model, tokenizer, device, dtype, eos_ids, max_model_len or longest)
+    return LoadedModel(
+        model,
+        tokenizer,
+        device,
+        dtype,
+        _eos_ids(model.generation_config, tokenizer),
+        max_model_len or longest,
+        _decoder_start(folder, config, model.generation_config),
+        model.get_input_embeddings().weight.shape[0],
+    )
 
 
-def best_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU and on CPUs that compute it (AVX512-BF16, AMX); elsewhere it would be slower than float32."""
+def best_dtype(device: torch.device, config: Any) -> torch.dtype:
+    """bfloat16 on a GPU and on CPUs that compute it (AVX512-BF16, AMX); elsewhere it would be slower than float32.
+
+    Encoder-decoders (T5) overflow in float16, so an old GPU computes those in float32.
+    """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16
+        return torch.float32 if config.is_encoder_decoder else torch.float16
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return torch.bfloat16 if native else torch.float32
@@ -86,26 +115,39 @@ def cache_budget_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
-def _refuse_unservable(folder: Path, config: Any) -> None:
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(
-            f"{folder} is an encoder-decoder model ({config.model_type}); the transformers engine serves decoder-only models."
-        )
-    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention", "sliding_attention"}
-    if kinds:
-        raise ModelError(
-            f"{folder} ({config.model_type}) has layers of the kind {', '.join(sorted(kinds))}; the transformers engine serves "
-            "models whose layers are all attention."
-        )
+def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    """The model with all of its weights; transformers would fill in random ones for those that the folder lacks."""
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    named = config.architectures or []
+    if named and not any(word in name.lower() for name in named for word in _GENERATES):
+        raise ModelError(f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model.")
+    model, report = kind.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
+    )
+    lacking = sorted(report["missing_keys"])
+    if lacking:
+        raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {type(model).__name__}, {lacking[0]} among them.")
+    return model
+
+
+def _decoder_start(folder: Path, config: Any, generation: GenerationConfig) -> tuple[int, ...]:
+    if not config.is_encoder_decoder:
+        return ()
+    named = (generation.decoder_start_token_id, getattr(config, "decoder_start_token_id", None), generation.bos_token_id)
+    start = next((token for token in named if token is not None), None)
+    if start is None:
+        raise ModelError(f"{folder} does not say what its answers begin with; set decoder_start_token_id in its config.json.")
+    forced = generation.forced_bos_token_id
+    return (start,) if forced is None else (start, forced)
 
 
 def _context_length(config: Any, tokenizer: Any) -> int:
-    """The context that the model was made for. Sliding windows are not slid: they bound it instead."""
-    named = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
-    sliding = getattr(config, "sliding_window", None)
-    if sliding and "sliding_attention" not in (getattr(config, "layer_types", None) or ["sliding_attention"]):
-        sliding = None
-    lengths = [length for length in (*named, sliding) if isinstance(length, int) and length > 0]
+    """The context that the model was made for. T5 places tokens by their distance: what it was trained at is no bound."""
+    text = config.get_text_config()
+    if hasattr(text, "relative_attention_num_buckets"):
+        return max(_FALLBACK_LENGTH, getattr(text, "n_positions", 0))
+    named = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
+    lengths = [length for length in named if isinstance(length, int) and length > 0]
     if not lengths:
         lengths = [tokenizer.model_max_length if tokenizer.model_max_length < _UNBOUNDED else _FALLBACK_LENGTH]
     return min(lengths)

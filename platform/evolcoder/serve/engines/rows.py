@@ -31,6 +31,8 @@ class Row:
     """One answer.
 
     Args:
+        prompt: what the model reads.
+        follows: the tokens that the answer's text goes on from: the prompt, or a decoder's own start.
         decode: tokens to text, special tokens left out.
         stop_ids: tokens that end the answer.
         streamed: deliver as it grows; else once, at the end.
@@ -40,6 +42,7 @@ class Row:
         self,
         index: int,
         prompt: list[int],
+        follows: list[int],
         sampling: Sampling,
         max_tokens: int,
         decode: Callable[[list[int]], str],
@@ -52,7 +55,7 @@ class Row:
         self.drawer = Drawer(sampling, random.Random(seed))
         self.token = -1
         self._decode, self._stop_ids, self._streamed = decode, stop_ids, streamed
-        self._text = TokenDecoder(decode, prompt)
+        self._text = TokenDecoder(decode, follows)
         self._stops = StopScanner(sampling.stop)
         self._generated = 0
         self._unsent = Piece(index, "", 0)

@@ -1,8 +1,7 @@
-"""Continuous batching for any decoder-only model that transformers can load, on CPU or GPU.
+"""Continuous batching for any model that transformers can load and that generates text, on CPU or GPU.
 
-One thread owns the model. Between two steps it lets newcomers in (their prompts are read in one batch), and lets go of
-rows that ended or whose asker left; each step then advances all rows by one token. Encoder-decoder models and models
-whose layers are not attention are refused; so are those for which a first test shows that rows disturb each other.
+One thread owns the model. Between two steps it lets newcomers in, and lets go of rows that ended or whose asker left;
+each step then advances all rows by one token. How rows are kept side by side is in ``decoders.py``.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import queue
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from evolcoder.errors import ModelError
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, Piece, Question, Rejected
-from evolcoder.serve.engines.cache import SlotCache
-from evolcoder.serve.engines.loading import LoadedModel, cache_budget_bytes, load_model
-from evolcoder.serve.engines.prompts import PromptError, encode_prompt
+from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, InfillPrompt, Piece, Prompt, Question, Rejected
+from evolcoder.serve.engines.decoders import choose_decoder
+from evolcoder.serve.engines.loading import cache_budget_bytes, load_model
+from evolcoder.serve.engines.prompts import PromptError, encode_prompt, find_infill
 from evolcoder.serve.engines.rows import Asker, Delivery, Row, deliver
 from evolcoder.serve.engines.sampling import draw, top_logprobs
 
@@ -54,10 +51,10 @@ class TransformersEngine:
         torch.set_num_threads(threads)
         loaded = load_model(folder, max_model_len, dtype)
         self._threads, self._max_batch_size = threads, max_batch_size
-        self._loaded = loaded
-        self._decoder = _Decoder(loaded)
-        self._cache_tokens = cache_budget_bytes(loaded.device) // self._decoder.check(folder)
-        self.max_model_len = min(loaded.max_model_len, self._cache_tokens)
+        self._decoder, token_bytes = choose_decoder(loaded, folder)
+        self._cache_tokens = cache_budget_bytes(loaded.device) // token_bytes
+        self._loaded = replace(loaded, max_model_len=min(loaded.max_model_len, self._cache_tokens))
+        self._infill = find_infill(loaded.tokenizer)
         self._special_ids = dict(loaded.tokenizer.get_added_vocab())
         self._arrivals: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._waiting: deque[Row] = deque()
@@ -65,6 +62,15 @@ class TransformersEngine:
         self._steps = self._generated = self._prompted = self._cancelled = 0
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
+
+    @property
+    def max_model_len(self) -> int:
+        return self._loaded.max_model_len
+
+    @property
+    def decoding(self) -> str:
+        """How rows are kept side by side, as ``decoders.py`` names it."""
+        return self._decoder.name
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -83,12 +89,12 @@ class TransformersEngine:
         """See ``Engine.answer``."""
         asker = Asker(asyncio.get_running_loop())
         try:
-            prompts = [encode_prompt(self._loaded.tokenizer, prompt) for prompt in question.prompts]
+            prompts = [self._encode(prompt) for prompt in question.prompts]
         except PromptError as error:
             yield Rejected(str(error), param=error.param)
             return
         longest = max(len(prompt) for prompt in prompts)
-        if longest >= self.max_model_len:
+        if self._loaded.answer_room(longest) < 1:
             yield Rejected(
                 f"This model's maximum context length is {self.max_model_len} tokens, but the prompt has {longest} tokens, "
                 "which leaves no room for an answer.",
@@ -121,14 +127,20 @@ class TransformersEngine:
             unfinished -= delivery.finish_reason is not None
             yield delivery
 
+    def _encode(self, prompt: Prompt) -> list[int]:
+        return encode_prompt(self._loaded.tokenizer, prompt, self._infill, self._loaded.vocabulary)
+
     def _row(self, index: int, prompt: list[int], question: Question, asker: Asker, streamed: bool) -> Row:
         sampling = question.sampling
-        room = self.max_model_len - len(prompt)
+        room = self._loaded.answer_room(len(prompt))
         max_tokens = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
         stop_ids = {self._special_ids[stop] for stop in sampling.stop if stop in self._special_ids}
         if not sampling.ignore_eos:
             stop_ids |= self._loaded.eos_ids
-        return Row(index, prompt, sampling, max_tokens, self._text, stop_ids, asker, streamed)
+            if self._infill and isinstance(question.prompts[index // question.n], InfillPrompt):
+                stop_ids |= self._infill.ends
+        follows = list(self._loaded.decoder_start) or prompt
+        return Row(index, prompt, follows, sampling, max_tokens, self._text, stop_ids, asker, streamed)
 
     def _text(self, tokens: list[int]) -> str:
         return self._loaded.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[no-any-return]
@@ -144,7 +156,7 @@ class TransformersEngine:
                 except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError
                     self._fail(self._running, f"{type(error).__name__}: {error}")
                     self._running = []
-                    self._decoder.cache.clear()
+                    self._decoder.clear()
         finally:
             self._receive_all()
             self._fail([*self._running, *self._waiting], "the engine has stopped")
@@ -225,99 +237,7 @@ class TransformersEngine:
 
     def _remove(self, gone: set[int]) -> None:
         if gone:
-            self._running = [self._running[number] for number in self._decoder.cache.drop(gone)]
+            self._running = [self._running[number] for number in self._decoder.drop(gone)]
 
     def _fail(self, rows: list[Row], reason: str) -> None:
         deliver((row, EngineError(f"The engine could not go on with this answer ({reason}).")) for row in rows)
-
-
-class _Decoder:
-    """The model with its cache: reads prompts in, and advances all rows by one token."""
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._model, self._device, self._dtype = loaded.model, loaded.device, loaded.dtype
-        self._last: torch.Tensor | None = None
-        head = loaded.model.get_output_embeddings()
-        if head is None:
-            raise ModelError(f"A model of the kind {loaded.model.config.model_type} has no output layer to decode with.")
-        head.register_forward_pre_hook(self._only_last)
-        self.cache = SlotCache(0)
-
-    def join(self, prompts: list[list[int]]) -> torch.Tensor:
-        """Read prompts into new rows; returns the logits, one row for each, that follow them.
-
-        They are padded on the right: no token sees those after it, so the padding changes nothing.
-        """
-        lengths = [len(prompt) for prompt in prompts]
-        padded = torch.zeros((len(prompts), max(lengths)), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = torch.tensor(prompt)
-        padded = padded.to(self._device)
-        positions = torch.arange(padded.shape[1], device=self._device).expand(padded.shape)
-        self._last = torch.tensor(lengths, device=self._device) - 1
-        cache = DynamicCache()
-        try:
-            output = self._model(input_ids=padded, position_ids=positions, past_key_values=cache, use_cache=True)
-        finally:
-            self._last = None
-        if len(self.cache) != len(cache.layers):
-            self.cache = SlotCache(len(cache.layers))
-        self.cache.join(cache, lengths)
-        return output.logits[:, -1]  # type: ignore[no-any-return]
-
-    def step(self, tokens: list[int]) -> torch.Tensor:
-        """Append each row's token; returns the logits that follow."""
-        positions, mask = self.cache.begin_step(self._device, self._dtype)
-        ids = torch.tensor(tokens, device=self._device)[:, None]
-        output = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self.cache, use_cache=True
-        )
-        return output.logits[:, -1]  # type: ignore[no-any-return]
-
-    @torch.inference_mode()
-    def check(self, folder: Path) -> int:
-        """Make sure that rows of different lengths do not disturb each other; also warms the model up.
-
-        Returns:
-            The bytes that one token of one row takes in the cache.
-
-        Raises:
-            ModelError: they do; the model's code does not take positions and masks as the loop gives them.
-        """
-        generator = torch.Generator().manual_seed(0)
-        vocabulary = self._model.get_input_embeddings().weight.shape[0]
-        ids = torch.randint(vocabulary, (13,), generator=generator).tolist()
-        try:
-            self.join([ids[:4], ids[:12]])
-            together = self.step([ids[4], ids[12]]).float()
-            alone = torch.stack([self._alone(ids[:5]), self._alone(ids[:13])])
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-            raise ModelError(
-                f"{folder} ({self._model.config.model_type}) cannot be served by the transformers engine: "
-                f"{type(error).__name__}: {' '.join(str(error).split())[:200]}."
-            ) from error
-        difference = (together - alone).abs().mean()
-        if not difference <= 0.1 * alone.std():
-            raise ModelError(
-                f"{folder} ({self._model.config.model_type}) cannot be served by the transformers engine: its answers in a "
-                "batch differ from its answers alone."
-            )
-        size = sum(
-            layer.keys[0, :, 0].numel() * layer.keys.element_size()
-            + layer.values[0, :, 0].numel() * layer.values.element_size()
-            for layer in self.cache.layers
-        )
-        self.cache.clear()
-        return int(size)
-
-    def _alone(self, ids: list[int]) -> torch.Tensor:
-        logits = self._model(input_ids=torch.tensor([ids], device=self._device), use_cache=False).logits
-        return logits[0, -1].float()  # type: ignore[no-any-return]
-
-    def _only_last(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        """Before the output layer: keep each prompt's last position, the only one whose logits are wanted."""
-        if self._last is None:
-            return None
-        hidden, *rest = arguments
-        rows = torch.arange(hidden.shape[0], device=hidden.device)
-        return (hidden[rows, self._last][:, None], *rest)

@@ -1,0 +1,350 @@
+"""A model that decodes many answers at once, in the first of three ways that gives what the model gives by itself.
+
+``slots``: every row at its own position in one cache, the fastest; for decoder-only models that take a position for each row.
+``aligned``: rows end at one column and are padded on their left; for models that place tokens by their distance (T5, ALiBi).
+``alone``: one row after the other, each with the cache that the model itself makes; slow, and right for all others.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional
+from transformers import DynamicCache, EncoderDecoderCache
+
+from evolcoder.errors import ModelError
+from evolcoder.serve.engines.cache import SlotCache
+from evolcoder.serve.engines.loading import LoadedModel
+
+_MODEL_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
+"""What models raise when they are asked in a way that they were not written for."""
+
+
+class Decoder(Protocol):
+    """A model and the keys and values of its running rows, numbered from 0. Use in one thread."""
+
+    name: str
+
+    def join(self, prompts: list[list[int]]) -> torch.Tensor:
+        """Read prompts into new rows, the last ones; returns the logits, one row for each, that follow them."""
+        ...
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        """Append a token to each row; returns the logits that follow."""
+        ...
+
+    def drop(self, gone: set[int]) -> list[int]:
+        """Forget rows; returns which row each remaining one was before."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        ...
+
+
+def choose_decoder(loaded: LoadedModel, folder: Path) -> tuple[Decoder, int]:
+    """The fastest decoder whose rows answer as if alone; trying it also warms the model up.
+
+    Returns:
+        The decoder, and the bytes that one token of one row takes in its cache.
+
+    Raises:
+        ModelError: none does.
+    """
+    if loaded.model.get_output_embeddings() is None:
+        raise ModelError(f"A model of the kind {loaded.model.config.model_type} has no output layer to decode with.")
+    keep_last = _KeepLast(loaded.model)
+    for way in _ways(loaded):
+        decoder = way(loaded, keep_last)
+        fault = _fault(decoder, loaded)
+        size = decoder.token_bytes
+        decoder.clear()
+        if fault is None:
+            return decoder, max(size, 1)
+    raise ModelError(f"{folder} ({loaded.model.config.model_type}) cannot be served by the transformers engine: {fault}.")
+
+
+def _ways(loaded: LoadedModel) -> list[type[SlotDecoder] | type[AlignedDecoder] | type[AloneDecoder]]:
+    """The decoders that may suit this model, the fastest first."""
+    config = loaded.model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds - {"full_attention", "sliding_attention"}:
+        return [AloneDecoder]  # layers that keep something other than keys and values
+    sliding = (
+        getattr(config, "sliding_window", None) if "sliding_attention" in kinds or not hasattr(config, "layer_types") else None
+    )
+    local = getattr(config, "window_size", None) if "local" in getattr(config, "attention_layers", ()) else None
+    # Slots know no windows; only the distance between columns tells a model's own masks what lies within one.
+    windowed = any(window and window < loaded.max_model_len for window in (sliding, local))
+    return [AlignedDecoder, AloneDecoder] if windowed or loaded.decoder_start else [SlotDecoder, AlignedDecoder, AloneDecoder]
+
+
+class SlotDecoder:
+    """See the module."""
+
+    name = "slots"
+
+    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+        self._model, self._device, self._dtype = loaded.model, loaded.device, loaded.dtype
+        self._keep_last = keep_last
+        self._cache = SlotCache(0)
+        self.token_bytes = 0
+
+    def join(self, prompts: list[list[int]]) -> torch.Tensor:
+        """They are padded on the right: no token sees those after it, so the padding changes nothing."""
+        lengths = [len(prompt) for prompt in prompts]
+        padded = torch.zeros((len(prompts), max(lengths)), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            padded[row, : len(prompt)] = torch.tensor(prompt)
+        padded = padded.to(self._device)
+        positions = torch.arange(padded.shape[1], device=self._device).expand(padded.shape)
+        cache = DynamicCache()
+        self._keep_last.places = torch.tensor(lengths, device=self._device) - 1
+        try:
+            output = self._model(input_ids=padded, position_ids=positions, past_key_values=cache, use_cache=True)
+        finally:
+            self._keep_last.places = None
+        if len(self._cache) != len(cache.layers):
+            self._cache = SlotCache(len(cache.layers))
+            self.token_bytes = _token_bytes(cache)
+        self._cache.join(cache, lengths)
+        return output.logits[:, -1]  # type: ignore[no-any-return]
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        positions, mask = self._cache.begin_step(self._device, self._dtype)
+        output = self._model(
+            input_ids=_column(tokens, self._device),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        return output.logits[:, -1]  # type: ignore[no-any-return]
+
+    def drop(self, gone: set[int]) -> list[int]:
+        return self._cache.drop(gone)
+
+    def clear(self) -> None:
+        self._cache.clear()
+
+
+class AloneDecoder:
+    """See the module."""
+
+    name = "alone"
+
+    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+        self._loaded = loaded
+        self._rows: list[dict[str, Any]] = []
+        self.token_bytes = 0
+
+    def join(self, prompts: list[list[int]]) -> torch.Tensor:
+        logits = []
+        for prompt in prompts:
+            output = read_prompt(self._loaded, prompt)
+            self._rows.append(_state(output))
+            self.token_bytes = _token_bytes(self._rows[-1].get("past_key_values"))
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits)
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        ids = "decoder_input_ids" if self._loaded.decoder_start else "input_ids"
+        logits = []
+        for state, token in zip(self._rows, tokens, strict=True):
+            output = self._loaded.model(**{ids: _column([token], self._loaded.device)}, **state, use_cache=True)
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits)
+
+    def drop(self, gone: set[int]) -> list[int]:
+        kept = [row for row in range(len(self._rows)) if row not in gone]
+        self._rows = [self._rows[row] for row in kept]
+        return kept
+
+    def clear(self) -> None:
+        self._rows = []
+
+
+class AlignedDecoder:
+    """See the module. The cache grows by one column a step and loses those on its left that no row needs any more."""
+
+    name = "aligned"
+
+    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+        self._loaded = loaded
+        self._takes_positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
+        self.token_bytes = 0
+        self._answers, self._prompts = DynamicCache(), DynamicCache()
+        self._answer_lengths: list[int] = []
+        self._prompt_lengths: list[int] = []
+
+    def join(self, prompts: list[list[int]]) -> torch.Tensor:
+        logits = []
+        for prompt in prompts:
+            # The model's own cache would forget what lies outside of a window, and with it the columns.
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if self._loaded.decoder_start else DynamicCache()
+            output = read_prompt(self._loaded, prompt, past_key_values=cache)
+            self.token_bytes = _token_bytes(cache)
+            if self._loaded.decoder_start:
+                self._join_one(self._answers, cache.self_attention_cache, self._answer_lengths, left=True)
+                self._join_one(self._prompts, cache.cross_attention_cache, self._prompt_lengths, left=False)
+                self._answer_lengths.append(len(self._loaded.decoder_start))
+                self._prompt_lengths.append(len(prompt))
+            else:
+                self._join_one(self._answers, cache, self._answer_lengths, left=True)
+                self._answer_lengths.append(len(prompt))
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits)
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        positions = _column(self._answer_lengths, self._loaded.device)
+        self._answer_lengths = [length + 1 for length in self._answer_lengths]
+        ids = _column(tokens, self._loaded.device)
+        mask = self._mask(self._answer_lengths, left=True)
+        if self._loaded.decoder_start:
+            output = self._step_with_encoder(ids, mask)
+        else:
+            places = {"position_ids": positions} if self._takes_positions else {}
+            output = self._loaded.model(
+                input_ids=ids, attention_mask=mask, past_key_values=self._answers, use_cache=True, **places
+            )
+        return output.logits[:, -1]  # type: ignore[no-any-return]
+
+    def drop(self, gone: set[int]) -> list[int]:
+        kept = [row for row in range(len(self._answer_lengths)) if row not in gone]
+        if not kept:
+            self.clear()
+            return kept
+        self._answer_lengths = [self._answer_lengths[row] for row in kept]
+        index = torch.tensor(kept, device=self._loaded.device)
+        for layer in self._answers.layers:
+            spare = layer.keys.shape[2] - max(self._answer_lengths)
+            layer.keys, layer.values = layer.keys[index, :, spare:], layer.values[index, :, spare:]
+        if self._loaded.decoder_start:
+            self._prompt_lengths = [self._prompt_lengths[row] for row in kept]
+            longest = max(self._prompt_lengths)
+            for layer in self._prompts.layers:
+                layer.keys, layer.values = layer.keys[index, :, :longest], layer.values[index, :, :longest]
+        return kept
+
+    def clear(self) -> None:
+        self._answers, self._prompts = DynamicCache(), DynamicCache()
+        self._answer_lengths, self._prompt_lengths = [], []
+
+    def _step_with_encoder(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        """What the encoder said is in the cache of prompts; its own output is asked for its shape only."""
+        encoder_mask = self._mask(self._prompt_lengths, left=False)
+        width = self._loaded.model.config.hidden_size
+        said = torch.zeros(1, dtype=self._loaded.dtype, device=self._loaded.device).expand(*encoder_mask.shape, width)
+        return self._loaded.model(
+            encoder_outputs=(said,),
+            attention_mask=encoder_mask,
+            decoder_input_ids=ids,
+            decoder_attention_mask=mask,
+            past_key_values=EncoderDecoderCache(self._answers, self._prompts),
+            use_cache=True,
+        )
+
+    def _join_one(self, rows: DynamicCache, newcomer: DynamicCache, lengths: Sequence[int], left: bool) -> None:
+        """Add a row to a cache, both padded to one length."""
+        if not lengths:
+            for number, layer in enumerate(newcomer.layers):
+                rows.update(layer.keys, layer.values, number)
+            return
+        for row, new in zip(rows.layers, newcomer.layers, strict=True):
+            length = max(row.keys.shape[2], new.keys.shape[2])
+            row.keys = torch.cat([_padded(row.keys, length, left), _padded(new.keys, length, left)])
+            row.values = torch.cat([_padded(row.values, length, left), _padded(new.values, length, left)])
+
+    def _mask(self, lengths: Sequence[int], left: bool) -> torch.Tensor:
+        columns = torch.arange(max(lengths), device=self._loaded.device)[None]
+        numbers = _column(lengths, self._loaded.device)
+        return (columns >= columns.shape[1] - numbers if left else columns < numbers).long()
+
+
+class _KeepLast:
+    """Before the output layer: keeps each row's last position, the only one whose logits are wanted.
+
+    ``places`` says where it is in rows of different lengths that are padded on the right.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.places: torch.Tensor | None = None
+        model.get_output_embeddings().register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = arguments
+        if self.places is None:
+            return (hidden[:, -1:], *rest)
+        rows = torch.arange(hidden.shape[0], device=hidden.device)
+        return (hidden[rows, self.places][:, None], *rest)
+
+
+def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = (), **options: Any) -> Any:
+    """What the model says to one prompt, and the beginning of an answer, asked in the plainest way."""
+    if loaded.decoder_start:
+        ids = {"input_ids": [prompt], "decoder_input_ids": [[*loaded.decoder_start, *answer]]}
+    else:
+        ids = {"input_ids": [[*prompt, *answer]]}
+    tensors = {name: torch.tensor(rows, device=loaded.device) for name, rows in ids.items()}
+    return loaded.model(**tensors, **{"use_cache": True, **options})
+
+
+@torch.inference_mode()
+def _fault(decoder: SlotDecoder | AlignedDecoder | AloneDecoder, loaded: LoadedModel) -> str | None:
+    """Why this decoder must not be used: rows that come and go in it do not answer as each alone; None: they do."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(loaded.vocabulary, (40,), generator=generator).tolist()
+    prompts = [ids[:12], ids[12:16], ids[16:23]]
+    answers = [ids[23:26], ids[26:28], ids[28:30]]
+    try:
+        decoder.join(prompts[:1])
+        decoder.step([answers[0][0]])
+        decoder.join(prompts[1:])
+        found = [decoder.step([answers[0][1], answers[1][0], answers[2][0]])]
+        expected = [_plain(loaded, prompts[row], answers[row][: 2 if row == 0 else 1]) for row in range(3)]
+        order = decoder.drop({0})
+        found.append(decoder.step([answers[row][1] for row in order]))
+        expected += [_plain(loaded, prompts[row], answers[row]) for row in order]
+    except _MODEL_FAULTS as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200].rstrip('.')}"
+    together, alone = torch.cat(found).float(), torch.stack(expected)
+    allowed = 0.01 if loaded.dtype == torch.float32 else 0.1
+    if not (together - alone).abs().mean(-1).max() <= allowed * alone.std():
+        return "its answers token by token differ from what it says to the whole"
+    return None
+
+
+def _plain(loaded: LoadedModel, prompt: list[int], answer: Sequence[int]) -> torch.Tensor:
+    logits = read_prompt(loaded, prompt, answer, use_cache=False).logits
+    return logits[0, -1].float()  # type: ignore[no-any-return]
+
+
+def _state(output: Any) -> dict[str, Any]:
+    """What a model wants back with the next token, under the names that it takes it by."""
+    if getattr(output, "cache_params", None) is not None:
+        return {"cache_params": output.cache_params}
+    state = {"past_key_values": output.past_key_values}
+    said = getattr(output, "encoder_last_hidden_state", None)
+    return state if said is None else {**state, "encoder_outputs": (said,)}
+
+
+def _token_bytes(cache: Any) -> int:
+    """The bytes of one token of one row, in all layers that keep keys and values."""
+    if isinstance(cache, EncoderDecoderCache):
+        return max(_token_bytes(cache.self_attention_cache), _token_bytes(cache.cross_attention_cache))
+    kept = [getattr(layer, name, None) for layer in getattr(cache, "layers", ()) for name in ("keys", "values")]
+    return sum(tensor[0, :, 0].numel() * tensor.element_size() for tensor in kept if isinstance(tensor, torch.Tensor))
+
+
+def _column(numbers: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor(numbers, device=device)[:, None]
+
+
+def _padded(tensor: torch.Tensor, length: int, left: bool) -> torch.Tensor:
+    """Zeros, not whatever memory holds: a masked NaN is still a NaN."""
+    missing = length - tensor.shape[2]
+    return functional.pad(tensor, (0, 0, missing, 0) if left else (0, 0, 0, missing))

@@ -1,0 +1,86 @@
+"""What a folder must hold before its model is loaded; each lack in one sentence. Reads no weights and needs no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from evolcoder.errors import ModelError
+
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tekken.json",
+)  # fmt: skip
+
+
+def check_folder(folder: Path) -> None:
+    """See whether a model's files are there and whole. What is in them is for the loader to judge.
+
+    Raises:
+        ModelError: they are not; the message names the file.
+    """
+    config = _config(folder)
+    if config.get("auto_map", {}).get("AutoConfig"):
+        raise ModelError(
+            f"{folder} needs code of its own ({config['auto_map']['AutoConfig']}), and code out of a model folder is not run; "
+            "give a model of a kind that transformers knows."
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError(f"{folder} has no tokenizer; copy the tokenizer files of the model it was made from into it.")
+    for file in _weight_files(folder):
+        _check_weights(file)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except FileNotFoundError:
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(f"{folder} holds an adapter without its base model; merge the two and give that folder.") from None
+        raise ModelError(f"{folder} has no config.json; it must be a model folder in Hugging Face's layout.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(config, dict) or not config.get("model_type"):
+        raise ModelError(f"{folder / 'config.json'} names no model_type; it must be the configuration of a model.")
+    return config
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of weights that would be read.
+
+    Raises:
+        ModelError: there is none, or one that the index names is missing.
+    """
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / single).is_file():
+            return [folder / single]
+        if (folder / index).is_file():
+            names = sorted(set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values()))
+            lacking = [name for name in names if not (folder / name).is_file()]
+            if lacking:
+                raise ModelError(
+                    f"{folder} lacks {len(lacking)} of its {len(names)} files of weights, {lacking[0]} among them."
+                )
+            return [folder / name for name in names]
+    raise ModelError(f"{folder} has no weights; there must be a model.safetensors or its parts with their index.")
+
+
+def _check_weights(file: Path) -> None:
+    if file.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        pointer = "; it is a git-lfs pointer, so run `git lfs pull`" if _is_lfs_pointer(file) else ", so copy it again"
+        raise ModelError(f"{file} is damaged ({str(error).rstrip('.')}){pointer}.") from None
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(64).startswith(b"version https://git-lfs")
