@@ -251,6 +251,29 @@ def test_an_infill_prompt_is_laid_out_with_the_models_tokens(engine: Transformer
     assert text(infill) == text(raw)
 
 
+def test_a_filled_in_middle_ends_where_such_middles_end(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """At the token that ends the family's middles, be it no end of other answers: a chat model's answers end otherwise."""
+    folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "llama"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompt = tokenizer.encode("<fim_prefix>def f(<fim_suffix>return x<fim_middle>")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=4, eos_token_id=None)[0].tolist()
+    mark = tokenizer.convert_tokens_to_ids("<fim_prefix>")
+    with torch.inference_mode():  # now it says a mark where it said its fourth token
+        weight = model.lm_head.weight
+        weight[mark], weight[ids[-1]] = weight[ids[-1]].clone(), weight[mark].clone()
+    model.save_pretrained(folder)
+    engine = make_engine(folder)
+    infill, raw, ignored = run(
+        ask(engine, InfillPrompt("def f(", "return x"), streamed=False),
+        ask(engine, TokenPrompt(tuple(prompt)), streamed=False),
+        ask(engine, InfillPrompt("def f(", "return x"), streamed=False, ignore_eos=True),
+    )
+    engine.close()
+    assert (infill[0].tokens, infill[0].finish_reason) == (4, "stop")
+    assert (raw[0].tokens, ignored[0].tokens) == (12, 12)
+
+
 def test_chat_is_laid_out_by_the_models_template(engine: TransformersEngine) -> None:
     chat, raw = run(
         ask(engine, ChatPrompt(({"role": "user", "content": "hi"},))), ask(engine, TextPrompt("<|user|>user: hi\n"))

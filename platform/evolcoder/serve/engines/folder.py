@@ -60,7 +60,7 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if (folder / index).is_file():
-            names = sorted(set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values()))
+            names = _indexed(folder / index)
             lacking = [name for name in names if not (folder / name).is_file()]
             if lacking:
                 raise ModelError(
@@ -68,6 +68,13 @@ def _weight_files(folder: Path) -> list[Path]:
                 )
             return [folder / name for name in names]
     raise ModelError(f"{folder} has no weights; there must be a model.safetensors or its parts with their index.")
+
+
+def _indexed(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{index} cannot be read ({type(error).__name__}: {error}); copy it again.") from None
 
 
 def _check_weights(file: Path) -> None:

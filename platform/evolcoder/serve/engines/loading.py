@@ -9,9 +9,11 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
@@ -21,6 +23,10 @@ from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
 _UNBOUNDED = 10**7
+_LOADING_FAULTS = (
+    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError,
+    SafetensorError, StrictDataclassError, UnpicklingError,
+)  # fmt: skip
 _GENERATES = ("causallm", "lmhead", "conditionalgeneration")
 """Parts of the names of classes that generate text; BertForMaskedLM and T5EncoderModel have none of them."""
 
@@ -69,8 +75,8 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         dtype = dtype or best_dtype(device, config)
         model = _read_weights(folder, config, dtype).to(device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
+    except _LOADING_FAULTS as error:
+        reason = " ".join(str(error).split()).partition(". ")[0][:300].rstrip(".")
         raise ModelError(f"{folder} cannot be loaded as a model ({type(error).__name__}: {reason}).") from error
     model.requires_grad_(False)
     longest = _context_length(config, tokenizer)
@@ -122,8 +128,16 @@ def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
     if named and not any(word in name.lower() for name in named for word in _GENERATES):
         raise ModelError(f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model.")
     model, report = kind.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        folder,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # so that they are told here by name
     )
+    other_sizes = sorted(name for name, *_ in report["mismatched_keys"])
+    if other_sizes:
+        raise ModelError(f"{folder} has weights of other sizes than its config.json says, {other_sizes[0]} among them.")
     lacking = sorted(report["missing_keys"])
     if lacking:
         raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {type(model).__name__}, {lacking[0]} among them.")
