@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
@@ -126,10 +127,12 @@ def test_a_suffix_for_a_model_without_such_tokens_is_a_400(tiny_model: TinyModel
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gpt_bigcode", "codegen", "t5"])
+@pytest.mark.parametrize("kind", ["gpt_bigcode", "codegen", "t5", "mamba"])
 def test_through_ray_as_well(local_ray: None, tiny_model: TinyModel, kind: str) -> None:
     folder = tiny_model(kind)
-    with serving(folder, "tiny", ServeSettings(), reporter=Reporter("plain")) as model:
+    said = io.StringIO()
+    with serving(folder, "tiny", ServeSettings(), reporter=Reporter("plain", said)) as model:
+        assert ("one answer after the other" in said.getvalue()) == (kind == "mamba")
         client = openai.OpenAI(base_url=model.base_url, api_key="unused")
         more = {"temperature": 0.0, "max_tokens": 12, "extra_body": {"ignore_eos": True}}
         reply = client.completions.create(model="tiny", prompt=["def f(", "x = 1\n" * 5], **more)  # type: ignore[call-overload]

@@ -66,7 +66,7 @@ def test_an_open_host_without_keys_is_refused_at_once() -> None:
 def test_a_model_that_cannot_be_loaded_is_one_sentence(local_ray: None, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with (
-        pytest.raises(ModelError, match="has no tokenizer"),
+        pytest.raises(ModelError, match="has no weights"),
         serving(tmp_path, "broken", ServeSettings(), reporter=Reporter("plain")),
     ):
         pass

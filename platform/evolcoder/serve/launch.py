@@ -62,10 +62,11 @@ def serving(
 
     _start_serve(settings.host, port)
     try:
-        _deploy(model_folder.resolve(), name, settings, keys)
+        decoding = _deploy(model_folder.resolve(), name, settings, keys)
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
         address = f"[{host}]" if ":" in host else host
-        reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}")
+        slowly = "; a model of this kind decodes one answer after the other" if decoding == "alone" else ""
+        reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}{slowly}")
         yield ServedModel(f"http://{address}:{port}/v1", name, keys[0] if keys else None)
     finally:
         serve.shutdown()
@@ -121,8 +122,8 @@ def _serve_is_running() -> bool:
     return True
 
 
-def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> None:
-    """Start engines and gateway, and wait until they answer."""
+def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> str:
+    """Start engines and gateway, and wait until they answer; returns the engine's way of decoding."""
     import ray
     from ray import serve
     from ray.exceptions import RayError
@@ -141,11 +142,13 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
     ).bind(engine, limits)
     try:
         serve.run(gateway, name=APPLICATION, route_prefix="/", logging_config=_QUIET)
-        reason = serve.get_deployment_handle("EngineReplica", APPLICATION).load_error.remote().result(timeout_s=60)
+        handle = serve.get_deployment_handle("EngineReplica", APPLICATION)
+        reason = handle.load_error.remote().result(timeout_s=60)
+        if reason is None:
+            return str(handle.decoding.remote().result(timeout_s=60))
     except (RuntimeError, RayError, TimeoutError) as error:
         raise ModelError(f"{folder} could not be served: {_last_line(error)}") from error
-    if reason is not None:
-        raise ModelError(reason)
+    raise ModelError(reason)
 
 
 def _last_line(error: BaseException) -> str:

@@ -48,6 +48,10 @@ class EngineReplica:
         """Why there is no model here, or None."""
         return self._error
 
+    async def decoding(self) -> str:
+        assert self._engine is not None, self._error
+        return self._engine.decoding
+
     async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         assert self._engine is not None, self._error
         async with contextlib.aclosing(self._engine.answer(question, streamed)) as events:

@@ -121,12 +121,22 @@ def test_weights_that_lack_some(folder: Path) -> None:
 def test_no_tokenizer(folder: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    assert "has no tokenizer" in refused(folder)
+    assert "has no tokenizer that can be read" in refused(folder)
 
 
 def test_a_damaged_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{")
-    assert "cannot be loaded as a model" in refused(folder)
+    assert "has no tokenizer that can be read (JSONDecodeError" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokenizer"), [("codegen", "CodeGenTokenizer"), ("t5", "T5Tokenizer"), ("llama", "LlamaTokenizer")]
+)
+def test_a_tokenizer_without_its_words(tiny_model: TinyModel, tmp_path: Path, kind: str, tokenizer: str) -> None:
+    folder = Path(shutil.copytree(tiny_model(kind), tmp_path / kind))
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer}))
+    assert f"has no vocabulary for its {tokenizer}; copy the tokenizer files" in refused(folder)
 
 
 def test_an_encoder(tiny_model: TinyModel) -> None:
@@ -149,6 +159,12 @@ def test_a_model_with_code_of_its_own(folder: Path) -> None:
     configure(folder, model_type="codet5p", auto_map={"AutoConfig": "configuration_codet5p.CodeT5pConfig"})
     (folder / "configuration_codet5p.py").write_text("raise SystemExit('the code of a model folder was run')\n")
     assert "code out of a model folder is not run" in refused(folder)
+
+
+def test_code_that_comes_with_a_known_kind_is_not_needed(folder: Path) -> None:
+    configure(folder, auto_map={"AutoConfig": "configuration_x.X", "AutoModelForCausalLM": "modeling_x.X"})
+    (folder / "modeling_x.py").write_text("raise SystemExit('the code of a model folder was run')\n")
+    load_model(folder, None, torch.float32)
 
 
 def test_an_encoder_decoder_that_does_not_say_how_answers_begin(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -126,6 +126,11 @@ class Engine(Protocol):
     @property
     def max_model_len(self) -> int: ...
 
+    @property
+    def decoding(self) -> str:
+        """How answers are decoded side by side; ``alone`` means that they are not."""
+        ...
+
     def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         """Answer; closing the iterator stops the generation. Not streamed: one piece for each answer.
 

@@ -10,27 +10,20 @@ from safetensors import SafetensorError, safe_open
 
 from evolcoder.errors import ModelError
 
-_TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tekken.json",
-)  # fmt: skip
 
+def check_folder(folder: Path) -> dict[str, Any]:
+    """See whether a model's configuration and weights are there and whole. What is in them is for the loader to judge.
 
-def check_folder(folder: Path) -> None:
-    """See whether a model's files are there and whole. What is in them is for the loader to judge.
+    Returns:
+        The configuration.
 
     Raises:
         ModelError: they are not; the message names the file.
     """
     config = _config(folder)
-    if config.get("auto_map", {}).get("AutoConfig"):
-        raise ModelError(
-            f"{folder} needs code of its own ({config['auto_map']['AutoConfig']}), and code out of a model folder is not run; "
-            "give a model of a kind that transformers knows."
-        )
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise ModelError(f"{folder} has no tokenizer; copy the tokenizer files of the model it was made from into it.")
     for file in _weight_files(folder):
         _check_weights(file)
+    return config
 
 
 def _config(folder: Path) -> dict[str, Any]:

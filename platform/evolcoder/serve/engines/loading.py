@@ -27,7 +27,8 @@ _LOADING_FAULTS = (
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError,
     SafetensorError, StrictDataclassError, UnpicklingError,
 )  # fmt: skip
-_GENERATES = ("causallm", "lmhead", "conditionalgeneration")
+_COPY_TOKENIZER = "copy the tokenizer files of the model that it was made from into it"
+_GENERATES = ("causallm", "lmhead", "conditionalgeneration", "mtmodel")
 """Parts of the names of classes that generate text; BertForMaskedLM and T5EncoderModel have none of them."""
 
 
@@ -69,15 +70,19 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    check_folder(folder)
+    own_code = check_folder(folder).get("auto_map")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = _read_tokenizer(folder)
         dtype = dtype or best_dtype(device, config)
         model = _read_weights(folder, config, dtype).to(device).eval()
     except _LOADING_FAULTS as error:
-        reason = " ".join(str(error).split()).partition(". ")[0][:300].rstrip(".")
-        raise ModelError(f"{folder} cannot be loaded as a model ({type(error).__name__}: {reason}).") from error
+        if own_code and "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{folder} needs code of its own, and code out of a model folder is not run; give a model of a kind that "
+                "transformers knows."
+            ) from error
+        raise ModelError(f"{folder} cannot be loaded as a model ({_reason(error)}).") from error
     model.requires_grad_(False)
     longest = _context_length(config, tokenizer)
     if max_model_len is not None and max_model_len > longest:
@@ -119,6 +124,25 @@ def cache_budget_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * 0.85)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+def _reason(error: Exception) -> str:
+    """Its kind and its first sentence."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0][:300].rstrip('.')}"
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    """The tokenizer; where its files are missing, transformers may make one that knows no words."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except _LOADING_FAULTS as error:
+        if "trust_remote_code" in str(error):
+            raise
+        raise ModelError(f"{folder} has no tokenizer that can be read ({_reason(error)}); {_COPY_TOKENIZER}.") from error
+    tokens = tokenizer.encode("def", add_special_tokens=False)
+    if not tokens or tokenizer.unk_token_id in tokens:
+        raise ModelError(f"{folder} has no vocabulary for its {type(tokenizer).__name__}; {_COPY_TOKENIZER}.")
+    return tokenizer
 
 
 def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
