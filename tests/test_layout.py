@@ -43,6 +43,8 @@ MAY_IMPORT_HEAVY = {
     "serve/launch.py",
     "serve/replicas.py",
     "serve/engines/cache.py",
+    "serve/engines/choosing.py",
+    "serve/engines/decoders.py",
     "serve/engines/loading.py",
     "serve/engines/sampling.py",
     "serve/engines/transformers.py",

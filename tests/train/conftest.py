@@ -50,6 +50,32 @@ def tiny_model(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_base(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Call with an architecture's name to get the folder of such a random model, without dropout."""
+    import torch
+    import transformers
+
+    gpt = {"vocab_size": len(tiny_tokenizer), "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
+    ends = {"eos_token_id": 0, "bos_token_id": 1, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    t5 = {"vocab_size": len(tiny_tokenizer), "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    configs = {
+        "gpt_bigcode": transformers.GPTBigCodeConfig(**gpt, **ends, multi_query=True),
+        "codegen": transformers.CodeGenConfig(**gpt, **ends, rotary_dim=4, tie_word_embeddings=False),
+        "t5": transformers.T5Config(**t5),
+    }
+
+    def get(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        torch.manual_seed(0)
+        maker = transformers.AutoModelForSeq2SeqLM if kind == "t5" else transformers.AutoModelForCausalLM
+        maker.from_config(configs[kind]).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return folder
+
+    return get
+
+
 def instruction_row(number: int, round_number: int, instruction: str, response: str, input: str = "") -> dict[str, Any]:
     name = f"id{number:04d}"
     return Instruction(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evolcoder.errors import ClusterError, TrainingError
+from evolcoder.errors import ClusterError, ModelError, TrainingError
 from evolcoder.runs import Folder, RunFolder, read_manifest
 from evolcoder.settings import RunSettings
 from evolcoder.train.encode import EncodedRow
@@ -127,6 +127,63 @@ def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
     assert [row["grad_norm"] for row in found] == pytest.approx([norm for _, norm in expected], rel=1e-4)
     if other_storage:
         _assert_trained(tiny_model, tmp_path / "bucket" / "run" / "train" / "1" / "model")
+
+
+@pytest.mark.parametrize(("kind", "zero", "micro"), [("gpt_bigcode", 3, 2), ("codegen", 2, 1)])
+def test_other_architectures_learn_the_same_and_are_served(
+    local_ray: None, make_run: MakeRun, tiny_base: Callable[[str], Path], watch: Any, kind: str, zero: int, micro: int
+) -> None:
+    base = tiny_base(kind)
+    settings, run = make_run(workers=2, micro_batch_size=micro, zero_stage=zero)
+    train(settings, run, base, FINGERPRINT, watch())
+    expected = plain_losses(settings, run, base)
+    assert [row["loss"] for row in metrics(run)] == pytest.approx([loss for loss, _ in expected], rel=1e-5)
+    exported = run.train(1).local_path / "model"
+    _assert_trained(base, exported)
+    assert _served(exported, "Add 3 and 3.") == _generated(exported, "Add 3 and 3.")
+
+
+def _served(folder: Path, instruction: str) -> str:
+    """What the endpoint's engine answers to a chat, greedily."""
+    import asyncio
+
+    import torch
+
+    from evolcoder.serve.engines.base import ChatPrompt, Piece, Question, Sampling
+    from evolcoder.serve.engines.transformers import TransformersEngine
+
+    async def ask() -> str:
+        prompt = ChatPrompt(({"role": "user", "content": instruction},))
+        question = Question((prompt,), Sampling(max_tokens=16, temperature=0.0))
+        return "".join([piece.text async for piece in engine.answer(question, False) if isinstance(piece, Piece)])
+
+    engine = TransformersEngine(folder, max_batch_size=1, threads=1, dtype=torch.float32)
+    try:
+        return asyncio.run(ask())
+    finally:
+        engine.close()
+
+
+def _generated(folder: Path, instruction: str) -> str:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from evolcoder.templates import alpaca_prompt
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    ids = tokenizer(alpaca_prompt(instruction), return_tensors="pt")["input_ids"]
+    return tokenizer.decode(  # type: ignore[no-any-return]
+        model.generate(ids, do_sample=False, max_new_tokens=16)[0, ids.shape[1] :], skip_special_tokens=True
+    )
+
+
+def test_a_base_model_that_cannot_be_trained_so_is_refused_before_anything_starts(
+    local_ray: None, make_run: MakeRun, tiny_base: Callable[[str], Path], watch: Any
+) -> None:
+    settings, run = make_run(sequence_length=1024)
+    with pytest.raises(ModelError, match=r"train\.sequence_length=1024 is more than the 512 tokens that .* can hold; lower it"):
+        train(settings, run, tiny_base("gpt_bigcode"), FINGERPRINT, watch())
+    with pytest.raises(ModelError, match=r"is an encoder-decoder \(t5\); give a decoder-only model"):
+        train(settings, run, tiny_base("t5"), FINGERPRINT, watch())
 
 
 def test_a_killed_worker_costs_nothing_but_time(local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any) -> None:

@@ -41,6 +41,7 @@ def train(settings: RunSettings, run: RunFolder, base_model: Path, base_fingerpr
 
     Raises:
         RunFolderError: there is no training set. RunBusyError: another process trains this run.
+        ModelError: the base model cannot be trained with these settings.
         ClusterError: the cluster can never have what ``train.workers`` asks for.
         TrainingError: training failed in a way that another try would not mend.
     """
@@ -79,6 +80,7 @@ def _prepare_job(
     import ray
 
     wanted, rounds = settings.train, data_rounds(settings)
+    _check_base_model(base_model, wanted.sequence_length)
     gpu = check_resources(wanted, reporter)
     prepared = prepare(run.dataset, dataset, rounds, _load_tokenizer(base_model), wanted.sequence_length, work)
     steps = total_steps(wanted, prepared.rows)
@@ -95,6 +97,22 @@ def _prepare_job(
         )
     board = ray.remote(num_cpus=0)(ProgressBoard).remote()
     return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, board), prepared
+
+
+def _check_base_model(folder: Path, sequence_length: int) -> None:
+    """See from its configuration that the model is of a kind that is trained here, and reads sequences of this length.
+
+    Raises:
+        ModelError: it is not, or does not.
+    """
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if config.get("is_encoder_decoder"):
+        raise ModelError(f"The base model {folder} is an encoder-decoder ({config['model_type']}); give a decoder-only model.")
+    lengths = [config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)]
+    if lengths and sequence_length > min(lengths):
+        raise ModelError(
+            f"train.sequence_length={sequence_length} is more than the {min(lengths)} tokens that {folder} can hold; lower it."
+        )
 
 
 def _load_tokenizer(base_model: Path) -> Any:

@@ -172,3 +172,12 @@ def test_an_encoder_decoder_that_does_not_say_how_answers_begin(tiny_model: Tiny
     configure(silent, decoder_start_token_id=None)
     (silent / "generation_config.json").unlink()
     assert "set decoder_start_token_id in its config.json" in refused(silent)
+
+
+def test_the_configuration_says_it_where_the_generation_settings_do_not(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """As in folders of older models."""
+    old = Path(shutil.copytree(tiny_model("t5"), tmp_path / "t5"))
+    configure(old, decoder_start_token_id=7, eos_token_id=9)
+    (old / "generation_config.json").unlink()
+    loaded = load_model(old, None, torch.float32)
+    assert (loaded.decoder_start, 9 in loaded.eos_ids) == ((7,), True)

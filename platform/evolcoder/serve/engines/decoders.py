@@ -1,4 +1,4 @@
-"""A model that decodes many answers at once, in the first of three ways that gives what the model gives by itself.
+"""Three ways to keep the rows of a running batch side by side. Which one suits a model is for ``choosing.py`` to find out.
 
 ``slots``: every row at its own position in one cache, the fastest; for decoder-only models that take a position for each row.
 ``aligned``: rows end at one column and are padded on their left; for models that place tokens by their distance (T5, ALiBi).
@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
-from evolcoder.errors import ModelError
 from evolcoder.serve.engines.cache import SlotCache
 from evolcoder.serve.engines.loading import LoadedModel
 
-_MODEL_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
-"""What models raise when they are asked in a way that they were not written for."""
-
 
 class Decoder(Protocol):
-    """A model and the keys and values of its running rows, numbered from 0. Use in one thread."""
+    """A model and the keys and values of its running rows, numbered from 0. Use in one thread.
+
+    ``token_bytes`` is what one token of one row takes; known when a row has joined.
+    """
 
     name: str
+    token_bytes: int
 
     def join(self, prompts: list[list[int]]) -> torch.Tensor:
         """Read prompts into new rows, the last ones; returns the logits, one row for each, that follow them."""
@@ -46,51 +45,14 @@ class Decoder(Protocol):
         ...
 
 
-def choose_decoder(loaded: LoadedModel, folder: Path) -> tuple[Decoder, int]:
-    """The fastest decoder whose rows answer as if alone; trying it also warms the model up.
-
-    Returns:
-        The decoder, and the bytes that one token of one row takes in its cache.
-
-    Raises:
-        ModelError: none does.
-    """
-    if loaded.model.get_output_embeddings() is None:
-        raise ModelError(f"A model of the kind {loaded.model.config.model_type} has no output layer to decode with.")
-    keep_last = _KeepLast(loaded.model)
-    for way in _ways(loaded):
-        decoder = way(loaded, keep_last)
-        fault = _fault(decoder, loaded)
-        size = decoder.token_bytes
-        decoder.clear()
-        if fault is None:
-            return decoder, max(size, 1)
-    raise ModelError(f"{folder} ({loaded.model.config.model_type}) cannot be served by the transformers engine: {fault}.")
-
-
-def _ways(loaded: LoadedModel) -> list[type[SlotDecoder] | type[AlignedDecoder] | type[AloneDecoder]]:
-    """The decoders that may suit this model, the fastest first."""
-    config = loaded.model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds - {"full_attention", "sliding_attention"}:
-        return [AloneDecoder]  # layers that keep something other than keys and values
-    sliding = (
-        getattr(config, "sliding_window", None) if "sliding_attention" in kinds or not hasattr(config, "layer_types") else None
-    )
-    local = getattr(config, "window_size", None) if "local" in getattr(config, "attention_layers", ()) else None
-    # Slots know no windows; only the distance between columns tells a model's own masks what lies within one.
-    windowed = any(window and window < loaded.max_model_len for window in (sliding, local))
-    return [AlignedDecoder, AloneDecoder] if windowed or loaded.decoder_start else [SlotDecoder, AlignedDecoder, AloneDecoder]
-
-
 class SlotDecoder:
     """See the module."""
 
     name = "slots"
 
-    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._device, self._dtype = loaded.model, loaded.device, loaded.dtype
-        self._keep_last = keep_last
+        self._last = keep_last_logits(loaded.model)
         self._cache = SlotCache(0)
         self.token_bytes = 0
 
@@ -103,11 +65,11 @@ class SlotDecoder:
         padded = padded.to(self._device)
         positions = torch.arange(padded.shape[1], device=self._device).expand(padded.shape)
         cache = DynamicCache()
-        self._keep_last.places = torch.tensor(lengths, device=self._device) - 1
+        self._last.places = torch.tensor(lengths, device=self._device) - 1
         try:
             output = self._model(input_ids=padded, position_ids=positions, past_key_values=cache, use_cache=True)
         finally:
-            self._keep_last.places = None
+            self._last.places = None
         if len(self._cache) != len(cache.layers):
             self._cache = SlotCache(len(cache.layers))
             self.token_bytes = _token_bytes(cache)
@@ -137,7 +99,8 @@ class AloneDecoder:
 
     name = "alone"
 
-    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
+        keep_last_logits(loaded.model)
         self._loaded = loaded
         self._rows: list[dict[str, Any]] = []
         self.token_bytes = 0
@@ -173,7 +136,8 @@ class AlignedDecoder:
 
     name = "aligned"
 
-    def __init__(self, loaded: LoadedModel, keep_last: _KeepLast) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
+        keep_last_logits(loaded.model)
         self._loaded = loaded
         self._takes_positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
         self.token_bytes = 0
@@ -265,22 +229,24 @@ class AlignedDecoder:
         return (columns >= columns.shape[1] - numbers if left else columns < numbers).long()
 
 
-class _KeepLast:
-    """Before the output layer: keeps each row's last position, the only one whose logits are wanted.
+class _Last:
+    """Keeps each row's last position. ``places`` says where it is in rows that are padded on the right."""
 
-    ``places`` says where it is in rows of different lengths that are padded on the right.
-    """
+    places: torch.Tensor | None = None
 
-    def __init__(self, model: Any) -> None:
-        self.places: torch.Tensor | None = None
-        model.get_output_embeddings().register_forward_pre_hook(self._keep)
-
-    def _keep(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def keep(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden, *rest = arguments
         if self.places is None:
             return (hidden[:, -1:], *rest)
         rows = torch.arange(hidden.shape[0], device=hidden.device)
         return (hidden[rows, self.places][:, None], *rest)
+
+
+def keep_last_logits(model: Any) -> _Last:
+    """From now on the model computes the logits of each row's last position only, as no others are wanted."""
+    last = _Last()
+    model.get_output_embeddings().register_forward_pre_hook(last.keep)
+    return last
 
 
 def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = (), **options: Any) -> Any:
@@ -291,36 +257,6 @@ def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = 
         ids = {"input_ids": [[*prompt, *answer]]}
     tensors = {name: torch.tensor(rows, device=loaded.device) for name, rows in ids.items()}
     return loaded.model(**tensors, **{"use_cache": True, **options})
-
-
-@torch.inference_mode()
-def _fault(decoder: SlotDecoder | AlignedDecoder | AloneDecoder, loaded: LoadedModel) -> str | None:
-    """Why this decoder must not be used: rows that come and go in it do not answer as each alone; None: they do."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(loaded.vocabulary, (40,), generator=generator).tolist()
-    prompts = [ids[:12], ids[12:16], ids[16:23]]
-    answers = [ids[23:26], ids[26:28], ids[28:30]]
-    try:
-        decoder.join(prompts[:1])
-        decoder.step([answers[0][0]])
-        decoder.join(prompts[1:])
-        found = [decoder.step([answers[0][1], answers[1][0], answers[2][0]])]
-        expected = [_plain(loaded, prompts[row], answers[row][: 2 if row == 0 else 1]) for row in range(3)]
-        order = decoder.drop({0})
-        found.append(decoder.step([answers[row][1] for row in order]))
-        expected += [_plain(loaded, prompts[row], answers[row]) for row in order]
-    except _MODEL_FAULTS as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:200].rstrip('.')}"
-    together, alone = torch.cat(found).float(), torch.stack(expected)
-    allowed = 0.01 if loaded.dtype == torch.float32 else 0.1
-    if not (together - alone).abs().mean(-1).max() <= allowed * alone.std():
-        return "its answers token by token differ from what it says to the whole"
-    return None
-
-
-def _plain(loaded: LoadedModel, prompt: list[int], answer: Sequence[int]) -> torch.Tensor:
-    logits = read_prompt(loaded, prompt, answer, use_cache=False).logits
-    return logits[0, -1].float()  # type: ignore[no-any-return]
 
 
 def _state(output: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Continuous batching for any model that transformers can load and that generates text, on CPU or GPU.
 
 One thread owns the model. Between two steps it lets newcomers in, and lets go of rows that ended or whose asker left;
-each step then advances all rows by one token. How rows are kept side by side is in ``decoders.py``.
+each step then advances all rows by one token. How rows are kept side by side is in ``decoders.py``,
+and which way suits a model in ``choosing.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, InfillPrompt, Piece, Prompt, Question, Rejected
-from evolcoder.serve.engines.decoders import choose_decoder
+from evolcoder.serve.engines.choosing import choose_decoder
 from evolcoder.serve.engines.loading import cache_budget_bytes, load_model
 from evolcoder.serve.engines.prompts import PromptError, encode_prompt, find_infill
 from evolcoder.serve.engines.rows import Asker, Delivery, Row, deliver
@@ -51,8 +52,8 @@ class TransformersEngine:
         torch.set_num_threads(threads)
         loaded = load_model(folder, max_model_len, dtype)
         self._threads, self._max_batch_size = threads, max_batch_size
-        self._decoder, token_bytes = choose_decoder(loaded, folder)
-        self._cache_tokens = cache_budget_bytes(loaded.device) // token_bytes
+        self._decoder = choose_decoder(loaded, folder)
+        self._cache_tokens = cache_budget_bytes(loaded.device) // max(1, self._decoder.token_bytes)
         self._loaded = replace(loaded, max_model_len=min(loaded.max_model_len, self._cache_tokens))
         self._infill = find_infill(loaded.tokenizer)
         self._special_ids = dict(loaded.tokenizer.get_added_vocab())
@@ -96,8 +97,8 @@ class TransformersEngine:
         longest = max(len(prompt) for prompt in prompts)
         if self._loaded.answer_room(longest) < 1:
             yield Rejected(
-                f"This model's maximum context length is {self.max_model_len} tokens, but the prompt has {longest} tokens, "
-                "which leaves no room for an answer.",
+                f"This model's maximum context length is {self.max_model_len} tokens, but the prompt has {longest} tokens"
+                + ("." if self._loaded.decoder_start else ", which leaves no room for an answer."),
                 "context_length_exceeded",
                 "prompt",
             )
