@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ def test_a_damaged_config_is_one_sentence(folder: Path, settings: RunSettings) -
     (folder / "config.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
         find_model(str(folder), settings)
+
+
+@pytest.mark.parametrize(("weights", "asked"), [("model.safetensors", 1), ("pytorch_model.bin", 2)])
+def test_a_hub_models_pickled_weights_are_fetched_only_where_it_has_no_others(
+    folder: Path, settings: RunSettings, monkeypatch: pytest.MonkeyPatch, weights: str, asked: int
+) -> None:
+    asked_for: list[list[str]] = []
+
+    def snapshot(hub_id: str, allow_patterns: list[str]) -> str:
+        asked_for.append(allow_patterns)
+        if any(fnmatch(weights, pattern) for pattern in allow_patterns):
+            (folder / weights).write_bytes(b"12345678")
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    model = find_model("somebody/model", settings)
+    assert (model.folder, model.name) == (folder, "model")
+    assert (folder / weights).exists()
+    assert len(asked_for) == asked
 
 
 def test_training_uses_all_rounds_unless_told(settings: RunSettings) -> None:

@@ -21,6 +21,8 @@ BASE = "base"
 CARD_FILE = "evolcoder.json"
 """Written into each exported model: how it was made and how it wants to be prompted."""
 
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+
 Style = Literal["base", "wizardcoder", "chat"]
 
 
@@ -97,7 +99,10 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]))
+        folder = Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+        if not any(folder.glob("*.safetensors")):  # as older models, CodeGen and CodeT5+ among them
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "pytorch_model*.bin"]))
+        return folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{hub_id} could not be had from the hub ({reason}); give a local folder instead.") from None
