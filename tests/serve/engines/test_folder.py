@@ -103,6 +103,15 @@ def test_a_config_with_a_value_of_another_kind(folder: Path) -> None:
     assert "Validation error for field 'n_layer'" in refused(folder)
 
 
+def test_weights_in_a_pickle_are_read(folder: Path) -> None:
+    """As those of older models."""
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert load_model(folder, None, torch.float32).max_model_len == 128
+
+
 def test_weights_in_a_damaged_pickle(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"garbage")
