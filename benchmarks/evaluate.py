@@ -65,7 +65,6 @@ def _measured(benchmark: str, folder: Path) -> Iterator[str]:
     for name, programs in (("references", references), ("mix", [*references, *_wrong(benchmark)])):
         samples = folder / f"{benchmark}-{name}.jsonl"
         samples.write_text("".join(json.dumps({"task_id": task, "solution": text}) + "\n" for task, text in programs))
-        _ours(benchmark, programs[:2])  # warm
         ours, theirs = [], []
         for _ in range(REPEATS):
             ours.append(_ours(benchmark, programs))
@@ -116,6 +115,7 @@ def _ours(benchmark: str, programs: list[tuple[str, str]]) -> float:
 
     async def run() -> float:
         async with judges(box_settings(EvaluateSettings(), BENCHMARKS[benchmark]), PROCESSES) as judge:
+            await asyncio.gather(*(judge(job) for job in jobs[: 8 * PROCESSES]))  # until both are up
             started = time.perf_counter()
             await asyncio.gather(*(judge(job) for job in jobs))
             return time.perf_counter() - started

@@ -20,7 +20,7 @@ from evolcoder.sandbox.probe import self_check
 Judge = Callable[[Job], Awaitable[Verdict]]
 
 _MOST_WORKERS = 64
-_ACTOR_ATTEMPTS = 2
+_ATTEMPTS = 3
 
 
 class _JudgeActor:
@@ -44,46 +44,93 @@ async def judges(settings: BoxSettings, workers: int | None) -> AsyncIterator[Ju
     Raises:
         SandboxError: no box can be had.
     """
-    actors = _start_actors(settings, workers)
-    free: asyncio.Queue[Any] = asyncio.Queue()
-    problems: dict[str, Any] = {}  # each problem travels to a node once, not with each of its samples
+    bench = _Bench(settings)
     try:
-        await _all_ready(actors)
-        for actor in actors:
-            free.put_nowait(actor)
-
-        async def judge_one(job: Job) -> Verdict:
-            actor = await free.get()
-            try:
-                task_id = job.problem.task_id
-                if task_id not in problems:
-                    problems[task_id] = ray.put(job.problem)
-                return await _judged(actor, job, problems[task_id])
-            finally:
-                free.put_nowait(actor)
-
-        yield judge_one
+        await bench.fill(workers or min(max(_processors(), 1), _MOST_WORKERS))
+        yield bench.judge
     finally:
-        for actor in actors:
+        await bench.close()
+
+
+class _Bench:
+    """The judges that are free. One that dies, with its process or its node, is replaced; its job goes to the next."""
+
+    def __init__(self, settings: BoxSettings) -> None:
+        # On one machine the model's own server may hold every CPU, and waiting for one would wait for ever.
+        shared = len(ray.nodes()) == 1 and _processors() > 0
+        self._actor_class = ray.remote(num_cpus=0 if shared else 1, scheduling_strategy="SPREAD")(_JudgeActor)
+        self._settings = settings
+        self._actors: set[Any] = set()
+        self._free: asyncio.Queue[Any] = asyncio.Queue()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._problems: dict[str, Any] = {}  # each problem travels to a node once, not with each of its samples
+
+    async def fill(self, count: int) -> None:
+        """Start so many, and wait for the first: a cluster may have to grow before it has room for all."""
+        self._starting |= {asyncio.create_task(self._start()) for _ in range(count)}
+        self._free.put_nowait(await self._next_free())
+
+    async def judge(self, job: Job) -> Verdict:
+        """The verdict; ``infra_error`` when several judges died over it, which says nothing about the program."""
+        task_id = job.problem.task_id
+        if task_id not in self._problems:
+            self._problems[task_id] = ray.put(job.problem)
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            actor = await self._next_free()
+            try:
+                verdict: Verdict = await actor.judge.remote(self._problems[task_id], job.benchmark, job.sample, job.source)
+            except ray.exceptions.RayError as error:
+                reason = f"the process that judges programs failed: {type(error).__name__}"
+                self._replace(actor)
+                continue
+            self._free.put_nowait(actor)
+            return verdict
+        return Verdict(task_id, job.sample, "infra_error", "infra_error", None, reason, "", 0.0, 0.0)
+
+    async def close(self) -> None:
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        for actor in self._actors:
             ray.kill(actor)
 
+    async def _start(self) -> None:
+        actor = self._actor_class.remote(self._settings)
+        self._actors.add(actor)
+        try:
+            await actor.ready.remote()
+        except ray.exceptions.RayActorError as error:
+            raise SandboxError(_sandbox_sentence(str(error))) from None
+        self._free.put_nowait(actor)
 
-def _start_actors(settings: BoxSettings, workers: int | None) -> list[Any]:
-    processors = int(ray.cluster_resources().get("CPU", 0))
-    count = workers or min(max(processors, 1), _MOST_WORKERS)
-    # On one machine the model's own server may hold every CPU, and waiting for one would wait for ever.
-    shared = len(ray.nodes()) == 1 and processors > 0
-    actor_class = ray.remote(
-        num_cpus=0 if shared else 1, max_restarts=_ACTOR_ATTEMPTS, max_task_retries=0, scheduling_strategy="SPREAD"
-    )(_JudgeActor)
-    return [actor_class.remote(settings) for _ in range(count)]
+    def _replace(self, actor: Any) -> None:
+        """Start another in its place; nobody waits for it, since on a smaller cluster there may be no room for it."""
+        self._actors.discard(actor)
+        ray.kill(actor)
+        self._starting.add(asyncio.create_task(self._start()))
+
+    async def _next_free(self) -> Any:
+        """The next judge that is free.
+
+        Raises:
+            SandboxError: none is left, and none can be started.
+        """
+        waiting = asyncio.ensure_future(self._free.get())
+        try:
+            while not waiting.done():
+                await asyncio.wait([waiting, *self._starting], return_when=asyncio.FIRST_COMPLETED)
+                ended = {task for task in self._starting if task.done()}
+                self._starting -= ended
+                for task in ended:
+                    task.result()
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
 
-async def _all_ready(actors: list[Any]) -> None:
-    try:
-        await asyncio.gather(*(actor.ready.remote() for actor in actors))
-    except ray.exceptions.RayActorError as error:
-        raise SandboxError(_sandbox_sentence(str(error))) from None
+def _processors() -> int:
+    return int(ray.cluster_resources().get("CPU", 0))
 
 
 def _sandbox_sentence(text: str) -> str:
@@ -93,16 +140,3 @@ def _sandbox_sentence(text: str) -> str:
         if found:
             return sentence
     return "The processes that run model-written programs could not start; " + text.strip().splitlines()[-1]
-
-
-async def _judged(actor: Any, job: Job, problem: Any) -> Verdict:
-    """The verdict, tried again when the actor's process died: that says nothing about the program."""
-    for attempt in range(1, _ACTOR_ATTEMPTS + 1):
-        try:
-            verdict: Verdict = await actor.judge.remote(problem, job.benchmark, job.sample, job.source)
-            return verdict
-        except ray.exceptions.RayError as error:
-            reason = f"the process that judges programs failed: {type(error).__name__}"
-            if attempt < _ACTOR_ATTEMPTS:
-                await asyncio.sleep(1.0)
-    return Verdict(job.problem.task_id, job.sample, "infra_error", "infra_error", None, reason, "", 0.0, 0.0)
