@@ -73,11 +73,15 @@ def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore:
 def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, failures: int, reporter: Reporter) -> None:
     """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
+    from evolcoder.evaluate.benchmarks import benchmark_named
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
+    from evolcoder.evaluate.prompts import style_named
 
     wanted = settings.evaluate
     endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
     reporter.stage(f"Evaluate {model} at {base_url}")
+    for benchmark in wanted.benchmarks:
+        style_named(benchmark_named(benchmark), wanted.style)  # a wrong style is said before anything is asked
     check_endpoint(endpoint)
     for benchmark, place in _places(settings, out):
         evaluate_benchmark(wanted, benchmark, place, endpoint, model, f"{base_url} {model}", wanted.style, reporter)

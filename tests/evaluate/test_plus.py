@@ -147,6 +147,16 @@ def test_mbpp_plus_restores_what_json_cannot_hold(data_folder: Path) -> None:
     assert isinstance(complex_argument[0], complex)
 
 
+@pytest.mark.parametrize("name", ["humaneval", "humaneval+", "mbpp", "mbpp-dev", "mbpp+"])
+def test_a_models_answer_in_a_fence_passes_when_it_is_right(box: Sandbox, data_folder: Path, name: str) -> None:
+    benchmark = benchmark_named(name)
+    for asked in benchmark.problems()[:3]:
+        whole = asked.prompt + asked.canonical_solution if name.startswith("humaneval") else asked.canonical_solution
+        answer = Source("answer", f"Sure, here it is:\n```python\n{whole.strip()}\n```\nIt works.", "wizardcoder")
+        found = judge(box, Job(name, asked, 0, answer))
+        assert (found.status, found.detail) == ("passed", "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "count"), [("humaneval+", 164), ("mbpp", 500), ("mbpp-dev", 471), ("mbpp+", 399)])
 def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) -> None:

@@ -29,6 +29,10 @@ class MbppPlus(PlusBenchmark):
         given: list[Any] = mbpp_deserialize_inputs(row["task_id"], stored)
         return given
 
+    def program(self, problem: Problem, code: str) -> str:
+        """The code alone: v0.1.0's prompt is a string without a line end, that the code's first line would stand behind."""
+        return code
+
     def styles(self) -> tuple[PromptStyle, ...]:
         return (
             PromptStyle("base", "mbpp+-docstring", "completions", MBPP_STOPS, "stops", _docstring),
