@@ -80,8 +80,8 @@ def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Fol
     wanted = settings.evaluate
     endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
     reporter.stage(f"Evaluate {model} at {base_url}")
-    for benchmark in wanted.benchmarks:
-        style_named(benchmark_named(benchmark), wanted.style)  # a wrong style is said before anything is asked
+    for name in wanted.benchmarks:
+        style_named(benchmark_named(name), wanted.style)  # a wrong style is said before anything is asked
     check_endpoint(endpoint)
     for benchmark, place in _places(settings, out):
         evaluate_benchmark(wanted, benchmark, place, endpoint, model, f"{base_url} {model}", wanted.style, reporter)

@@ -4,12 +4,14 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
+from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
 from evolcoder.runs import Folder
 from evolcoder.study.compare import compare, compare_evaluations, show_comparison
 
@@ -50,11 +52,12 @@ def test_rates_of_several_samples_are_permuted() -> None:
     assert compare(first, mixed).p_value > 0.2
 
 
-def evaluation(folder: Path, statuses: dict[str, list[str]], benchmark: str = "humaneval") -> Folder:
+def evaluation(folder: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:
     folder.mkdir()
     (folder / "score.json").write_text(json.dumps({"benchmark": benchmark, "benchmark_version": "v1"}))
-    lines = [json.dumps({"task_id": task, "status": status}) for task, all in statuses.items() for status in all]
-    (folder / "verdicts.jsonl").write_text("\n".join(lines))
+    rows = [Verdict(task, 0, s, s, None, "", "", 0.0, 0.0).to_row() for task, found in statuses.items() for s in found]
+    with pa.ipc.new_file(str(folder / "verdicts.arrow"), VERDICT_SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=VERDICT_SCHEMA))
     return Folder.open(folder)
 
 

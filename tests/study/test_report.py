@@ -75,6 +75,7 @@ def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
             "model": role + "-model",
             "style": "base",
             "tasks": len(passed),
+            "benchmark_tasks": 164,
             "samples": 1,
             "k": 1,
             "value": value,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, fsum
 
+import pyarrow as pa
+
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.runs import Folder
@@ -60,7 +62,7 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
     for key in ("benchmark", "benchmark_version"):
         if scores[0][key] != scores[1][key]:
             raise DataError(f"{first} is of {scores[0][key]} and {second} of {scores[1][key]}: they cannot be compared.")
-    return compare(_rates(first), _rates(second))
+    return compare(pass_rates(first), pass_rates(second))
 
 
 def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
@@ -80,19 +82,20 @@ def natural(task_id: str) -> tuple[str, int]:
     return head, int(number) if number.isdigit() else 0
 
 
+def pass_rates(folder: Folder) -> dict[str, float]:
+    """The share of each problem's samples that passed, as an evaluation's verdicts have it."""
+    passed: defaultdict[str, list[bool]] = defaultdict(list)
+    with folder.open_input("verdicts.arrow") as source:
+        for verdict in pa.ipc.open_file(source).read_all().select(["task_id", "status"]).to_pylist():
+            passed[verdict["task_id"]].append(verdict["status"] == "passed")
+    return {task: sum(samples) / len(samples) for task, samples in passed.items()}
+
+
 def _read_score(folder: Folder) -> dict[str, str]:
     if not folder.exists("score.json"):
         raise DataError(f"{folder} holds no score.json; name a folder that `evolcoder evaluate` wrote.")
     score: dict[str, str] = json.loads(folder.read_text("score.json"))
     return score
-
-
-def _rates(folder: Folder) -> dict[str, float]:
-    passed: defaultdict[str, list[bool]] = defaultdict(list)
-    for line in folder.read_text("verdicts.jsonl").splitlines():
-        verdict = json.loads(line)
-        passed[verdict["task_id"]].append(verdict["status"] == "passed")
-    return {task: sum(samples) / len(samples) for task, samples in passed.items()}
 
 
 def _two_sided_binomial(successes: int, failures: int) -> float:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from evolcoder.models import data_rounds
 from evolcoder.runs import Folder, RunFolder, read_manifest
 from evolcoder.settings import RunSettings
-from evolcoder.study.compare import compare, natural
+from evolcoder.study.compare import compare, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
 
 LINEAGES = 6
@@ -52,22 +52,19 @@ def _comparisons(settings: RunSettings, run: RunFolder) -> Iterator[Evidence]:
         if any(read_manifest(place) is None for place in places):
             continue
         base, tuned = (_problems(place) for place in places)
-        result = compare(_first_sample_passes(base), _first_sample_passes(tuned))
+        result = compare(*(pass_rates(place) for place in places))
         yield {
             "benchmark": benchmark,
             "shared": result.shared,
             "gained": sorted(result.gained, key=natural),
             "lost": sorted(result.lost, key=natural),
             "p_value": result.p_value,
+            "test": result.test,
             "problems": [
                 {"task_id": task, "base": base[task], "tuned": tuned[task]}
                 for task in sorted(base.keys() & tuned.keys(), key=natural)
             ],
         }
-
-
-def _first_sample_passes(problems: dict[str, Evidence]) -> dict[str, bool]:
-    return {task: problem["status"] == "passed" for task, problem in problems.items()}
 
 
 def _problems(place: Folder) -> dict[str, Evidence]:

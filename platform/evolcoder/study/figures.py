@@ -14,13 +14,18 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 def draw(evidence: dict[str, Any]) -> dict[str, alt.Chart]:
     """All charts that the evidence allows, by the name of their file."""
-    charts = {"scores": scores(evidence), "evolution": evolution(evidence), "training": training(evidence)}
+    charts = {
+        "scores": scores(evidence, "humaneval", "HumanEval"),
+        "scores_mbpp": scores(evidence, "mbpp", "MBPP"),
+        "evolution": evolution(evidence),
+        "training": training(evidence),
+    }
     return {name: _styled(chart) for name, chart in charts.items() if chart is not None}
 
 
-def scores(evidence: dict[str, Any]) -> alt.Chart | None:
-    """pass@1 on HumanEval: our models with their 95 % intervals, among the published ones."""
-    ours = [s for s in evidence["scores"] if s["benchmark"] == "humaneval" and s["k"] == 1]
+def scores(evidence: dict[str, Any], benchmark: str, title: str) -> alt.Chart | None:
+    """pass@1 on a benchmark: our models with their 95 % intervals, among the published ones."""
+    ours = [s for s in evidence["scores"] if s["benchmark"] == benchmark and s["k"] == 1]
     if not ours:
         return None
     rows = [
@@ -34,9 +39,9 @@ def scores(evidence: dict[str, Any]) -> alt.Chart | None:
         for s in ours
     ]
     rows += [
-        {"model": p["model"], "kind": "published", "value": p["humaneval"], "low": None, "high": None}
+        {"model": p["model"], "kind": "published", "value": p[benchmark], "low": None, "high": None}
         for p in evidence["published"]
-        if p["humaneval"] is not None
+        if p[benchmark] is not None
     ]
     order = [row["model"] for row in sorted(rows, key=lambda row: -row["value"])]
     base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
@@ -50,7 +55,7 @@ def scores(evidence: dict[str, Any]) -> alt.Chart | None:
         ),
     )
     bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.72}).encode(
-        x=alt.X("value:Q", title="pass@1 on HumanEval, %", scale=alt.Scale(domainMin=0)), color=color
+        x=alt.X("value:Q", title=f"pass@1 on {title}, %", scale=alt.Scale(domainMin=0)), color=color
     )
     whiskers = (
         base.mark_rule(strokeWidth=2, color="#343a40").encode(x="low:Q", x2="high:Q").transform_filter("isValid(datum.low)")
