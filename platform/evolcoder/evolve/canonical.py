@@ -1,0 +1,213 @@
+"""Text and code without the differences that make no other task, so that a disguised copy reads like its source. Pure.
+
+Words lose case and punctuation, numbers and number words become one sign, a function's own names another. Code is read line
+by line by a tokenizer of our own, because rows hold fragments that no parser takes: it drops comments, docstrings, the width
+of an indent and the way a line is broken, and can number the names by first use. It knows Python alone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+NUMBER = "#"
+NAME = "@"
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LARGER_NUMBERS = (
+    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy "
+    "eighty ninety hundred thousand million"
+)
+_NUMBER_WORDS = frozenset((*DIGIT_WORDS, *_LARGER_NUMBERS.split()))
+_PROSE_NAMES = frozenset({"a", "i"})
+"""Names of one letter that are also English words: in prose they stay as they are."""
+_WORD = re.compile(r"\w+")
+_DEFINITION = re.compile(r"\bdef\s+(\w+)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_DOCSTRING = re.compile(
+    r"\bdef\s+\w+\s*\([^()]*(?:\([^()]*\)[^()]*)*\)[^\n:]{0,200}:\s*(?:import\s[^\n]*\s+)?[rRuU]?(\"\"\"|''')(.*?)\1", re.DOTALL
+)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+_TOKEN = re.compile(
+    r"""(?P<string>[rRbBuUfF]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+      |(?P<comment>\#[^\n]*)
+      |(?P<newline>\n[ \t]*)
+      |(?P<number>\d[\w.]*)
+      |(?P<name>[^\W\d]\w*)
+      |(?P<operator>->|:=|\*\*=?|//=?|>>=?|<<=?|[-+*/%&|^@<>=!]=?|[^\w\s])""",
+    re.VERBOSE | re.DOTALL,
+)
+_FIXED_NAMES = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"self", "cls", "np", "pd", "plt"}
+_STARTS_A_LINE = frozenset({"def", "class", "return", "import", "assert", "raise", "while"})
+_STARTS_A_BLOCK = frozenset({"if", "elif", "else", "for", "while", "with", "try", "except", "finally"})
+
+_PARENTHESES = frozenset("()")
+"""Left out of comparisons: where an expression has them is often a matter of taste."""
+
+Line = tuple[int, tuple[str, ...]]
+"""A logical line of code: its depth, and its tokens. A token that begins with a quote is a string, with a digit a number."""
+
+
+def words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def without_numbers(words: Iterable[str], names: Collection[str] = ()) -> list[str]:
+    """The words with each run of numbers and number words as one sign, and each of the names as another.
+
+    A single letter counts as a name wherever names are given, but for the two that are English words.
+    """
+    out: list[str] = []
+    for word in words:
+        if word[0].isdigit() or word in _NUMBER_WORDS:
+            if not out or out[-1] != NUMBER:
+                out.append(NUMBER)
+        else:
+            out.append(NAME if word in names or (names and len(word) == 1 and word not in _PROSE_NAMES) else word)
+    return out
+
+
+def defined_names(text: str) -> set[str]:
+    """Names of the functions that a text defines, and of their parameters, in lower case."""
+    names: set[str] = set()
+    for function, parameters in _DEFINITION.findall(text):
+        names.add(function.lower())
+        names |= {name.lower() for name in parameter_names(parameters)}
+    return names - _PROSE_NAMES - {"self", "cls"}
+
+
+def parameter_names(parameters: str) -> list[str]:
+    """The names in the text between a definition's parentheses."""
+    flat = re.sub(r"\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\]|\([^()]*\)", "", parameters)
+    found = (re.match(r"\s*\**\s*([^\W\d]\w*)", part) for part in flat.split(","))
+    return [match.group(1) for match in found if match]
+
+
+def signatures(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name and parameters of each function that a text defines."""
+    for function, parameters in _DEFINITION.findall(text):
+        yield function, tuple(name for name in parameter_names(parameters) if name not in ("self", "cls"))
+
+
+def docstrings(text: str) -> list[str]:
+    return [match.group(2) for match in _DOCSTRING.finditer(text)]
+
+
+def without_fences(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def code_lines(text: str) -> list[Line]:
+    """The logical lines of code, or of prose read as if it were code. Depth counts indents, not spaces.
+
+    A bracket that is never closed swallows lines only up to the next blank one, or one that begins with a keyword.
+    """
+    lines: list[Line] = []
+    indents: list[int] = []
+    tokens: list[str] = []
+    open_brackets = 0
+    width = len(text) - len(text.lstrip(" \t"))
+
+    def end_line() -> None:
+        if tokens and not (len(tokens) == 1 and tokens[0].startswith('"')):
+            while indents and indents[-1] >= width:
+                indents.pop()
+            head, block = _head_and_block(tokens)
+            lines.append((len(indents), head))
+            if block:
+                lines.append((len(indents) + 1, block))
+            indents.append(width)
+        tokens.clear()
+
+    matches = list(_TOKEN.finditer(text))
+    for position, match in enumerate(matches):
+        kind, token = match.lastgroup, match.group()
+        if kind == "comment" or token == "\\":
+            continue
+        if kind == "newline":
+            if open_brackets and not _begins_anew(matches, position):
+                continue
+            if tokens and match.start() and text[match.start() - 1] == "\\":
+                continue
+            end_line()
+            open_brackets, width = 0, len(token.expandtabs(4)) - 1
+        elif token == ";" and not open_brackets:
+            end_line()
+        else:
+            open_brackets = max(open_brackets + (token in "([{") - (token in ")]}"), 0)
+            if token in ")]}" and tokens and tokens[-1] == ",":
+                tokens.pop()
+            tokens.append(_literal(token) if kind == "string" else token)
+    end_line()
+    return lines
+
+
+def _begins_anew(matches: Sequence[re.Match[str]], position: int) -> bool:
+    """Whether the newline there ends a line although a bracket is open."""
+    if position + 1 == len(matches):
+        return True
+    after = matches[position + 1]
+    return after.lastgroup == "newline" or after.group() in _STARTS_A_LINE
+
+
+def _head_and_block(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`if x: return y` as the two lines that it could be."""
+    if tokens[0] in _STARTS_A_BLOCK:
+        depth = 0
+        for index, token in enumerate(tokens):
+            depth += (token in "([{") - (token in ")]}")
+            if token == ":" and not depth:
+                return tuple(tokens[: index + 1]), tuple(tokens[index + 1 :])
+    return tuple(tokens), ()
+
+
+def _literal(token: str) -> str:
+    """A string's content behind one double quote, whatever its quotes were."""
+    body = token.lstrip("rRbBuUfF")
+    quote = body[:3] if body.startswith(('"""', "'''")) else body[:1]
+    return '"' + body.removeprefix(quote).removesuffix(quote)
+
+
+def verbatim(lines: Sequence[Line]) -> tuple[object, ...]:
+    """Code as it reads, names and literals included, at whatever depth it stands."""
+    base = min((depth for depth, _ in lines), default=0)
+    return tuple((depth - base, tuple(token for token in tokens if token not in _PARENTHESES)) for depth, tokens in lines)
+
+
+def renamed(lines: Sequence[Line]) -> tuple[object, ...]:
+    """Code with its own names numbered by first use, and literals by their kind alone.
+
+    Names of Python, of its builtins and behind a dot stay: to rename them would make another program.
+    """
+    numbers: dict[str, str] = {}
+    base = min((depth for depth, _ in lines), default=0)
+    out = []
+    for depth, tokens in lines:
+        out.append((depth - base, tuple(_canonical(tokens, numbers))))
+    return tuple(out)
+
+
+def shape(tokens: Sequence[str], numbered: bool = False) -> tuple[str, ...]:
+    """One line with every own name the same, or numbered by first use."""
+    return tuple(_canonical(tokens, {} if numbered else None))
+
+
+def token_count(lines: Sequence[Line]) -> int:
+    return sum(token not in _PARENTHESES for _, tokens in lines for token in tokens)
+
+
+def _canonical(tokens: Sequence[str], numbers: dict[str, str] | None) -> Iterator[str]:
+    for index, token in enumerate(tokens):
+        if _is_own_name(tokens, index):
+            yield NAME if numbers is None else numbers.setdefault(token, f"{NAME}{len(numbers)}")
+        elif token not in _PARENTHESES:
+            yield _kind(token)
+
+
+def _kind(token: str) -> str:
+    return NUMBER if token[0].isdigit() else '"' if token[0] == '"' else token
+
+
+def _is_own_name(tokens: Sequence[str], index: int) -> bool:
+    token = tokens[index]
+    return token[0].isidentifier() and token not in _FIXED_NAMES and not (index and tokens[index - 1] == ".")
