@@ -32,6 +32,7 @@ MAY_IMPORT_HEAVY = {
     "doctor.py",
     "embedded.py",
     "endpoint/limits_actor.py",
+    "evolve/gather.py",
     "evolve/pipeline.py",
     "train/checkpoints.py",
     "train/export.py",

@@ -42,7 +42,7 @@ def seed_count(settings: RunSettings, reporter: Reporter) -> int:
     """How many seeds the run starts from: those of round 0 when it is there, else what the source holds."""
     made = read_manifest(RunFolder.open(settings).round(0))
     if made is not None:
-        return made.rows
+        return int(made.summary.get("kept", made.rows))
     from evolcoder.evolve.seeds import load_seeds
 
     return len(load_seeds(settings.seeds, reporter))

@@ -89,6 +89,14 @@ class TeacherSettings(Section):
         return self
 
 
+class DedupSettings(Section):
+    """Exact duplicates always fall. Near ones fall from ``threshold`` on, as MinHash signatures estimate it."""
+
+    near: bool = True
+    threshold: Annotated[float, Field(ge=0.3, le=1)] = 0.7
+    permutations: Annotated[int, Field(ge=16, le=1024)] = 128
+
+
 class EvolveSettings(Section):
     NOT_IDENTITY = frozenset({"workers"})
 
@@ -97,6 +105,9 @@ class EvolveSettings(Section):
     seed: int = 0
     operators: tuple[str, ...] = PAPER_OPERATORS
     max_instruction_words: PositiveInt = 1000
+    dedup: DedupSettings = DedupSettings()
+    decontaminate: tuple[Literal["humaneval", "humaneval+", "mbpp", "mbpp+", "ds1000"], ...] = ("humaneval",)
+    """Benchmarks whose problems no row may hold; the default is the one whose data a package ships."""
     rows_per_shard: PositiveInt = 2000
 
     @field_validator("operators")

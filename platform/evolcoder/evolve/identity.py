@@ -7,13 +7,17 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evolcoder.benchmark_data import read_benchmark
 from evolcoder.console import Reporter
+from evolcoder.errors import DataError
+from evolcoder.evolve import dedup
+from evolcoder.evolve.decontamination import decontamination_identity
 from evolcoder.evolve.evolution import FORMAT, RoundPlan
 from evolcoder.evolve.operators import prompts_fingerprint
 from evolcoder.evolve.seeds import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.runs import Manifest, RunFolder, stage_state
-from evolcoder.settings import RunSettings
+from evolcoder.settings import EvolveSettings, RunSettings
 
 
 def round_name(number: int) -> str:
@@ -25,7 +29,16 @@ def seeds_identity(settings: RunSettings, seeds: Sequence[Instruction]) -> dict[
     digest = hashlib.sha256()
     for seed in sorted(seeds, key=lambda seed: seed.id):
         digest.update(repr((seed.id, seed.instruction, seed.input, seed.response)).encode("utf-8", "surrogatepass"))
-    return {"seeds": digest.hexdigest()[:20], "rows_per_shard": settings.evolve.rows_per_shard}
+    evolve = settings.evolve
+    return {"seeds": digest.hexdigest()[:20], "rows_per_shard": evolve.rows_per_shard, **_sieve_identity(evolve)}
+
+
+def _sieve_identity(evolve: EvolveSettings) -> dict[str, Any]:
+    """What decides which rows fall as copies of a benchmark or of each other."""
+    return {
+        "decontaminate": decontamination_identity(evolve.decontaminate),
+        "dedup": evolve.dedup.identity() | {"format": dedup.FORMAT},
+    }
 
 
 def round_identity(settings: RunSettings) -> dict[str, Any]:
@@ -36,6 +49,7 @@ def round_identity(settings: RunSettings) -> dict[str, Any]:
         "teacher": settings.teacher.identity(),
         "prompts": prompts_fingerprint(evolve.operators),
         "format": FORMAT,
+        **_sieve_identity(evolve),
     }
 
 
@@ -73,7 +87,23 @@ def rounds_done(settings: RunSettings, run: RunFolder) -> bool:
     """Whether every round that the settings ask for is there, made from the seeds as they are now.
 
     Raises:
-        DataError: the seeds cannot be read.
+        DataError: the seeds cannot be read, or there are rounds to make and a benchmark to compare them with is missing.
     """
     seeds = load_seeds(settings.seeds, Reporter("plain", io.StringIO()))
-    return len(finished_rounds(settings, run, seeds_identity(settings, seeds))) > settings.evolve.rounds
+    if len(finished_rounds(settings, run, seeds_identity(settings, seeds))) > settings.evolve.rounds:
+        return True
+    check_benchmarks(settings.evolve)
+    return False
+
+
+def check_benchmarks(evolve: EvolveSettings) -> None:
+    """
+    Raises:
+        DataError: the data of a benchmark that rows are to be compared with is not there.
+    """
+    for name in evolve.decontaminate:
+        try:
+            read_benchmark(name)
+        except DataError as error:
+            sentence = error.message.rstrip(".")
+            raise DataError(f"{sentence}; or leave {name} out of evolve.decontaminate.") from None

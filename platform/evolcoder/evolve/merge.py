@@ -1,16 +1,28 @@
-"""From the files that an attempt's tasks left to one partition of a round; and the counts that its manifest shows. No Ray."""
+"""From the files that an attempt's tasks left to one partition of a round; and the counts that its manifest shows. No Ray.
+
+First each partition is *sifted*: its rows are compared with the benchmarks, and the fingerprints of those that stay are made.
+With the duplicates among all fingerprints known, each partition is *merged*: what was found falls, and the shards are written.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from evolcoder.errors import RunFolderError
+from evolcoder.evolve.decontamination import BenchmarkIndex, Hit
+from evolcoder.evolve.dedup import Duplicate, Fingerprints
+from evolcoder.evolve.operators import task_text
 from evolcoder.evolve.shards import part_name, read_instructions, read_pool, rejected_name, write_shard
 from evolcoder.records import Instruction
 from evolcoder.runs import FileEntry, Folder
+from evolcoder.settings import DedupSettings
+
+CONTAMINATED = "contaminated"
+DUPLICATE = "duplicate"
 
 
 @dataclass
@@ -22,18 +34,24 @@ class Merged:
 
     files: list[FileEntry] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     by_operator: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
+    hits: list[Hit] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
 
     def add(self, other: Merged) -> None:
         self.files += other.files
         self.statuses.update(other.statuses)
+        self.reasons.update(other.reasons)
         self.by_operator.update(other.by_operator)
         self.failures.update(other.failures)
         self.examples = other.examples | self.examples
         self.tokens.update(other.tokens)
+        self.hits += other.hits
+        self.duplicates += other.duplicates
 
     def count(self, row: Instruction) -> None:
         self.statuses[row.status] += 1
@@ -44,6 +62,7 @@ class Merged:
             self.failures[fault] += 1
             self.examples.setdefault(fault, reason)
         else:
+            self.reasons.update([row.reason] if row.reason else [])
             self.by_operator[row.operator, row.reason or "kept"] += 1
 
     @property
@@ -61,26 +80,67 @@ class Merged:
         }
 
 
-def merge_partition(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition: int) -> Merged:
+def sift_partition(
+    attempt: Folder, partition: int, index: BenchmarkIndex | None, dedup: DedupSettings
+) -> tuple[list[Hit], Fingerprints]:
+    """The benchmark problems among the attempt's kept rows, and the fingerprints of the rows that hold none."""
+    rows = [row for row in read_attempt(attempt, partition).values() if row.status == "kept"]
+    hits = [hit for row in rows for hit in _hits(index, row)] if index is not None else []
+    contaminated = {hit.row_id for hit in hits}
+    return hits, Fingerprints.of((row for row in rows if row.id not in contaminated), dedup)
+
+
+def fingerprint_partition(folder: Folder, partition: int, dedup: DedupSettings) -> Fingerprints:
+    """The fingerprints of the rows that an earlier round kept."""
+    return Fingerprints.of(read_instructions(folder, part_name(partition)), dedup)
+
+
+def merge_partition(
+    attempt: Folder,
+    earlier: Sequence[Folder],
+    folder: Folder,
+    partition: int,
+    hits: Sequence[Hit] = (),
+    duplicates: Mapping[str, Duplicate] | None = None,
+) -> Merged:
     """Write one partition of a round, unless a row of it failed.
 
     Args:
         attempt: holds ``<partition>/*.arrow``; a row that two tasks wrote counts once.
-        earlier: the folders of the rounds before, round 0 first, from which the pool came.
+        earlier: the folders of the rounds before, round 0 first, from which the pool came; none for round 0.
+        hits: what ``sift_partition`` found.
+        duplicates: rows of the whole round that fall, by id.
 
     Raises:
         RunFolderError: the attempt does not hold every member of the pool, or holds others.
     """
-    source = attempt / f"{partition:05d}"
-    rows = {row.root_id: row for name in source.names("*.arrow") for row in read_instructions(source, name)}
-    lost = {member.root_id for member in read_pool(earlier, partition)} ^ set(rows)
+    rows = read_attempt(attempt, partition)
+    lost = {member.root_id for member in read_pool(earlier, partition)} ^ set(rows) if earlier else ()
     if lost:
-        raise RunFolderError(f"{len(lost)} rows were lost on the way to {source}; run the same command again.")
-    merged = Merged()
-    ordered = [rows[root_id] for root_id in sorted(rows)]
-    for row in ordered:
+        raise RunFolderError(f"{len(lost)} rows were lost on the way to {attempt}; run the same command again.")
+    merged = Merged(hits=list(hits))
+    reasons = {hit.row_id: CONTAMINATED for hit in hits}
+    ordered = []
+    for root_id in sorted(rows):
+        row = rows[root_id]
+        if duplicates and row.id in duplicates:
+            merged.duplicates.append(duplicates[row.id])
+            reasons[row.id] = DUPLICATE
+        if row.id in reasons:
+            row = dataclasses.replace(row, status="eliminated", reason=reasons[row.id])
+        ordered.append(row)
         merged.count(row)
     if not merged.failures:
         merged.files += write_shard(folder, part_name(partition), [row for row in ordered if row.status == "kept"])
         merged.files += write_shard(folder, rejected_name(partition), [row for row in ordered if row.status == "eliminated"])
     return merged
+
+
+def read_attempt(attempt: Folder, partition: int) -> dict[str, Instruction]:
+    """The rows that an attempt's tasks left for a partition, by root."""
+    source = attempt / f"{partition:05d}"
+    return {row.root_id: row for name in source.names("*.arrow") for row in read_instructions(source, name)}
+
+
+def _hits(index: BenchmarkIndex, row: Instruction) -> list[Hit]:
+    return index.hits(row.id, task_text(row.instruction, row.input), row.response)

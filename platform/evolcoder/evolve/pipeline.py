@@ -1,8 +1,9 @@
 """The evolve stage on Ray Data: seeds into round 0, each pool into the next round, each round with its own manifest.
 
 A round streams: tasks read its pool partition by partition, actors evolve the rows, tasks write them into a folder of this
-attempt, split by root. Then one task per partition merges what the attempt left there, sorted, so that a round's bytes do
-not depend on the number of workers, on restarts or on the order of rows. Nothing on the driver grows with the rows.
+attempt, split by root. Then ``gather`` compares what the attempt left there with the benchmarks and with all earlier rows,
+and merges it, sorted, so that a round's bytes do not depend on the number of workers, on restarts or on the order of rows.
+Round 0 is gathered from the seeds in the same way. Nothing but the seeds grows on the driver with the rows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,8 @@ from evolcoder.endpoint.client import Endpoint, check_endpoint
 from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits
 from evolcoder.endpoint.limits_actor import LimitsActor
-from evolcoder.errors import EvolcoderError, IncompleteError
+from evolcoder.errors import DataError, EvolcoderError, IncompleteError
+from evolcoder.evolve.gather import CONTAMINATION_FILE, SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.identity import (
     finished_rounds,
     round_identity,
@@ -34,11 +36,10 @@ from evolcoder.evolve.identity import (
     round_plan,
     seeds_identity,
 )
-from evolcoder.evolve.merge import Merged, merge_partition
+from evolcoder.evolve.merge import Merged
 from evolcoder.evolve.seeds import load_seeds
 from evolcoder.evolve.shards import (
     arrow_bytes,
-    part_name,
     partition_count,
     partition_of,
     read_pool,
@@ -46,11 +47,10 @@ from evolcoder.evolve.shards import (
 )
 from evolcoder.evolve.worker import Board, RoundJob, RowEvolver
 from evolcoder.records import Instruction
-from evolcoder.runs import FileEntry, Folder, Manifest, RunFolder, publish_manifest, stage_state
+from evolcoder.runs import Folder, Manifest, RunFolder, publish_manifest, stage_state
 from evolcoder.settings import RunSettings
 
 STAGE = "evolve"
-_SMALL_TASK_CPUS = 0.1
 _ROWS_PER_CALL = 16
 """How many rows of one block Ray Data hands to an async map at once; its default, which is read when it is imported."""
 _LONGEST_BLOCK_ROWS = 128
@@ -70,20 +70,22 @@ def evolve(settings: RunSettings, run: RunFolder, endpoint: Endpoint, reporter: 
     """
     with run.lock(STAGE):
         seeds = load_seeds(settings.seeds, reporter)
-        _write_seeds(settings, run, seeds, reporter)
         manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
+        sieve = Sieve.of(settings.evolve) if len(manifests) <= settings.evolve.rounds else None
+        if not manifests and sieve is not None:
+            _write_seeds(settings, run, seeds, sieve, reporter)
+            manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
         partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
-        rows = len(seeds)
         del seeds
+        rows = _pool_size(manifests[0])
         for number in range(1, len(manifests)):
             reporter.say(f"{round_name(number)} is done: {_kept(manifests[number]):,} rows kept, no request is sent")
-        if len(manifests) <= settings.evolve.rounds:
+        if sieve is not None and len(manifests) <= settings.evolve.rounds:
             check_endpoint(endpoint)
             with _cluster_of_teacher(settings, run, endpoint) as teaching:
                 for number in range(len(manifests), settings.evolve.rounds + 1):
-                    manifests.append(
-                        _make_round(_Round(settings, run, number, partitions, rows, manifests), teaching, reporter)
-                    )
+                    this = _Round(settings, run, number, partitions, rows, manifests, sieve)
+                    manifests.append(_make_round(this, teaching, reporter))
         _show(manifests, settings, reporter)
         return manifests
 
@@ -108,6 +110,7 @@ class _Round:
     partitions: int
     rows: int
     before: Sequence[Manifest]
+    sieve: Sieve
 
     @property
     def folder(self) -> Folder:
@@ -121,24 +124,45 @@ class _Round:
         return self.run.root / f"attempts/{self.number:02d}-{epoch.number:06d}"
 
 
-def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruction], reporter: Reporter) -> None:
-    """Round 0, unless it is there."""
+def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruction], sieve: Sieve, reporter: Reporter) -> None:
+    """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
     identity = seeds_identity(settings, seeds)
     state = stage_state(run.round(0), identity, {})
-    if state.done:
-        return
     _say_why(0, state.kind, state.reason, reporter)
     partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
-    folder = _emptied(run.round(0))
-    files: list[FileEntry] = []
+    attempt = run.root / "attempts/00"
+    attempt.delete()
     shards: list[list[Instruction]] = [[] for _ in range(partitions)]
-    for seed in sorted(seeds, key=lambda seed: seed.root_id):
+    for seed in seeds:
         shards[partition_of(seed.root_id, partitions)].append(seed)
     for partition, rows in enumerate(shards):
-        files += write_shard(folder, part_name(partition), rows)
-    without = sum(1 for seed in seeds if not seed.response)
-    summary = {"rows": len(seeds), "kept": len(seeds), "eliminated": 0, "without_response": without}
-    publish_manifest(folder, round_name(0), identity, {}, files, summary)
+        write_shard(attempt / f"{partition:05d}", "seeds.arrow", rows)
+    with plain_causes():
+        merged = gather(attempt, [], _emptied(run.round(0)), partitions, sieve)
+    attempt.delete()
+    summary = merged.summary | {"without_response": sum(1 for seed in seeds if not seed.response)}
+    publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
+    if summary["eliminated"]:
+        reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {_reasons(merged.reasons)}")
+
+
+def _pool_size(seeds: Manifest) -> int:
+    """How many rows each round evolves.
+
+    Raises:
+        DataError: none.
+    """
+    kept = _kept(seeds)
+    if not kept:
+        raise DataError(
+            f"None of the {seeds.rows:,} seeds is left: each holds a problem of a benchmark, or says what another one says; "
+            f"rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in evolve.decontaminate."
+        )
+    return kept
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
@@ -148,7 +172,7 @@ def _say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
 
 def _emptied(folder: Folder) -> Folder:
     """The folder without a manifest and shards of another making; the manifest goes first."""
-    for name in ("manifest.json", *folder.names("*.arrow")):
+    for name in ("manifest.json", *folder.names("*.arrow"), *folder.names("*.json")):
         folder.delete(name)
     return folder.make()
 
@@ -190,7 +214,7 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
             if stop is not None:
                 done = totals["kept"] + totals["eliminated"]
                 raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
-            merged = _merge(this, teaching.epoch)
+            merged = gather(this.attempt(teaching.epoch), this.earlier, _emptied(this.folder), this.partitions, this.sieve)
             this.attempt(teaching.epoch).delete()
     finally:
         ray.kill(board)
@@ -276,15 +300,15 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
     def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
         return [member.to_row() for member in read_pool(earlier, int(row["id"]))]
 
-    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=_SMALL_TASK_CPUS)
+    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=SMALL_TASK_CPUS)
     evolved = pool.repartition(target_num_rows_per_block=block_rows).map(
         RowEvolver,
         fn_constructor_args=(job, board, teaching.ledger),
         compute=ActorPoolStrategy(size=workers, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=calls + 1),
-        num_cpus=_SMALL_TASK_CPUS,
+        num_cpus=SMALL_TASK_CPUS,
     )
     sink = _AttemptSink(this.attempt(teaching.epoch).make(), this.partitions)
-    evolved.write_datasink(sink, ray_remote_args={"num_cpus": _SMALL_TASK_CPUS})
+    evolved.write_datasink(sink, ray_remote_args={"num_cpus": SMALL_TASK_CPUS})
 
 
 def _workers_that_fit() -> int:
@@ -319,17 +343,6 @@ class _AttemptSink(Datasink[None]):  # type: ignore[misc]
                 self._attempt.write_bytes(name, arrow_bytes(rows))
 
 
-def _merge(this: _Round, epoch: Epoch) -> Merged:
-    """Gather the attempt's rows into the round's shards, one task for each partition."""
-    folder = _emptied(this.folder)
-    task = ray.remote(merge_partition).options(num_cpus=_SMALL_TASK_CPUS)
-    pending = [task.remote(this.attempt(epoch), this.earlier, folder, partition) for partition in range(this.partitions)]
-    merged = Merged()
-    for reference in pending:
-        merged.add(ray.get(reference))
-    return merged
-
-
 def _refuse_incomplete(this: _Round, merged: Merged) -> None:
     failed = merged.failures.total()
     if failed:
@@ -351,8 +364,7 @@ def _show(manifests: Sequence[Manifest], settings: RunSettings, reporter: Report
     for number, manifest in enumerate(manifests):
         for operator, outcomes in manifest.summary.get("operators", {}).items():
             eliminated = {name: count for name, count in outcomes.items() if name != "kept"}
-            reasons = ", ".join(f"{name} {count}" for name, count in sorted(eliminated.items(), key=lambda pair: -pair[1]))
-            rows.append([number, operator, outcomes.get("kept", 0), sum(eliminated.values()), reasons or "-"])
+            rows.append([number, operator, outcomes.get("kept", 0), sum(eliminated.values()), _reasons(eliminated) or "-"])
     reporter.table("Evolved rows", ["round", "operator", "kept", "eliminated", "by rule"], rows)
     totals = [
         [n, _kept(m), m.summary.get("prompt_tokens", 0), m.summary.get("completion_tokens", 0)] for n, m in enumerate(manifests)
