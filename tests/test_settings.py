@@ -9,12 +9,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolcoder.benchmark_data import BENCHMARK_FILES
 from evolcoder.errors import SettingsError
 from evolcoder.settings import (
+    OperatorSettings,
     RunSettings,
     load_preset,
     load_settings,
     override_settings,
+    parse_settings,
     preset_names,
     preset_text,
 )
@@ -158,3 +161,50 @@ def test_where_and_how_fast_are_no_part_of_what_is_made() -> None:
 def test_settings_written_down_are_the_settings_read(plain: dict[str, object]) -> None:
     made = override_settings(plain, [], source="test")
     assert override_settings(yaml.safe_load(yaml.safe_dump(made.model_dump(mode="json"))), [], source="test") == made
+
+
+def operators_in(*operators: object, rounds: int = 2) -> RunSettings:
+    return parse_settings({"name": "r", "evolve": {"operators": list(operators), "rounds": rounds}}, "x.yaml")
+
+
+def test_operators_of_ones_own_are_read_beside_the_default_ones() -> None:
+    own = {"name": "port", "template": "Port: {task}", "weight": 2, "rounds": [1, 2], "code": True}
+    first, second = operators_in("complexity", own).evolve.operators
+    assert first == "complexity"
+    assert isinstance(second, OperatorSettings)
+    assert (second.weight, second.rounds, second.code) == (2.0, (1, 2), True)
+    again = parse_settings(operators_in("complexity", own).model_dump(mode="json"), "run.yaml")
+    assert again == operators_in("complexity", own)
+
+
+@pytest.mark.parametrize(
+    ("operators", "sentence"),
+    [
+        ([], "name at least one operator"),
+        (["constraint"], r"there is no operator 'constraint' \(did you mean constraints\?\)"),
+        ([{"name": "mine"}], r"operator 'mine': it is none of the default operators .* needs a template with {task} in it"),
+        ([{"name": "mine", "template": "Do it."}], "operator 'mine': its template must hold {task} once"),
+        ([{"name": "mine", "template": "{task} {task}"}], "must hold {task} once"),
+        ([{"name": "mine", "template": "{task}", "weigth": 2}], r"unknown key 'weigth' \(did you mean weight\?\)"),
+        ([{"name": "mine", "template": "{task}", "weight": 0}], "operator 'mine': weight: Input should be greater than 0"),
+        ([{"template": "{task}"}], "operator 'without a name': name: Field required"),
+        ([{"name": "seed", "template": "{task}"}], "the name 'seed' is taken"),
+        (["complexity", {"name": "complexity"}], "'complexity' is there twice"),
+        ([7], "an operator is a name or a mapping"),
+        ([{"name": "complexity", "rounds": [1]}], "none that applies in round 2 to tasks with code"),
+        ([{"name": "complexity", "code": True}], "none that applies in round 1 to tasks without code"),
+    ],
+)
+def test_a_bad_operator_is_one_sentence(operators: list[object], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        operators_in(*operators)
+    assert "\n" not in caught.value.message
+
+
+def test_every_benchmark_that_is_known_can_be_named() -> None:
+    names = list(BENCHMARK_FILES)
+    settings = parse_settings({"name": "r", "evolve": {"decontaminate": names}}, "x.yaml")
+    assert list(settings.evolve.decontaminate) == names
+    assert parse_settings({"name": "r"}, "x.yaml").evolve.decontaminate == ("humaneval",)
+    with pytest.raises(SettingsError, match=r"evolve.decontaminate.*mbpp"):
+        parse_settings({"name": "r", "evolve": {"decontaminate": ["mbbp"]}}, "x.yaml")

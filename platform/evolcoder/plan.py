@@ -15,6 +15,8 @@ from evolcoder.runs import RunFolder, read_manifest
 from evolcoder.settings import EMBEDDED, RunSettings, TeacherSettings, TrainSettings
 
 CALLS_PER_ROW = 2
+TYPICAL_VERDICT_TOKENS = (350, 4)
+"""Prompt and completion of the judge's call, where it is on."""
 TYPICAL_PROMPT_TOKENS = 400
 """Of both calls of a row together: the operator's prompt with the parent, then the evolved instruction."""
 TYPICAL_COMPLETION_TOKENS = 550
@@ -55,11 +57,14 @@ def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
     while done < settings.evolve.rounds and read_manifest(run.round(done + 1)) is not None:
         done += 1
     prompt_mean, completion_mean, measured = _lengths(run, done)
-    limit = CALLS_PER_ROW * settings.teacher.max_tokens
+    calls_per_row = CALLS_PER_ROW + settings.evolve.judge
+    if settings.evolve.judge and not measured:
+        prompt_mean, completion_mean = prompt_mean + TYPICAL_VERDICT_TOKENS[0], completion_mean + TYPICAL_VERDICT_TOKENS[1]
+    limit = calls_per_row * settings.teacher.max_tokens
     rows = seeds * (settings.evolve.rounds - done)
     prompt = _spread(rows * prompt_mean, None)
     completion = _spread(rows * min(completion_mean, limit), rows * limit)
-    calls = rows * CALLS_PER_ROW
+    calls = rows * calls_per_row
     return Teaching(
         seeds=seeds,
         rounds_to_do=settings.evolve.rounds - done,

@@ -35,7 +35,7 @@ class Instruction(_Row):
     """One instruction of one round with its response.
 
     Round 0 holds the seeds (``operator`` is ``seed``, ``parent_id`` is None, ``root_id`` is ``id``); only seeds have an
-    ``input``. ``request_keys`` name the journal entries that paid for the row: the evolution first, then the response.
+    ``input``. ``request_keys`` name the journal entries that paid for the row: the evolution first, the response last.
     ``reason`` names the elimination rule (``eliminated``) or the fault (``failed``), else it is None.
     """
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evolcoder.errors import SettingsError
-from evolcoder.records import stable_hash
+from evolcoder.records import SEED_OPERATOR, stable_hash
 
 ENVIRONMENT_PREFIX = "EVOLCODER__"
 EMBEDDED = "embedded"
@@ -97,28 +97,96 @@ class DedupSettings(Section):
     permutations: Annotated[int, Field(ge=16, le=1024)] = 128
 
 
+class OperatorSettings(Section):
+    """An operator of one's own, or a default one with another weight, wording or place.
+
+    ``template`` holds ``{task}`` once; None is the wording of the default operator of that name. ``rounds`` and ``code``
+    say where it applies: in these rounds, and to tasks with or without code in them; None is everywhere.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    template: str | None = None
+    weight: PositiveFloat = 1.0
+    rounds: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    code: bool | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OperatorSettings:
+        if self.name == SEED_OPERATOR:
+            raise ValueError("the name 'seed' is taken: it stands for the seeds themselves")
+        if self.template is None and self.name not in PAPER_OPERATORS:
+            hint = _suggestion(self.name, PAPER_OPERATORS)
+            raise ValueError(f"it is none of the default operators{hint}, so it needs a template with {{task}} in it")
+        if self.template is not None and self.template.count("{task}") != 1:
+            raise ValueError("its template must hold {task} once, where the task to evolve goes")
+        return self
+
+
+def operator_applies(rounds: Sequence[int] | None, code: bool | None, round_number: int, with_code: bool) -> bool:
+    """Whether an operator for these rounds and tasks may be drawn in that round for a task with or without code."""
+    return (rounds is None or round_number in rounds) and code in (None, with_code)
+
+
 class EvolveSettings(Section):
     NOT_IDENTITY = frozenset({"workers"})
 
     rounds: Annotated[int, Field(ge=1, le=99)] = 3
     workers: PositiveInt | None = None
     seed: int = 0
-    operators: tuple[str, ...] = PAPER_OPERATORS
+    operators: tuple[str | OperatorSettings, ...] = PAPER_OPERATORS
+    judge: bool = False
+    """Whether the teacher is asked, with one more call a row, if the evolved task says anything new."""
     max_instruction_words: PositiveInt = 1000
     dedup: DedupSettings = DedupSettings()
     decontaminate: tuple[Literal["humaneval", "humaneval+", "mbpp", "mbpp+", "ds1000"], ...] = ("humaneval",)
     """Benchmarks whose problems no row may hold; the default is the one whose data a package ships."""
     rows_per_shard: PositiveInt = 2000
 
-    @field_validator("operators")
+    @field_validator("operators", mode="before")
     @classmethod
-    def _known_operators(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
+    def _readable_operators(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple) or not given:
             raise ValueError(f"name at least one operator of {', '.join(PAPER_OPERATORS)}")
+        operators = [_operator(item) for item in given]
+        names = [item if isinstance(item, str) else item.name for item in operators]
         for name in names:
-            if name not in PAPER_OPERATORS:
-                raise ValueError(f"there is no operator {name!r}{_suggestion(name, PAPER_OPERATORS)}")
-        return names
+            if names.count(name) > 1:
+                raise ValueError(f"the operator {name!r} is there twice; leave one of them out")
+        return operators
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> EvolveSettings:
+        """Every row of every round must find an operator."""
+        operators = [OperatorSettings(name=item) if isinstance(item, str) else item for item in self.operators]
+        for number in range(1, self.rounds + 1):
+            for with_code in (True, False):
+                if not any(operator_applies(one.rounds, one.code, number, with_code) for one in operators):
+                    tasks = f"tasks {'with' if with_code else 'without'} code"
+                    raise ValueError(
+                        f"evolve.operators has none that applies in round {number} to {tasks}; "
+                        "add one, or widen the `rounds` or `code` of another"
+                    )
+        return self
+
+
+def _operator(given: Any) -> str | OperatorSettings:
+    if isinstance(given, str):
+        if given not in PAPER_OPERATORS:
+            raise ValueError(f"there is no operator {given!r}{_suggestion(given, PAPER_OPERATORS)}")
+        return given
+    if not isinstance(given, Mapping | OperatorSettings):
+        raise ValueError(f"an operator is a name or a mapping with name and template, not {given!r}")
+    try:
+        return OperatorSettings.model_validate(given)
+    except ValidationError as error:
+        name = given.get("name", "without a name") if isinstance(given, Mapping) else given.name
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            text = f"unknown key {key!r}{_suggestion(key, OperatorSettings.model_fields)}"
+        else:
+            text = f"{key}{': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}"
+        raise ValueError(f"operator {name!r}: {text}") from None
 
 
 class TrainSettings(Section):

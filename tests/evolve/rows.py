@@ -34,4 +34,4 @@ def child(parent: Instruction, number: int, instruction: str, status: str = "kep
     """What a round made of a row."""
     reason = None if status == "kept" else "unchanged"
     made = {"id": stable_hash(parent.id, str(number)), "round": number, "parent_id": parent.id, "operator": "constraints"}
-    return dataclasses.replace(parent, instruction=instruction, status=status, reason=reason, **made, **changes)
+    return dataclasses.replace(parent, **{"instruction": instruction, "status": status, "reason": reason} | made | changes)

@@ -10,17 +10,19 @@ import pytest
 from evolcoder.endpoint.client import Reply, RequestFailed, Sampling
 from evolcoder.errors import BudgetError
 from evolcoder.evolve.evolution import Asked, RoundPlan, evolve_row, failed_row
-from evolcoder.evolve.operators import child_id
+from evolcoder.evolve.operators import child_id, operators_of
 from evolcoder.records import Instruction
 from evolcoder.settings import PAPER_OPERATORS
 
 from .rows import seed
 
-PLAN = RoundPlan(1, 0, PAPER_OPERATORS, 100, "teacher", 1.0, 0.95, 50)
+PLAN = RoundPlan(1, 0, operators_of(PAPER_OPERATORS), 100, "teacher", 1.0, 0.95, 50)
 PARENT = seed("Add two numbers.", input="1 2")
 
 
-def evolve(*answers: Reply | Exception, parent: Instruction = PARENT) -> tuple[Instruction, list[tuple[str, Sampling]]]:
+def evolve(
+    *answers: Reply | Exception, parent: Instruction = PARENT, plan: RoundPlan = PLAN
+) -> tuple[Instruction, list[tuple[str, Sampling]]]:
     asked: list[tuple[str, Sampling]] = []
 
     async def ask(prompt: str, sampling: Sampling) -> Asked:
@@ -30,7 +32,7 @@ def evolve(*answers: Reply | Exception, parent: Instruction = PARENT) -> tuple[I
             raise answer
         return Asked(answer, f"key{len(asked)}")
 
-    return asyncio.run(evolve_row(parent, PLAN, ask)), asked
+    return asyncio.run(evolve_row(parent, plan, ask)), asked
 
 
 def test_a_kept_row_says_where_it_comes_from_and_what_it_cost() -> None:
@@ -73,3 +75,16 @@ def test_equal_prompts_of_two_rows_are_two_requests() -> None:
     answer = Reply("Add three.", "stop", 1, 1)
     seeds = {evolve(answer, answer, parent=parent)[1][1][1].seed for parent in (PARENT, twin)}
     assert len(seeds) == 2
+
+
+def test_the_judge_is_asked_between_and_ends_a_row_that_says_nothing_new() -> None:
+    judged = dataclasses.replace(PLAN, judge=True)
+    task, response = Reply("Add three numbers.", "stop", 10, 5), Reply("a + b + c", "stop", 20, 7)
+    row, asked = evolve(task, Reply("Not equal.", "stop", 30, 2), response, plan=judged)
+    assert (row.status, row.request_keys, row.prompt_tokens) == ("kept", ["key1", "key2", "key3"], 60)
+    assert "Add two numbers.\n\nInput:\n1 2" in asked[1][0]
+    assert "Add three numbers." in asked[1][0]
+    assert asked[1][1].temperature == 0
+    assert len({sampling.seed for _, sampling in asked}) == 3
+    row, asked = evolve(task, Reply("Equal", "stop", 30, 1), plan=judged)
+    assert (row.status, row.reason, len(asked)) == ("eliminated", "no_information_gain", 2)

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.errors import RunFolderError
-from evolcoder.evolve.merge import Merged, merge_partition
+from evolcoder.evolve.benchmark_texts import ProblemText
+from evolcoder.evolve.decontamination import BenchmarkIndex
+from evolcoder.evolve.dedup import find_duplicates
+from evolcoder.evolve.merge import Merged, fingerprint_partition, merge_partition, sift_partition
 from evolcoder.evolve.shards import (
     arrow_bytes,
     part_name,
@@ -18,9 +21,11 @@ from evolcoder.evolve.shards import (
     partition_of,
     read_instructions,
     read_pool,
+    rejected_name,
     write_shard,
 )
 from evolcoder.runs import Folder
+from evolcoder.settings import DedupSettings
 
 from .rows import child, seed
 
@@ -78,18 +83,30 @@ def test_a_merge_makes_the_same_bytes_from_any_order_and_counts(tmp_path: Path) 
         out = Folder.open(tmp_path / f"out{order}")
         merges.append(merge_partition(attempt_of(tmp_path, rows, files, order), earlier, out, 0))
     assert merges[0].files == merges[1].files
-    assert merges[0].summary == {
+    assert merges[0].summary(lambda prompt, completion: prompt / 10) == {
         "rows": 20,
         "kept": 16,
         "eliminated": 4,
-        "operators": {"constraints": {"kept": 16, "unchanged": 4}},
+        "operators": {
+            "constraints": {
+                "kept": 16,
+                "eliminated": {"unchanged": 4},
+                "mean_instruction_words": 2.0,
+                "mean_response_words": 1.0,
+                "prompt_tokens": 40,
+                "completion_tokens": 0,
+                "usd": 4.0,
+            }
+        },
         "prompt_tokens": 40,
         "completion_tokens": 0,
+        "usd": 4.0,
     }
     both = Merged()
     for merged in merges:
         both.add(merged)
-    assert both.summary["kept"] == 32
+    assert both.statuses["kept"] == 32
+    assert both.operators["constraints"].outcomes == {"kept": 32, "unchanged": 8}
 
 
 def test_a_merge_with_a_failed_row_writes_nothing_and_keeps_an_example(tmp_path: Path) -> None:
@@ -109,3 +126,35 @@ def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
     write_shard(earlier[0], part_name(0), seeds)
     with pytest.raises(RunFolderError, match="1 rows were lost"):
         merge_partition(attempt_of(tmp_path, [child(seeds[0], 1, "x")], 1, 0), earlier, Folder.open(tmp_path / "out"), 0)
+
+
+def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) -> None:
+    problem = ProblemText("b", "B/1", "Sort the readings of many sensors by day.", "Sort", ("",), "", "")
+    seeds = [seed(name) for name in ("a", "b", "c")]
+    earlier = Folder.open(tmp_path / "00")
+    write_shard(earlier, part_name(0), seeds)
+    rows = [
+        child(seeds[0], 1, problem.statement),
+        child(seeds[1], 1, "Add two numbers."),
+        child(seeds[2], 1, "add two numbers", id="z"),
+    ]
+    attempt = attempt_of(tmp_path, rows, 2, 0)
+    hits, prints = sift_partition(attempt, 0, BenchmarkIndex([problem]), DedupSettings())
+    known = fingerprint_partition(earlier, 0, DedupSettings())
+    assert [(hit.row_id, hit.task_id) for hit in hits] == [(rows[0].id, "B/1")]
+    duplicates = find_duplicates(DedupSettings(), 1, [known, prints])
+    out = Folder.open(tmp_path / "01")
+    merged = merge_partition(attempt, [earlier], out, 0, hits, duplicates)
+    assert [row.instruction for row in read_instructions(out, part_name(0))] == ["Add two numbers."]
+    rejected = {row.id: row.reason for row in read_instructions(out, rejected_name(0))}
+    assert rejected == {rows[0].id: "contaminated", "z": "duplicate"}
+    assert [(one.row_id, one.duplicate_of) for one in merged.duplicates] == [("z", rows[1].id)]
+    assert merged.reasons == {"contaminated": 1, "duplicate": 1}
+    pool = {row.root_id: row.instruction for row in read_pool([earlier, out], 0)}
+    assert pool == {seeds[0].id: "a", seeds[1].id: "Add two numbers.", seeds[2].id: "c"}
+
+
+def test_failed_and_eliminated_rows_are_not_sifted(tmp_path: Path) -> None:
+    rows = [child(seed("a"), 1, "x", "failed"), child(seed("b"), 1, "x", "eliminated"), child(seed("c"), 1, "y")]
+    _, prints = sift_partition(attempt_of(tmp_path, rows, 1, 0), 0, None, DedupSettings())
+    assert len(prints.ids) == 1

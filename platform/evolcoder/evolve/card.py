@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from evolcoder.evolve.operators import prompts_fingerprint
+from evolcoder.evolve.operators import operators_of, prompts_fingerprint
 from evolcoder.runs import Manifest
 from evolcoder.settings import EMBEDDED, RunSettings
 
@@ -81,6 +81,7 @@ def _front_matter(settings: RunSettings, rows: int) -> dict[str, Any]:
 
 def _facts(settings: RunSettings, rounds: Sequence[Manifest]) -> list[str]:
     teacher = settings.teacher
+    operators = operators_of(settings.evolve.operators)
     model = "SmolLM2-135M-Instruct, served by evolcoder" if teacher.model == EMBEDDED else teacher.model
     path = settings.seeds.path
     local = path.startswith(("/", ".", "~"))
@@ -89,8 +90,8 @@ def _facts(settings: RunSettings, rounds: Sequence[Manifest]) -> list[str]:
     return [
         f"- Seeds: {rounds[0].rows:,} of {seeds} (seed {settings.seeds.seed})",
         f"- Teacher: {model}, {sampling}",
-        f"- Operators: {', '.join(settings.evolve.operators)} (draw seed {settings.evolve.seed})",
-        f"- Prompts: fingerprint `{prompts_fingerprint(settings.evolve.operators)}`",
+        f"- Operators: {', '.join(operator.name for operator in operators)} (draw seed {settings.evolve.seed})",
+        f"- Prompts: fingerprint `{prompts_fingerprint(operators)}`",
         f"- Made by: evolcoder {rounds[-1].versions.get('evolcoder', 'unknown')}; content of the last round "
         f"`{rounds[-1].content_hash}`",
     ]

@@ -16,10 +16,12 @@ from evolcoder.evolve.elimination import (
     eliminate_instruction,
     eliminate_response,
 )
-from evolcoder.evolve.operators import child_id, choose_operator, request_seed, task_text
+from evolcoder.evolve.judge import judge_prompt, says_equal
+from evolcoder.evolve.operators import Operator, child_id, choose_operator, request_seed, task_text
 from evolcoder.records import Instruction
 
-FORMAT = 1
+FORMAT = 2
+NO_INFORMATION_GAIN = "no_information_gain"
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
 
 
@@ -29,15 +31,20 @@ class RoundPlan:
 
     round: int
     seed: int
-    operators: tuple[str, ...]
+    operators: tuple[Operator, ...]
     max_instruction_words: int
     teacher: str
     temperature: float
     top_p: float
     max_tokens: int
+    judge: bool = False
 
     def sampling(self, row_id: str, purpose: str) -> Sampling:
         return Sampling(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
+
+    def verdict_sampling(self, row_id: str) -> Sampling:
+        """A verdict is no invention: the likeliest one is wanted."""
+        return dataclasses.replace(self.sampling(row_id, "judge"), temperature=0.0)
 
     @property
     def sampling_text(self) -> str:
@@ -66,12 +73,17 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
     row = _unborn(parent, plan)
     try:
         task = task_text(parent.instruction, parent.input)
-        prompt = choose_operator(plan.operators, plan.seed, parent.id, plan.round).prompt(task)
+        prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
         asked = await ask(prompt, plan.sampling(row.id, "evolve"))
         row = _paid(row, asked, instruction=clean_instruction(asked.reply.text))
         reason = eliminate_instruction(Evolved(task, row.instruction, asked.reply.finish_reason, plan.max_instruction_words))
         if reason is not None:
             return dataclasses.replace(row, status="eliminated", reason=reason)
+        if plan.judge:
+            asked = await ask(judge_prompt(task, row.instruction), plan.verdict_sampling(row.id))
+            row = _paid(row, asked)
+            if says_equal(asked.reply.text):
+                return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
         asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
         row = _paid(row, asked, response=clean_response(asked.reply.text))
         reason = eliminate_response(Answered(row.response, asked.reply.finish_reason))
@@ -86,7 +98,7 @@ def failed_row(parent: Instruction, plan: RoundPlan, reason: str) -> Instruction
 
 
 def _unborn(parent: Instruction, plan: RoundPlan) -> Instruction:
-    operator = choose_operator(plan.operators, plan.seed, parent.id, plan.round).name
+    operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
     return Instruction(
         id=child_id(parent, operator, plan.round),
         round=plan.round,

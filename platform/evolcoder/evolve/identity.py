@@ -13,7 +13,8 @@ from evolcoder.errors import DataError
 from evolcoder.evolve import dedup
 from evolcoder.evolve.decontamination import decontamination_identity
 from evolcoder.evolve.evolution import FORMAT, RoundPlan
-from evolcoder.evolve.operators import prompts_fingerprint
+from evolcoder.evolve.judge import judge_fingerprint
+from evolcoder.evolve.operators import operators_of, prompts_fingerprint
 from evolcoder.evolve.seeds import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.runs import Manifest, RunFolder, stage_state
@@ -44,10 +45,13 @@ def _sieve_identity(evolve: EvolveSettings) -> dict[str, Any]:
 def round_identity(settings: RunSettings) -> dict[str, Any]:
     """A later round. The number of rounds is no part of it: asking for one more keeps those that are there."""
     evolve = settings.evolve
+    operators = operators_of(evolve.operators)
+    own = evolve.model_dump(mode="json", include={"seed", "max_instruction_words", "rows_per_shard"})
     return {
-        "evolve": evolve.model_dump(mode="json", include={"seed", "operators", "max_instruction_words", "rows_per_shard"}),
+        "evolve": own | {"operators": [operator.name for operator in operators]},
         "teacher": settings.teacher.identity(),
-        "prompts": prompts_fingerprint(evolve.operators),
+        "prompts": prompts_fingerprint(operators),
+        "judge": judge_fingerprint() if evolve.judge else None,
         "format": FORMAT,
         **_sieve_identity(evolve),
     }
@@ -62,12 +66,13 @@ def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
     return RoundPlan(
         round=number,
         seed=settings.evolve.seed,
-        operators=settings.evolve.operators,
+        operators=operators_of(settings.evolve.operators),
         max_instruction_words=settings.evolve.max_instruction_words,
         teacher=teacher,
         temperature=settings.teacher.temperature,
         top_p=settings.teacher.top_p,
         max_tokens=settings.teacher.max_tokens,
+        judge=settings.evolve.judge,
     )
 
 

@@ -7,8 +7,8 @@ With the duplicates among all fingerprints known, each partition is *merged*: wh
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,43 @@ from evolcoder.records import Instruction
 from evolcoder.runs import FileEntry, Folder
 from evolcoder.settings import DedupSettings
 
+KEPT = "kept"
 CONTAMINATED = "contaminated"
 DUPLICATE = "duplicate"
+
+Price = Callable[[int, int], float]
+"""What prompt and completion tokens cost, in USD."""
+
+
+@dataclass
+class OperatorTally:
+    """What one operator made in one round. Words are those of kept rows, tokens those of all."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def count(self, row: Instruction) -> None:
+        self.outcomes[row.reason or KEPT] += 1
+        self.totals.update(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
+        if row.status == KEPT:
+            self.totals.update(instruction_words=len(row.instruction.split()), response_words=len(row.response.split()))
+
+    def add(self, other: OperatorTally) -> None:
+        self.outcomes.update(other.outcomes)
+        self.totals.update(other.totals)
+
+    def summary(self, usd: Price) -> dict[str, Any]:
+        kept = self.outcomes[KEPT]
+        prompt, completion = self.totals["prompt_tokens"], self.totals["completion_tokens"]
+        return {
+            "kept": kept,
+            "eliminated": {reason: rows for reason, rows in sorted(self.outcomes.items()) if reason != KEPT},
+            "mean_instruction_words": round(self.totals["instruction_words"] / max(kept, 1), 1),
+            "mean_response_words": round(self.totals["response_words"] / max(kept, 1), 1),
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "usd": usd(prompt, completion),
+        }
 
 
 @dataclass
@@ -35,7 +70,7 @@ class Merged:
     files: list[FileEntry] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    by_operator: Counter[tuple[str, str]] = field(default_factory=Counter)
+    operators: dict[str, OperatorTally] = field(default_factory=lambda: defaultdict(OperatorTally))
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
@@ -46,7 +81,8 @@ class Merged:
         self.files += other.files
         self.statuses.update(other.statuses)
         self.reasons.update(other.reasons)
-        self.by_operator.update(other.by_operator)
+        for name, tally in other.operators.items():
+            self.operators[name].add(tally)
         self.failures.update(other.failures)
         self.examples = other.examples | self.examples
         self.tokens.update(other.tokens)
@@ -63,20 +99,18 @@ class Merged:
             self.examples.setdefault(fault, reason)
         else:
             self.reasons.update([row.reason] if row.reason else [])
-            self.by_operator[row.operator, row.reason or "kept"] += 1
+            self.operators[row.operator].count(row)
 
-    @property
-    def summary(self) -> dict[str, Any]:
-        operators: dict[str, dict[str, int]] = {}
-        for (operator, outcome), rows in sorted(self.by_operator.items()):
-            operators.setdefault(operator, {})[outcome] = rows
+    def summary(self, usd: Price) -> dict[str, Any]:
+        prompt, completion = self.tokens["prompt"], self.tokens["completion"]
         return {
             "rows": self.statuses.total(),
             "kept": self.statuses["kept"],
             "eliminated": self.statuses["eliminated"],
-            "operators": operators,
-            "prompt_tokens": self.tokens["prompt"],
-            "completion_tokens": self.tokens["completion"],
+            "operators": {name: tally.summary(usd) for name, tally in sorted(self.operators.items())},
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "usd": usd(prompt, completion),
         }
 
 

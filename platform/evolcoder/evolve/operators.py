@@ -1,15 +1,17 @@
-"""The five code operators of Evol-Instruct as data, and which of them a row meets. Pure.
+"""Operators as data: the five of Evol-Instruct for code, those that a user adds, and which of them a row meets. Pure.
 
-The wording is our own; what each operator asks for follows the WizardCoder paper, section 3.2. Prompts are short because
+The wording is our own; what each of the five asks for follows the WizardCoder paper, section 3.2. Prompts are short because
 the default teacher is small, and a strong one needs no more.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.records import Instruction, stable_hash
+from evolcoder.settings import OperatorSettings, operator_applies
 
 _TEMPLATE = """Rewrite the programming task below as a slightly harder one. {method}
 Reply with the rewritten task alone: no solution and no explanation.
@@ -19,14 +21,26 @@ Original task:
 
 Rewritten task:"""
 
+_CODE = re.compile(
+    r"```|^\s*(?:def |class |import |from \w+ import |#include|func(?:tion)? \w+\s*\(|public |SELECT\s)"
+    r"|^\s*(?:const|let|var) \w+ ?=|[;{}]\s*$",
+    re.MULTILINE,
+)
+
 
 @dataclass(frozen=True)
 class Operator:
-    """One way to make a task harder. ``template`` holds ``{task}`` once; ``weight`` is its share in the draw."""
+    """One way to make a task harder.
+
+    ``template`` holds ``{task}`` once; ``weight`` is its share in the draw; ``rounds`` and ``code`` say to what it applies,
+    None being everything.
+    """
 
     name: str
     template: str
     weight: float = 1.0
+    rounds: tuple[int, ...] | None = None
+    code: bool | None = None
 
     def prompt(self, task: str) -> str:
         head, _, tail = self.template.partition("{task}")
@@ -62,16 +76,30 @@ def task_text(instruction: str, input: str) -> str:
     return f"{instruction}\n\nInput:\n{input}" if input else instruction
 
 
-def choose_operator(names: Sequence[str], seed: int, parent_id: str, round_number: int) -> Operator:
+def operators_of(given: Sequence[str | OperatorSettings]) -> tuple[Operator, ...]:
+    """The operators that settings name or describe."""
+    wanted = (OperatorSettings(name=item) if isinstance(item, str) else item for item in given)
+    return tuple(
+        Operator(one.name, one.template or OPERATORS[one.name].template, one.weight, one.rounds, one.code) for one in wanted
+    )
+
+
+def holds_code(text: str) -> bool:
+    """Whether a task shows code: in a fence, or in lines that look like it."""
+    return bool(_CODE.search(text))
+
+
+def choose_operator(operators: Sequence[Operator], seed: int, parent: Instruction, round_number: int) -> Operator:
     """The operator that a row meets in a round: the same for the same arguments, on any machine."""
-    operators = [OPERATORS[name] for name in names]
-    point = int(stable_hash("operator", str(seed), parent_id, str(round_number))[:13], 16) / 16**13
-    point *= sum(operator.weight for operator in operators)
-    for operator in operators:
+    with_code = holds_code(task_text(parent.instruction, parent.input))
+    fitting = [one for one in operators if operator_applies(one.rounds, one.code, round_number, with_code)]
+    point = int(stable_hash("operator", str(seed), parent.id, str(round_number))[:13], 16) / 16**13
+    point *= sum(operator.weight for operator in fitting)
+    for operator in fitting:
         point -= operator.weight
         if point < 0:
             return operator
-    return operators[-1]
+    return fitting[-1]
 
 
 def child_id(parent: Instruction, operator: str, round_number: int) -> str:
@@ -84,7 +112,7 @@ def request_seed(row_id: str, purpose: str) -> int:
     return int(stable_hash("request", row_id, purpose)[:7], 16)
 
 
-def prompts_fingerprint(names: Sequence[str]) -> str:
-    """A hash of all wording and weights that decide what the teacher is asked."""
-    parts = [part for name in names for part in (name, OPERATORS[name].template, repr(OPERATORS[name].weight))]
-    return stable_hash(task_text("{instruction}", "{input}"), *parts)
+def prompts_fingerprint(operators: Sequence[Operator]) -> str:
+    """A hash of all that decides what the teacher is asked: wording, weights, and to what each operator applies."""
+    parts = [part for one in operators for part in (one.name, one.template, repr((one.weight, one.rounds, one.code)))]
+    return stable_hash(task_text("{instruction}", "{input}"), _CODE.pattern, *parts)

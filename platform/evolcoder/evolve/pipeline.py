@@ -140,7 +140,7 @@ def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruct
     with plain_causes():
         merged = gather(attempt, [], _emptied(run.round(0)), partitions, sieve)
     attempt.delete()
-    summary = merged.summary | {"without_response": sum(1 for seed in seeds if not seed.response)}
+    summary = merged.summary(Limits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
     publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
     if summary["eliminated"]:
         reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {_reasons(merged.reasons)}")
@@ -221,9 +221,7 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     if totals["damaged_lines"]:
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
     _refuse_incomplete(this, merged)
-    summary = merged.summary | {
-        "usd": teaching.limits.usd(merged.summary["prompt_tokens"], merged.summary["completion_tokens"])
-    }
+    summary = merged.summary(teaching.limits.usd)
     return publish_manifest(this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"])
 
 
@@ -359,19 +357,22 @@ def _kept(manifest: Manifest) -> int:
 
 
 def _show(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:
-    """The final tables: by operator, and by rule."""
+    """The final tables: by operator and rule, and by round."""
+    priced = settings.teacher.usd_per_million_input_tokens is not None
     rows: list[list[object]] = []
     for number, manifest in enumerate(manifests):
-        for operator, outcomes in manifest.summary.get("operators", {}).items():
-            eliminated = {name: count for name, count in outcomes.items() if name != "kept"}
-            rows.append([number, operator, outcomes.get("kept", 0), sum(eliminated.values()), _reasons(eliminated) or "-"])
-    reporter.table("Evolved rows", ["round", "operator", "kept", "eliminated", "by rule"], rows)
-    totals = [
-        [n, _kept(m), m.summary.get("prompt_tokens", 0), m.summary.get("completion_tokens", 0)] for n, m in enumerate(manifests)
-    ]
+        for operator, made in manifest.summary.get("operators", {}).items():
+            eliminated = made["eliminated"]
+            lengths = [round(made["mean_instruction_words"]), round(made["mean_response_words"])]
+            tokens = made["prompt_tokens"] + made["completion_tokens"]
+            row = [number, operator, made["kept"], sum(eliminated.values()), _reasons(eliminated) or "-", *lengths, tokens]
+            rows.append([*row, round(made["usd"], 4)] if priced else row)
+    columns = ["round", "operator", "kept", "eliminated", "by rule", "words asked", "words answered", "tokens"]
+    reporter.table("Evolved rows", [*columns, "USD"] if priced else columns, rows)
+    totals: list[list[object]] = []
+    for number, manifest in enumerate(manifests):
+        summary = manifest.summary
+        total = [number, _kept(manifest), summary.get("prompt_tokens", 0), summary.get("completion_tokens", 0)]
+        totals.append([*total, round(summary.get("usd", 0.0), 4)] if priced else total)
     columns = ["round", "kept", "prompt tokens", "completion tokens"]
-    if settings.teacher.usd_per_million_input_tokens is not None:
-        columns.append("USD")
-        for row, manifest in zip(totals, manifests, strict=True):
-            row.append(round(manifest.summary.get("usd", 0.0), 4))
-    reporter.table("What it took", columns, totals)
+    reporter.table("What it took", [*columns, "USD"] if priced else columns, totals)
