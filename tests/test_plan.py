@@ -81,3 +81,9 @@ def test_an_unknown_family_is_not_guessed() -> None:
 def test_memory_by_zero_stage(stage: int, workers: int, offload: str | None, bytes_each: float) -> None:
     train = TrainSettings(precision="bf16", zero_stage=stage, workers=workers, offload=offload, global_batch_size=8)  # type: ignore[arg-type]
     assert training_memory_gib(train, 2**30) == pytest.approx(bytes_each)
+
+
+def test_a_judge_is_one_more_call_a_row(settings: RunSettings) -> None:
+    judged = load_preset("wizardcoder-15b", "p", [f"storage={settings.storage}", "evolve.judge=true"])
+    assert forecast_teaching(judged, 20_000).calls == 180_000
+    assert forecast_teaching(judged, 100).prompt_tokens > forecast_teaching(settings, 100).prompt_tokens

@@ -13,9 +13,10 @@ import yaml
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.dataset import build_dataset
+from evolcoder.evolve.decontamination import Hit
 from evolcoder.evolve.shards import part_name, read_instructions, rejected_name, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
-from evolcoder.runs import RunFolder, publish_manifest
+from evolcoder.runs import Manifest, RunFolder, describe_file, publish_manifest, read_manifest
 from evolcoder.settings import RunSettings, parse_settings
 
 from .rows import child, seed
@@ -33,11 +34,13 @@ def run(tmp_path: Path) -> RunFolder:
     first = write_shard(run.round(0), part_name(0), seeds)
     second = write_shard(run.round(1), part_name(0), made[:2]) + write_shard(run.round(1), rejected_name(0), made[2:])
     publish_manifest(run.round(0), "round 00", {}, {}, first, {"kept": 3})
-    publish_manifest(run.round(1), "round 01", {}, {}, second, {"kept": 2, "eliminated": 1, "prompt_tokens": 7})
+    operators = {"constraints": {"kept": 2, "eliminated": {"unchanged": 1}}}
+    counts = {"kept": 2, "eliminated": 1, "prompt_tokens": 7, "operators": operators}
+    publish_manifest(run.round(1), "round 01", {}, {}, second, counts)
     return run
 
 
-def build(tmp_path: Path, run: RunFolder, **evolve: object) -> tuple[object, str]:
+def build(tmp_path: Path, run: RunFolder, **evolve: object) -> tuple[Manifest, str]:
     said = io.StringIO()
     return build_dataset(settings_in(tmp_path, **evolve), run, Reporter("plain", said)), said.getvalue()
 
@@ -57,7 +60,7 @@ def test_kept_rows_once_each_in_order_and_in_every_format(tmp_path: Path, run: R
     assert set(manifest.inputs) == {"round 00", "round 01"}
     lines = [json.loads(line) for line in run.dataset.read_text("train.jsonl").splitlines()]
     assert lines == [{"instruction": r.instruction, "input": r.input, "output": r.response} for r in rows]
-    table = pq.read_table(run.dataset.path + "/train.parquet")
+    table = pq.read_table(run.dataset.path + "/data/train-00000.parquet")
     assert table.schema.equals(INSTRUCTION_SCHEMA)
     assert table.to_pylist() == [row.to_row() for row in rows]
 
@@ -65,9 +68,61 @@ def test_kept_rows_once_each_in_order_and_in_every_format(tmp_path: Path, run: R
 def test_the_card_has_front_matter_and_true_counts(tmp_path: Path, run: RunFolder) -> None:
     build(tmp_path, run)
     _, front, text = run.dataset.read_text("README.md").split("---\n", 2)
-    assert yaml.safe_load(front)["configs"][0]["data_files"][0]["path"] == "train.parquet"
-    assert "| 1 | 2 | 1 | 1 | 7 | 0 |" in text
+    assert yaml.safe_load(front)["configs"][0]["data_files"][0]["path"] == "data/train-*.parquet"
+    assert yaml.safe_load(front)["size_categories"] == ["n<1K"]
+    assert "| 1 | 2 | 1 | 1 | 7 | 0 | 0.00 |" in text
     assert "3 instructions with responses" in text
+    assert "| unchanged | 1 |" in text
+    assert "not compared with any benchmark" in text
+    assert not run.dataset.exists("contamination.json")
+
+
+def test_the_card_and_a_file_say_what_held_which_benchmark(tmp_path: Path, run: RunFolder) -> None:
+    hit = Hit("r1", "humaneval", "HumanEval/7", "words", "the matching text")
+    found = {
+        "rules": 1,
+        "benchmarks": {"humaneval": "openai/human-eval"},
+        "rows_compared": 3,
+        "rows": 1,
+        "hits": [hit.to_json()],
+    }
+    for number in (0, 1):
+        folder = run.round(number)
+        folder.write_text("contamination.json", json.dumps(found if number else found | {"rows": 0, "hits": []}))
+        before = read_manifest(folder)
+        assert before is not None
+        files = [*before.files, describe_file(folder, "contamination.json")]
+        publish_manifest(folder, before.stage, {}, {}, files, before.summary)
+    manifest, _ = build(tmp_path, run)
+    merged = json.loads(run.dataset.read_text("contamination.json"))
+    assert merged["hits"] == [{"round": 1, **hit.to_json()}]
+    assert (merged["rows_compared"], merged["rows"], merged["by_benchmark"]) == (6, 1, {"humaneval": 1})
+    assert manifest.summary["contaminated"] == 1
+    card = run.dataset.read_text("README.md")
+    assert "| humaneval | openai/human-eval | 1 |" in card
+    assert "6 rows, seeds and evolved, were compared" in card
+
+
+def test_large_sets_are_split_over_parquet_files(tmp_path: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evolcoder.evolve.dataset._ROWS_PER_PARQUET", 2)
+    manifest, _ = build(tmp_path, run, rows_per_shard=2)
+    assert run.dataset.names("data/*", recursive=True) == ["data/train-00000.parquet", "data/train-00001.parquet"]
+    assert {entry.path for entry in manifest.files} >= {"data/train-00000.parquet", "data/train-00001.parquet"}
+
+
+def test_what_others_read_it_with(tmp_path: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's loader takes the folder as it is, and LLaMA-Factory's description names the Alpaca file."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    build(tmp_path, run)
+    loaded = datasets.load_dataset(run.dataset.path, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(loaded["id"]) == sorted(row.id for row in read_instructions(run.dataset, "train-00000.arrow"))
+    info = json.loads(run.dataset.read_text("dataset_info.json"))
+    alpaca = datasets.load_dataset(
+        "json", data_files=f"{run.dataset.path}/{info['r']['file_name']}", split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert sorted(info["r"]["columns"].values()) == sorted(alpaca.column_names) == ["input", "instruction", "output"]
+    assert alpaca.num_rows == loaded.num_rows == 3
 
 
 def test_a_second_time_does_nothing_and_a_changed_round_makes_it_anew(tmp_path: Path, run: RunFolder) -> None:

@@ -162,6 +162,7 @@ def everything(data_folder: Path) -> BenchmarkIndex:
     return BenchmarkIndex.read(list(BENCHMARK_FILES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("benchmark", "part", "at_least"),
     [

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import ray
 
+from evolcoder.benchmark_data import benchmark_rows
 from evolcoder.console import Reporter
 from evolcoder.endpoint.client import Endpoint
 from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
-from evolcoder.errors import BudgetError, EndpointError, IncompleteError, RunBusyError, RunFolderError
+from evolcoder.errors import BudgetError, DataError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset import build_dataset
 from evolcoder.evolve.identity import rounds_done
 from evolcoder.evolve.pipeline import plain_causes
@@ -26,6 +27,7 @@ from evolcoder.runs import Manifest, RunFolder
 from evolcoder.settings import RunSettings, parse_settings
 
 ROWS = 24
+PROBLEM = next(row for row in benchmark_rows("humaneval") if row["task_id"] == "HumanEval/1")
 PRICES = {"usd_per_million_input_tokens": 100.0, "usd_per_million_output_tokens": 200.0}
 
 
@@ -97,6 +99,80 @@ def test_any_number_of_workers_and_any_faults_make_the_same_rounds_and_a_second_
     merged = build_dataset(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
     kept = [manifest.summary["kept"] for manifest in first]
     assert merged.rows == sum(kept) - merged.summary["duplicates"]
+
+
+class _Copyist(Script):
+    """A teacher that knows a benchmark by heart, and says some things twice."""
+
+    def text(self, request_hash: str) -> str:
+        if request_hash[0] in "0123":
+            return str(PROBLEM["prompt"])
+        return "Write a parser for dates of three calendars." if request_hash[0] in "4567" else super().text(request_hash)
+
+
+@pytest.mark.slow
+def test_copies_fall_whatever_the_workers_and_every_one_is_accounted_for(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    with seeds.open("a", encoding="utf-8") as file:
+        for instruction in (f"Complete this:\n{PROBLEM['prompt']}", "Write a FUNCTION that adds 3"):
+            file.write("\n" + json.dumps({"instruction": instruction, "output": "pass"}))
+    made = []
+    for workers in (1, 3):
+        settings = settings_in(tmp_path / str(workers), seeds, workers=workers)
+        with scripted_teacher(_Copyist()) as teacher:
+            manifests, said = run_evolve(settings, teacher)
+        made.append(hashes(manifests))
+        assert "2 of 26 seeds are left out: contaminated 1, duplicate 1" in said
+    assert made[0] == made[1]
+    run = RunFolder.open(settings)
+    assert [manifest.summary["kept"] for manifest in manifests[:1]] == [ROWS]
+    for number, manifest in enumerate(manifests):
+        folder = run.round(number)
+        rejected = {row["id"]: row for name in folder.names("rejected-*.arrow") for row in read_shard(folder, name)}
+        hits = json.loads(folder.read_text("contamination.json"))["hits"]
+        duplicates = json.loads(folder.read_text("duplicates.json"))["duplicates"]
+        assert {hit["row_id"] for hit in hits} == {id for id, row in rejected.items() if row["reason"] == "contaminated"}
+        assert {one["row_id"] for one in duplicates} == {id for id, row in rejected.items() if row["reason"] == "duplicate"}
+        assert {hit["task_id"] for hit in hits} <= {PROBLEM["task_id"]}
+        assert hits
+        assert duplicates
+        assert {entry.path for entry in manifest.files} >= {"contamination.json", "duplicates.json"}
+        assert manifest.rows == (ROWS + 2 if number == 0 else ROWS), "a parent returns for each row that falls"
+    build_dataset(settings, run, Reporter("plain", io.StringIO()))
+    found = json.loads(run.dataset.read_text("contamination.json"))
+    assert {hit["round"] for hit in found["hits"]} == {0, 1}
+    rows = list(read_shard(run.dataset, "train-00000.arrow"))
+    assert not any(PROBLEM["entry_point"] in row["instruction"] + row["response"] for row in rows)
+    assert sum("three calendars" in row["instruction"] for row in rows) == 1
+
+
+def test_a_missing_benchmark_is_said_before_anything_starts(
+    tmp_path: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EVOLCODER_DATA", raising=False)
+    settings = settings_in(tmp_path, seeds, decontaminate=["humaneval", "ds1000"])
+    with pytest.raises(DataError, match=r"The data of ds1000 is missing; put .*; or leave ds1000 out of evolve.decontaminate."):
+        rounds_done(settings, RunFolder.open(settings))
+
+
+@pytest.mark.slow
+def test_seeds_that_are_all_copies_are_one_sentence(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    seeds.write_text(json.dumps({"instruction": PROBLEM["prompt"], "output": "pass"}), "utf-8")
+    with scripted_teacher() as teacher:
+        with pytest.raises(DataError, match="None of the 1 seeds is left"):
+            run_evolve(settings_in(tmp_path, seeds), teacher)
+        assert teacher.counts()["requests"] == 0
+
+
+@pytest.mark.slow
+def test_a_judge_is_paid_once_like_everything_else(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    settings = settings_in(tmp_path, seeds, judge=True)
+    with scripted_teacher() as teacher:
+        manifests, _ = run_evolve(settings, teacher)
+        assert teacher.counts()["answered"] == 3 * ROWS
+        RunFolder.open(settings).round(1).delete("manifest.json")
+        again, _ = run_evolve(settings, teacher)
+        assert teacher.counts()["answered"] == 3 * ROWS
+    assert hashes(again) == hashes(manifests)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from evolcoder.settings import EMBEDDED, RunSettings
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def dataset_card(settings: RunSettings, rounds: Sequence[Manifest], summary: Mapping[str, Any]) -> str:
+def dataset_card(
+    settings: RunSettings, rounds: Sequence[Manifest], summary: Mapping[str, Any], contamination: Mapping[str, Any] | None
+) -> str:
     """The text of README.md.
 
     Args:
         rounds: the manifests of rounds 0 to k.
         summary: the counts of ``dataset.build_dataset``.
+        contamination: what ``contamination.json`` holds; None when the rows were compared with no benchmark.
     """
     return "\n".join(
         [
@@ -45,6 +49,12 @@ def dataset_card(settings: RunSettings, rounds: Sequence[Manifest], summary: Map
             "",
             *_operators_table(summary),
             "",
+            *_reasons_table(rounds),
+            "",
+            "## Contamination",
+            "",
+            *_contamination(contamination),
+            "",
             "## Columns",
             "",
             "`instruction`, `input` and `response` are the example (`train.jsonl` calls them instruction, input, output). "
@@ -53,8 +63,7 @@ def dataset_card(settings: RunSettings, rounds: Sequence[Manifest], summary: Map
             "",
             "## Not checked",
             "",
-            "Responses were not run. The rows were not compared with benchmarks: test for contamination before you publish "
-            "scores.",
+            "Responses were not run: nothing says that their code works.",
             "",
             "## Licence",
             "",
@@ -75,7 +84,7 @@ def _front_matter(settings: RunSettings, rows: int) -> dict[str, Any]:
         "tags": ["code", "instruction-tuning", "evol-instruct", "synthetic", "evolcoder"],
         "pretty_name": settings.name,
         "size_categories": [size],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "train.parquet"}]}],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }
 
 
@@ -98,15 +107,47 @@ def _facts(settings: RunSettings, rounds: Sequence[Manifest]) -> list[str]:
 
 
 def _rounds_table(rounds: Sequence[Manifest], summary: Mapping[str, Any]) -> list[str]:
-    lines = ["| round | kept | eliminated | in this set | prompt tokens | completion tokens |", "|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| round | kept | eliminated | in this set | prompt tokens | completion tokens | USD |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
     for number, manifest in enumerate(rounds):
         made = manifest.summary
         cells = [number, made.get("kept", manifest.rows), made.get("eliminated", 0), summary["rows_by_round"][str(number)]]
         cells += [made.get("prompt_tokens", 0), made.get("completion_tokens", 0)]
-        lines.append("| " + " | ".join(f"{cell:,}" for cell in cells) + " |")
+        usd = made.get("usd", 0.0)
+        lines.append("| " + " | ".join(f"{cell:,}" for cell in cells) + f" | {usd:,.2f} |")
     return lines
 
 
 def _operators_table(summary: Mapping[str, Any]) -> list[str]:
     rows = [f"| {name} | {count:,} |" for name, count in summary["rows_by_operator"].items()]
     return ["| operator | rows |", "|---|--:|", *rows]
+
+
+def _reasons_table(rounds: Sequence[Manifest]) -> list[str]:
+    """Why rows fell, over all rounds."""
+    reasons: Counter[str] = Counter()
+    for manifest in rounds:
+        for made in manifest.summary.get("operators", {}).values():
+            reasons.update(made["eliminated"])
+    if not reasons:
+        return ["No row was eliminated."]
+    rows = [f"| {reason} | {count:,} |" for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))]
+    return ["| eliminated for | rows |", "|---|--:|", *rows]
+
+
+def _contamination(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["The rows were not compared with any benchmark: test for contamination before you publish scores."]
+    lines = [
+        f"{found['rows_compared']:,} rows, seeds and evolved, were compared with the prompts, solutions and tests of these "
+        f"benchmarks (rules, version {found['rules']}). {found['rows']:,} held one of their problems and are not in this set; "
+        "`contamination.json` names the problem and shows the matching text for each.",
+        "",
+        "| benchmark | data | problems found |",
+        "|---|---|--:|",
+    ]
+    for name, version in found["benchmarks"].items():
+        lines.append(f"| {name} | {version} | {found['by_benchmark'].get(name, 0):,} |")
+    return [*lines, "", "Copies told in entirely new words, and solved in another way under another name, are not found."]

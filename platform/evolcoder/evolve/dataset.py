@@ -1,16 +1,17 @@
 """The training set of a run: the kept rows of all its rounds in one folder, in the formats that trainers read.
 
-    train-*.arrow    records.Instruction, sorted by round and id; what our own train stage reads
-    train.parquet    the same rows, for the hub and data tools
-    train.jsonl      Alpaca format: instruction, input, output
-    README.md        the data set card
+    train-*.arrow         records.Instruction, sorted by round and id; what our own train stage reads
+    data/train-*.parquet  the same rows, for the hub and `datasets.load_dataset`
+    train.jsonl           Alpaca format: instruction, input, output; what LLaMA-Factory and axolotl read
+    dataset_info.json     says so to LLaMA-Factory
+    contamination.json    which rows of which round fell for which benchmark problem, with the evidence
+    README.md             the data set card
 
 Needs no Ray: rounds are read one at a time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,8 @@ import pyarrow.parquet as pq
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.card import dataset_card
-from evolcoder.evolve.elimination import normalised
+from evolcoder.evolve.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.dedup import task_hash
 from evolcoder.evolve.identity import round_inputs, round_name
 from evolcoder.evolve.shards import part_name, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
@@ -31,8 +33,9 @@ from evolcoder.runs import FileEntry, Folder, Manifest, RunFolder, describe_file
 from evolcoder.settings import RunSettings
 
 STAGE = "dataset"
-FORMAT = 1
-_CARD, _JSONL, _PARQUET = "README.md", "train.jsonl", "train.parquet"
+FORMAT = 2
+_CARD, _JSONL, _INFO = "README.md", "train.jsonl", "dataset_info.json"
+_ROWS_PER_PARQUET = 50_000
 
 
 def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> Manifest:
@@ -74,14 +77,20 @@ def _build(
     reporter: Reporter,
 ) -> Manifest:
     folder = run.dataset
-    for name in ("manifest.json", _CARD, _JSONL, _PARQUET, *folder.names("train-*.arrow")):
+    for name in ("manifest.json", _CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", *folder.names("train*")):
         folder.delete(name)
     folder.make()
     merge = _Merge(run, rounds)
     files = _write(folder, merge, settings.evolve.rows_per_shard)
-    summary = merge.summary()
-    folder.write_text(_CARD, dataset_card(settings, rounds, summary))
-    files += [describe_file(folder, name) for name in (_CARD, _JSONL, _PARQUET)]
+    contamination = _contamination(run, rounds)
+    summary = merge.summary() | {"contaminated": contamination["rows"] if contamination else None}
+    folder.write_text(_CARD, dataset_card(settings, rounds, summary, contamination))
+    folder.write_text(_INFO, json.dumps(_llama_factory_info(settings.name), indent=1) + "\n")
+    names = [_CARD, _JSONL, _INFO]
+    if contamination is not None:
+        folder.write_text(CONTAMINATION_FILE, json.dumps(contamination, indent=1) + "\n")
+        names.append(CONTAMINATION_FILE)
+    files += [describe_file(folder, name) for name in names]
     reporter.say(
         f"training set: {summary['rows']:,} rows of {len(rounds)} rounds; left out: {summary['duplicates']:,} exact "
         f"duplicates, {summary['without_response']:,} without a response"
@@ -113,8 +122,7 @@ class _Merge:
         if not row.response.strip():
             self.without_response += 1
             return False
-        text = f"{normalised(row.instruction)}\0{normalised(row.input)}"
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+        digest = bytes.fromhex(task_hash(row))
         if digest in self._seen:
             self.duplicates += 1
             return False
@@ -139,18 +147,74 @@ def _kept_rows(folder: Folder, manifest: Manifest) -> Iterator[Instruction]:
 
 
 def _write(folder: Folder, rows: Iterable[Instruction], rows_per_shard: int) -> list[FileEntry]:
-    """Write all formats in one pass; returns the Arrow shards."""
+    """Write all rows in every format in one pass; returns the Arrow shards and the Parquet files."""
     files: list[FileEntry] = []
-    with (
-        folder.open_output(_JSONL) as jsonl,
-        folder.open_output(_PARQUET) as parquet_file,
-        pq.ParquetWriter(parquet_file, INSTRUCTION_SCHEMA) as parquet,
-    ):
+    with folder.open_output(_JSONL) as jsonl, _ParquetFiles(folder) as parquet:
         for number, shard in enumerate(_shards(rows, rows_per_shard)):
             files += write_shard(folder, f"train-{number:05d}.arrow", shard)
-            parquet.write_table(pa.Table.from_pylist([row.to_row() for row in shard], schema=INSTRUCTION_SCHEMA))
+            parquet.write(pa.Table.from_pylist([row.to_row() for row in shard], schema=INSTRUCTION_SCHEMA))
             _write_alpaca(jsonl, shard)
-    return files
+    return files + [describe_file(folder, name) for name in parquet.names]
+
+
+class _ParquetFiles:
+    """Tables into ``data/train-*.parquet``, a new file whenever one is full. There is always one, though it be empty."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        (folder / "data").make()
+        self.names: list[str] = []
+        self._rows = 0
+        self._open()
+
+    def _open(self) -> None:
+        self.names.append(f"data/train-{len(self.names):05d}.parquet")
+        self._file = self._folder.open_output(self.names[-1])
+        self._writer = pq.ParquetWriter(self._file, INSTRUCTION_SCHEMA)
+        self._rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        if self._rows and self._rows + table.num_rows > _ROWS_PER_PARQUET:
+            self._close()
+            self._open()
+        self._writer.write_table(table)
+        self._rows += table.num_rows
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def __enter__(self) -> _ParquetFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+def _contamination(run: RunFolder, rounds: Sequence[Manifest]) -> dict[str, Any] | None:
+    """What the rounds found, put together; None when their rows were compared with no benchmark."""
+    found = [
+        (number, json.loads(run.round(number).read_text(CONTAMINATION_FILE)))
+        for number, manifest in enumerate(rounds)
+        if any(entry.path == CONTAMINATION_FILE for entry in manifest.files)
+    ]
+    if not found:
+        return None
+    hits = [{"round": number, **hit} for number, one in found for hit in one["hits"]]
+    return {
+        "rules": found[-1][1]["rules"],
+        "benchmarks": found[-1][1]["benchmarks"],
+        "rows_compared": sum(one["rows_compared"] for _, one in found),
+        "rows": sum(one["rows"] for _, one in found),
+        "by_benchmark": dict(sorted(Counter(hit["benchmark"] for hit in hits).items())),
+        "by_rule": dict(sorted(Counter(hit["rule"] for hit in hits).items())),
+        "hits": hits,
+    }
+
+
+def _llama_factory_info(name: str) -> dict[str, Any]:
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    return {name: {"file_name": _JSONL, "formatting": "alpaca", "columns": columns}}
 
 
 def _shards(rows: Iterable[Instruction], size: int) -> Iterator[list[Instruction]]:

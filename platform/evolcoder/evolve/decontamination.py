@@ -36,6 +36,9 @@ from evolcoder.evolve.statements import Found, StatementIndex
 RULES_VERSION = 1
 """Raised whenever a rule finds other rows than before, so that finished rounds are made anew."""
 
+CONTAMINATION_FILE = "contamination.json"
+"""What was found, in the folder of each round and in the data set's."""
+
 EVIDENCE_CHARACTERS = 160
 
 

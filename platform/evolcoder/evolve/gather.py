@@ -14,15 +14,16 @@ from typing import Any
 import ray
 
 from evolcoder.benchmark_data import BENCHMARK_FILES
-from evolcoder.evolve.decontamination import RULES_VERSION, BenchmarkIndex, summary_of_hits
+from evolcoder.evolve.decontamination import CONTAMINATION_FILE, RULES_VERSION, BenchmarkIndex, summary_of_hits
 from evolcoder.evolve.dedup import Duplicate, Fingerprints, find_duplicates
 from evolcoder.evolve.merge import CONTAMINATED, DUPLICATE, Merged, fingerprint_partition, merge_partition, sift_partition
 from evolcoder.runs import FileEntry, Folder, describe_file
 from evolcoder.settings import DedupSettings, EvolveSettings
 
-CONTAMINATION_FILE = "contamination.json"
 DUPLICATES_FILE = "duplicates.json"
 SMALL_TASK_CPUS = 0.1
+_SIFT_TASK_CPUS = 0.4
+"""Sifting computes all the time, and each task holds the benchmarks' index; an engine on a small machine leaves half a CPU."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition
     Args:
         earlier: the rounds before, round 0 first; none for round 0.
     """
-    sift = ray.remote(sift_partition).options(num_cpus=SMALL_TASK_CPUS, num_returns=2)
+    sift = ray.remote(sift_partition).options(num_cpus=_SIFT_TASK_CPUS, num_returns=2)
     sifted = [sift.remote(attempt, partition, sieve.index, sieve.dedup) for partition in range(partitions)]
     fingerprint = ray.remote(fingerprint_partition).options(num_cpus=SMALL_TASK_CPUS)
     known = [fingerprint.remote(place, partition, sieve.dedup) for place in earlier for partition in range(partitions)]

@@ -27,7 +27,8 @@ from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits
 from evolcoder.endpoint.limits_actor import LimitsActor
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
-from evolcoder.evolve.gather import CONTAMINATION_FILE, SMALL_TASK_CPUS, Sieve, gather
+from evolcoder.evolve.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.gather import SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.identity import (
     finished_rounds,
     round_identity,
