@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.benchmark_data import BENCHMARK_FILES
 from evolcoder.errors import SettingsError
+from evolcoder.evolve.benchmark_texts import COMPARABLE
 from evolcoder.settings import (
     OperatorSettings,
     RunSettings,
@@ -201,8 +201,8 @@ def test_a_bad_operator_is_one_sentence(operators: list[object], sentence: str) 
     assert "\n" not in caught.value.message
 
 
-def test_every_benchmark_that_is_known_can_be_named() -> None:
-    names = list(BENCHMARK_FILES)
+def test_every_benchmark_that_rows_can_be_compared_with_can_be_named() -> None:
+    names = list(COMPARABLE)
     settings = parse_settings({"name": "r", "evolve": {"decontaminate": names}}, "x.yaml")
     assert list(settings.evolve.decontaminate) == names
     assert parse_settings({"name": "r"}, "x.yaml").evolve.decontaminate == ("humaneval",)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
+from evolcoder.benchmark_data import benchmark_rows
 from evolcoder.errors import DataError
-from evolcoder.evolve.benchmark_texts import ProblemText, read_problems
+from evolcoder.evolve.benchmark_texts import COMPARABLE, ProblemText, read_problems
 from evolcoder.evolve.decontamination import (
     EVIDENCE_CHARACTERS,
     BenchmarkIndex,
@@ -151,15 +151,16 @@ def test_the_data_and_the_rules_are_the_identity_and_not_the_order() -> None:
     assert decontamination_identity(["mbpp"]) != decontamination_identity(["mbpp+"])
 
 
-def test_a_benchmark_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_that_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVOLCODER_DATA", raising=False)
+    monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="The data of ds1000 is missing"):
         BenchmarkIndex.read(["humaneval", "ds1000"])
 
 
 @pytest.fixture(scope="module")
 def everything(data_folder: Path) -> BenchmarkIndex:
-    return BenchmarkIndex.read(list(BENCHMARK_FILES))
+    return BenchmarkIndex.read(COMPARABLE)
 
 
 @pytest.mark.slow

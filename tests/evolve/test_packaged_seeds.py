@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from evolcoder.benchmark_data import BENCHMARK_FILES
 from evolcoder.console import Reporter
+from evolcoder.evolve.benchmark_texts import COMPARABLE
 from evolcoder.evolve.decontamination import BenchmarkIndex
 from evolcoder.evolve.seeds import load_seeds
 from evolcoder.settings import SeedSettings
@@ -321,7 +321,7 @@ def test_every_python_task_that_defines_something_is_executed_here() -> None:
 
 
 def test_no_overlap_with_benchmarks(data_folder: Path) -> None:
-    index = BenchmarkIndex.read(list(BENCHMARK_FILES))
+    index = BenchmarkIndex.read(COMPARABLE)
     hits = [
         hit for row in ROWS for hit in index.hits(row["instruction"], f"{row['instruction']}\n{row['input']}", row["output"])
     ]

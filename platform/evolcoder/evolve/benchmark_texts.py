@@ -27,12 +27,13 @@ class ProblemText:
 
 
 def read_problems(names: Sequence[str]) -> list[ProblemText]:
-    """The problems of these benchmarks, in this order.
+    """The problems of these benchmarks, in the order of the names and of their ids, whatever that of the files.
 
     Raises:
         DataError: the data of one of them is not there.
     """
-    return [_READERS[name](name, row) for name in names for row in benchmark_rows(name)]
+    problems = [_READERS[name](name, row) for name in names for row in benchmark_rows(name)]
+    return sorted(problems, key=lambda problem: (names.index(problem.benchmark), problem.task_id))
 
 
 def _function_problem(name: str, row: Mapping[str, Any]) -> ProblemText:
@@ -95,3 +96,6 @@ _READERS: dict[str, Callable[[str, Mapping[str, Any]], ProblemText]] = {
     "mbpp+": _mbpp_plus_problem,
     "ds1000": _ds1000_problem,
 }
+
+COMPARABLE = tuple(_READERS)
+"""The benchmarks that rows can be compared with. MBPP+ is its v0.1.0, which holds every task of v0.2.0."""
