@@ -80,6 +80,22 @@ def renamed_and_reformatted(row: Mapping[str, Any]) -> Plant:
     return instruction, _renamed(code)
 
 
+def renamed_and_reworded(row: Mapping[str, Any]) -> Plant:
+    """Nothing is left but what the code does."""
+    return PLAIN, _reworded(_renamed(program(row)))
+
+
+def renamed_reworded_and_edited(row: Mapping[str, Any]) -> Plant:
+    """The same, with a line of another program in the middle."""
+    lines = _reworded(_renamed(program(row))).split("\n")
+    inside = [
+        number for number, line in enumerate(lines) if line.startswith("    ") and not line.strip().startswith(("#", '"'))
+    ]
+    middle = inside[len(inside) // 2]
+    indent = lines[middle][: len(lines[middle]) - len(lines[middle].lstrip())]
+    return PLAIN, "\n".join([*lines[:middle], f"{indent}print('step')", *lines[middle:]])
+
+
 def reworded_and_split(row: Mapping[str, Any]) -> Plant:
     code = _reworded(program(row))
     cut = code.index("#")
@@ -110,6 +126,8 @@ KINDS: dict[str, Callable[[Mapping[str, Any]], Plant]] = {
         split,
         head_and_body,
         renamed_and_reformatted,
+        renamed_and_reworded,
+        renamed_reworded_and_edited,
         reworded_and_split,
         solution_alone,
         tests_alone,

@@ -37,6 +37,8 @@ FOUND_AT_LEAST = {
     "split": 164,
     "head_and_body": 164,
     "renamed_and_reformatted": 163,
+    "renamed_and_reworded": 113,  # the other solutions are too short to tell without a word of their own
+    "renamed_reworded_and_edited": 65,
     "reworded_and_split": 162,
     "solution_alone": 161,
     "tests_alone": 164,
@@ -197,4 +199,4 @@ def test_clean_rows_give_almost_no_hit(everything: BenchmarkIndex, data_folder: 
         for number, row in enumerate(rows)
         for hit in everything.hits(str(number), f"{row['instruction']}\n{row['input']}", row["output"])
     ]
-    assert {number for number, _ in hits} <= {822, 1173, 1672, 1938}, hits
+    assert {number for number, _ in hits} <= {422, 822, 1173, 1672, 1903, 1938}, hits

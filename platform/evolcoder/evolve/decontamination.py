@@ -8,7 +8,8 @@ by which text. Instruction and response are read as one text too, so that a prob
 | ``exact``    | a problem's statement as its instruction or as a docstring: case and punctuation aside                 |
 | ``words``    | 13 words in a row of a prompt, solution or test that are not mere idiom, or a whole shorter statement  |
 | ``reworded`` | 13 words of a statement once numbers, number words and a function's own names are each made one        |
-| ``near``     | a text that shares most of its word triples with a statement (MinHash finds it, then they are counted) |
+| ``near``     | a text that shares most of its word triples with a statement, or a function most of its code with a    |
+|              | solution, whatever the names (MinHash finds them, then they are counted)                               |
 | ``solution`` | the body of a solution, however it is laid out and commented                                           |
 | ``renamed``  | that body with other names and literals                                                                |
 | ``function`` | the function that is asked for, by its name, with its body or its parameters                           |

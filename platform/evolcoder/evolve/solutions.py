@@ -8,15 +8,21 @@ from dataclasses import dataclass
 
 from evolcoder.evolve.benchmark_texts import ProblemText
 from evolcoder.evolve.canonical import Line, code_lines, renamed, shape, signatures, token_count, verbatim
+from evolcoder.evolve.minhash import band_keys, rows_per_band, shingles, signature
 from evolcoder.evolve.statements import Found
 
 _FEWEST_TOKENS = 16
 """Of a body that is looked for as it is. Shorter ones are harmless: anyone would write them."""
-_FEWEST_TOKENS_RENAMED = 36
+_FEWEST_TOKENS_RENAMED = 24
 _FEWEST_TOKENS_OF_ONE_NAME = 12
 """Of a body that may have other names in a function of the same name; a shorter one-liner must be the same in every word."""
 _TELLING_NAME_PARTS = 3
 """Of a function's name, such as `has_close_elements`, that with its parameters is enough to tell a problem."""
+NEAR_SIMILARITY = 0.75
+_NEAR_TOKENS = 4
+_FEWEST_NEAR_RUNS = 40
+"""Shorter bodies are alike by chance: every bubble sort is."""
+_PERMUTATIONS = 128
 _FEWEST_ASSERTION_TOKENS = 5
 _LONG_ASSERTION_TOKENS = 24
 _HARMLESS = frozenset(
@@ -71,6 +77,8 @@ class SolutionIndex:
         self._signatures: dict[tuple[str, tuple[str, ...]], int] = {}
         self._functions: dict[tuple[str, tuple[object, ...]], int] = {}
         self._assertions: dict[tuple[str, ...], int] = {}
+        self._near: list[tuple[int, frozenset[str]]] = []
+        self._buckets: dict[bytes, list[int]] = defaultdict(list)
         for number, problem in enumerate(problems):
             for program in problem.solutions:
                 self._add_solution(number, problem.entry_point, program)
@@ -91,9 +99,17 @@ class SolutionIndex:
             self._bodies[shapes[0]].append(_Body(number, shapes, token_count(body), verbatim(body), renamed(body)))
             if entry_point:
                 self._functions.setdefault((entry_point, _comparable(body)), number)
+                self._add_near(number, body)
         for name, parameters in signatures(program):
             if name == entry_point and len(name.split("_")) >= _TELLING_NAME_PARTS:
                 self._signatures.setdefault((name, parameters), number)
+
+    def _add_near(self, number: int, body: Sequence[Line]) -> None:
+        runs = _runs(body)
+        if len(runs) >= _FEWEST_NEAR_RUNS:
+            for key in _near_keys(runs):
+                self._buckets[key].append(len(self._near))
+            self._near.append((number, frozenset(runs)))
 
     def _add_assertions(self, number: int, tests: str) -> None:
         for _, tokens in code_lines(tests):
@@ -105,6 +121,7 @@ class SolutionIndex:
         yield from self._solutions(lines)
         yield from self._named(text, lines)
         yield from self._tests(lines)
+        yield from self._similar(lines)
 
     def _solutions(self, lines: Sequence[Line]) -> Iterator[Found]:
         shapes = [shape(tokens) for _, tokens in lines]
@@ -139,6 +156,29 @@ class SolutionIndex:
             first, *others = found
             if others or len(first) >= _LONG_ASSERTION_TOKENS:
                 yield Found(number, "tests", _shown([(0, first)]))
+
+    def _similar(self, lines: Sequence[Line]) -> Iterator[Found]:
+        for name, body in _functions(lines):
+            runs = _runs(body)
+            if len(runs) < _FEWEST_NEAR_RUNS * NEAR_SIMILARITY:
+                continue
+            for place in sorted({place for key in _near_keys(runs) for place in self._buckets.get(key, ())}):
+                number, known = self._near[place]
+                share = len(runs & known) / len(runs | known)
+                if share >= NEAR_SIMILARITY:
+                    yield Found(number, "near", f"{share:.2f} of the code: def {name}: {_shown(body)}")
+
+
+def _runs(body: Sequence[Line]) -> set[str]:
+    """Every run of a few tokens of a function's body, its own names all the same."""
+    if not body:
+        return set()
+    top = body[0][0]
+    return shingles([token for depth, tokens in body for token in (f"|{depth - top}", *shape(tokens))], _NEAR_TOKENS)
+
+
+def _near_keys(runs: set[str]) -> list[bytes]:
+    return band_keys(signature(runs, _PERMUTATIONS), rows_per_band(NEAR_SIMILARITY, _PERMUTATIONS))
 
 
 def _functions(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
