@@ -19,9 +19,20 @@ from typing import IO
 
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox import scratch
-from evolcoder.sandbox.isolation import BubblewrapMissingError, Level, Limits, box_command, box_environment, make_folder
+from evolcoder.sandbox.isolation import (
+    BubblewrapMissingError,
+    Interpreter,
+    Level,
+    Limits,
+    box_command,
+    box_environment,
+    make_folder,
+)
 from evolcoder.sandbox.program import BoxFault, Program
 
+NOT_UNDER_LANDLOCK = (
+    "Programs that need an interpreter of their own can be isolated by bubblewrap only (evaluate.sandbox=bubblewrap)."
+)
 _WARM_SECONDS = 60.0
 _END_SECONDS = 10.0
 _MOST_PROCESSES_OF_NOBODY = 4096
@@ -31,11 +42,14 @@ _MOST_PROCESSES_OF_A_USER = 1 << 20
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """How programs are run. ``packages`` are importable packages of this environment that programs may import."""
+    """How programs are run. ``packages`` are importable packages of this environment that programs may import; ``interpreter``
+    is another Python for them, with all of its packages, at the levels bubblewrap and none.
+    """
 
     level: Level = "bubblewrap"
     limits: Limits = field(default_factory=Limits)
     packages: tuple[str, ...] = ()
+    interpreter: Interpreter | None = None
 
 
 class Sandbox:
@@ -163,7 +177,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                env=box_environment(self.settings.level, self.settings.packages, self._folder),
+                env=box_environment(self.settings.level, self.settings.packages, self._folder, self.settings.interpreter),
                 pass_fds=(inner.fileno(),),
             )
             inner.close()
@@ -181,8 +195,10 @@ class Sandbox:
         level, packages = self.settings.level, self.settings.packages
         try:
             if level == "landlock":
+                if self.settings.interpreter is not None:
+                    raise SandboxError(NOT_UNDER_LANDLOCK)
                 self._folder = make_folder(packages)
-            return box_command(level, packages, control_fd, self._folder)
+            return box_command(level, packages, control_fd, self._folder, self.settings.interpreter)
         except BubblewrapMissingError as error:
             raise SandboxError(f"{error.message} {_instead(self.settings)}") from None
         except OSError as error:

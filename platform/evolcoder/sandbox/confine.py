@@ -14,12 +14,13 @@ import os
 import platform
 import resource
 import struct
+import sys
 
 NOBODY = 65534
 
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 _CLONE_THREAD = 0x00010000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 16384, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 32, 16384, 1 << 18
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER = 8, 36
@@ -130,22 +131,33 @@ def become_nobody(keep_search: bool = False) -> None:
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
-def enter_namespaces(tmp_bytes: int) -> None:
+def enter_namespaces(tmp_bytes: int, names_itself: bool = False) -> None:
     """Move to new user, mount, ipc and (for the next child) pid namespaces, with an own /tmp and nothing in /proc.
+
+    Args:
+        names_itself: leave three files in /proc that say nothing new, without which some libraries do not work: TensorFlow
+            ends a process that cannot read the first two, and scikit-learn's KMeans raises without the third.
 
     Raises:
         OSError: the kernel allows no nested user namespace, or a mount failed.
     """
     _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID), "unshare")
     _prctl(_PR_SET_DUMPABLE, 1)
-    for name, text in (("setgroups", "deny"), ("gid_map", f"{NOBODY} {NOBODY} 1"), ("uid_map", f"{NOBODY} {NOBODY} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+    for told, text in (("setgroups", "deny"), ("gid_map", f"{NOBODY} {NOBODY} 1"), ("uid_map", f"{NOBODY} {NOBODY} 1")):
+        with open(f"/proc/self/{told}", "w", encoding="ascii") as file:
             file.write(text)
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE, None)
     options = f"size={tmp_bytes},nr_inodes={_TMP_INODES},mode=1777"
     _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, options)
-    hidden = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _mount("tmpfs", "/proc", "tmpfs", hidden, "size=4096,nr_inodes=2,mode=555")
+    hidden = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount("tmpfs", "/proc", "tmpfs", hidden, "size=4096,nr_inodes=6,mode=755")
+    if names_itself:
+        os.mkdir("/proc/self")
+        os.symlink(sys.executable, "/proc/self/exe")
+        for name, said in (("cmdline", b"python\0"), ("maps", b"")):
+            with open(f"/proc/self/{name}", "wb") as made:
+                made.write(said)
+    _mount(None, "/proc", None, hidden | _MS_REMOUNT | _MS_RDONLY, None)
     os.chdir("/tmp")
 
 

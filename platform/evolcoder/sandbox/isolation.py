@@ -40,9 +40,11 @@ CAVEATS: dict[Level, str] = {
 
 INSIDE = "/box"
 PACKAGES = "/packages"
+FOLDERS = "/folders"
 _FILES = ("worker.py", "codec.py", "confine.py")
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_WARM_TMP_BYTES = 16 << 20
 _ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -68,6 +70,33 @@ class Limits:
     tmp_bytes: int = 16 << 20
     reply_bytes: int = 4 << 20
     threads: int = 32
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Another Python than this one, with all its packages, for programs to run under.
+
+    ``warm_modules`` are imported once, before any program; they must start no thread. Each of ``folders`` is shown
+    read-only at a place that the environment variable of its name says. ``environment`` is added to what programs find.
+    """
+
+    executable: Path
+    base_prefix: Path
+    standard_library: Path
+    site_packages: Path
+    warm_modules: tuple[str, ...] = ()
+    folders: tuple[tuple[str, Path], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def this_interpreter() -> Interpreter:
+    """The Python that runs this process."""
+    return Interpreter(
+        executable=Path(sys.executable).resolve(),
+        base_prefix=Path(sys.base_prefix).resolve(),
+        standard_library=Path(sysconfig.get_path("stdlib")).resolve(),
+        site_packages=Path(sysconfig.get_path("purelib")),
+    )
 
 
 @dataclass(frozen=True)
@@ -105,43 +134,57 @@ def find_bwrap() -> Path:
     return Path(on_path)
 
 
-def box_command(level: Level, packages: tuple[str, ...], control_fd: int, folder: Path | None = None) -> list[str]:
+def box_command(
+    level: Level,
+    packages: tuple[str, ...],
+    control_fd: int,
+    folder: Path | None = None,
+    interpreter: Interpreter | None = None,
+) -> list[str]:
     """The command that starts a warm parent whose control socket is ``control_fd``.
 
     Args:
         packages: importable packages of this environment that programs may import, such as numpy.
         folder: at the level landlock, what ``make_folder`` made.
+        interpreter: in place of this environment's Python and packages; not at the level landlock.
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise SandboxError("Model-written programs can be run on Linux (x86-64 or arm64) only; evaluate on such a machine.")
     here = Path(__file__).parent
+    python = interpreter or this_interpreter()
+    start = [str(python.executable), "-S", "-s", "-B"]
     if level == "none":
-        return [sys.executable, "-S", "-s", "-B", str(here / "worker.py"), "none", str(control_fd)]
-    python = Path(sys.executable).resolve()
+        return [*start, str(here / "worker.py"), "none", str(control_fd), *python.warm_modules]
     if folder is not None:
         plan = json.dumps(_landlock_plan(python, packages, folder))
-        return [str(python), "-S", "-s", "-B", str(here / "worker.py"), "landlock", str(control_fd), plan]
+        return [*start, str(here / "worker.py"), "landlock", str(control_fd), plan]
+    variables = {**_ENVIRONMENT, **{name: f"{FOLDERS}/{name}" for name, _ in python.folders}, **dict(python.environment)}
     return [
         str(find_bwrap()),
         *_namespace_arguments(),
         *_root_arguments(python),
-        *_package_arguments(packages),
+        *(_package_arguments(packages) if interpreter is None else _all_packages_arguments(interpreter)),
         *("--perms", "0755", "--dir", INSIDE),
         *(part for name in _FILES for part in ("--ro-bind", str(here / name), f"{INSIDE}/{name}")),
         *("--remount-ro", "/"),
         *("--chdir", "/", "--clearenv"),
-        *(part for name, value in _ENVIRONMENT.items() for part in ("--setenv", name, value)),
+        *(part for name, value in variables.items() for part in ("--setenv", name, value)),
         *("--setenv", "PYTHONPATH", PACKAGES),
-        *("--", str(python), "-S", "-s", "-B", f"{INSIDE}/worker.py", "bubblewrap", str(control_fd)),
+        *("--", *start, f"{INSIDE}/worker.py", "bubblewrap", str(control_fd), *python.warm_modules),
     ]
 
 
-def box_environment(level: Level, packages: tuple[str, ...], folder: Path | None = None) -> dict[str, str]:
+def box_environment(
+    level: Level, packages: tuple[str, ...], folder: Path | None = None, interpreter: Interpreter | None = None
+) -> dict[str, str]:
     """The environment of the started command: nothing of this process's own."""
     if folder is not None:
         return {**_ENVIRONMENT, "PYTHONPATH": f"{folder}{PACKAGES}"}
     if level != "none":
         return {}
+    if interpreter is not None:
+        folders = {name: str(place) for name, place in interpreter.folders}
+        return {**_ENVIRONMENT, **folders, **dict(interpreter.environment), "PYTHONPATH": str(interpreter.site_packages)}
     places = {str(_package_folder(name).parent) for name in packages}
     return {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sorted(places))}
 
@@ -165,16 +208,16 @@ def make_folder(packages: tuple[str, ...]) -> Path:
     return folder
 
 
-def _landlock_plan(python: Path, packages: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def _landlock_plan(python: Interpreter, packages: tuple[str, ...], folder: Path) -> dict[str, Any]:
     libraries = [Path(library).resolve() for library in _SYSTEM_LIBRARIES if os.path.isdir(library)]
     readable = [*libraries, *_interpreter_places(python), *_package_places(packages), folder / "packages"]
     return {
         "folder": str(folder),
         "abi": landlock.version(),
         "readable": [str(path) for path in dict.fromkeys((*readable, Path("/etc/ld.so.cache")))],
-        "hidden": [str(path.resolve()) for path in _hidden_folders() if path.is_dir()],
+        "hidden": [str(path.resolve()) for path in _hidden_folders(python) if path.is_dir()],
         # Python looks for a module in the listing of a folder, so the one that holds what is hidden must be listed.
-        "listable": [str(_standard_library())],
+        "listable": [str(python.standard_library)],
         "devices": list(_DEVICES),
     }
 
@@ -188,26 +231,22 @@ def _namespace_arguments() -> list[str]:
     return ["--unshare-user", "--uid", "65534", "--gid", "65534", *shared]
 
 
-def _standard_library() -> Path:
-    return Path(sysconfig.get_path("stdlib")).resolve()
-
-
-def _interpreter_places(python: Path) -> list[Path]:
+def _interpreter_places(python: Interpreter) -> list[Path]:
     """What Python needs beside the system's libraries."""
-    base = Path(sys.base_prefix).resolve()
-    places = [] if base == Path("/usr") else [base / "lib"]
-    if not _standard_library().is_relative_to(base / "lib"):
-        places.append(_standard_library())
-    return [*places, python]
+    library = python.base_prefix / "lib"
+    places = [] if python.base_prefix == Path("/usr") else [library]
+    if not python.standard_library.is_relative_to(library):
+        places.append(python.standard_library)
+    return [*places, python.executable]
 
 
-def _hidden_folders() -> tuple[Path, ...]:
+def _hidden_folders(python: Interpreter) -> tuple[Path, ...]:
     """A data set installed as a package would be readable, so every folder of third-party packages is hidden."""
-    library = _standard_library()
+    library = python.standard_library
     return library / "site-packages", library / "dist-packages", Path("/usr/lib/python3/dist-packages")
 
 
-def _root_arguments(python: Path) -> list[str]:
+def _root_arguments(python: Interpreter) -> list[str]:
     arguments: list[str] = []
     for library in _SYSTEM_LIBRARIES:
         if os.path.islink(library):
@@ -217,10 +256,15 @@ def _root_arguments(python: Path) -> list[str]:
     arguments += ["--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for place in _interpreter_places(python):
         arguments += _bind(place)
-    for folder in _hidden_folders():
+    for folder in _hidden_folders(python):
         if folder.is_dir():
             arguments += ["--size", "4096", "--tmpfs", str(folder), "--remount-ro", str(folder)]
-    arguments += ["--proc", "/proc", "--perms", "0755", "--dir", "/tmp", "--perms", "0755", "--dir", "/dev"]
+    arguments += ["--proc", "/proc", "--perms", "0755", "--dir", "/dev"]
+    if python.warm_modules:
+        # Some write a cache when they are imported. No program sees it: each has its own /tmp over this one.
+        arguments += ["--perms", "1777", "--size", str(_WARM_TMP_BYTES), "--tmpfs", "/tmp"]
+    else:
+        arguments += ["--perms", "0755", "--dir", "/tmp"]
     for device in _DEVICES:
         arguments += ["--dev-bind", device, device]
     return arguments
@@ -237,6 +281,15 @@ def _package_arguments(packages: tuple[str, ...]) -> list[str]:
     for place in _package_places(packages):
         arguments += ["--ro-bind", str(place), f"{PACKAGES}/{place.name}"]
     return arguments
+
+
+def _all_packages_arguments(interpreter: Interpreter) -> list[str]:
+    arguments = ["--perms", "0755", "--dir", PACKAGES, "--ro-bind", str(interpreter.site_packages), PACKAGES]
+    arguments += ["--perms", "0755", "--dir", FOLDERS]
+    return [
+        *arguments,
+        *(part for name, folder in interpreter.folders for part in ("--ro-bind", str(folder), f"{FOLDERS}/{name}")),
+    ]
 
 
 def _package_places(packages: tuple[str, ...]) -> list[Path]:

@@ -282,7 +282,7 @@ class Program:
     def _reported_fault(self) -> str:
         self._status.settimeout(_END_SECONDS)
         report = json.loads(self._status.recv(4096) or b"{}")
-        return str(report.get("fault", "its process ended at once"))
+        return str(report.get("fault", f"its process ended at once ({report.get('code')})"))
 
     def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
         data = marshal.dumps(request, codec.MARSHAL_VERSION)

@@ -40,14 +40,19 @@ _WARM_MODULES = (
 
 
 def main() -> None:
-    """``worker.py bubblewrap|none CONTROL_FD``, or ``worker.py landlock CONTROL_FD PLAN``: see ``shared.Quarters``."""
+    """``worker.py bubblewrap|none CONTROL_FD MODULE ...``, which imports the modules before any program, or
+    ``worker.py landlock CONTROL_FD PLAN``: see ``shared.Quarters``.
+    """
     level = sys.argv[1]
     quarters = _shared_quarters(json.loads(sys.argv[3])) if level == "landlock" else None
     sys.path.pop(0)  # programs need not find this folder
     if level == "bubblewrap":
         confine.become_nobody()
-    for name in _WARM_MODULES:
+    warm = [] if level == "landlock" else sys.argv[3:]
+    for name in (*_WARM_MODULES, *warm):
         __import__(name)
+    if warm and len(os.listdir("/proc/self/task")) > 1:
+        raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -78,7 +83,7 @@ def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, 
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if level == "bubblewrap":
-            confine.enter_namespaces(limits["tmp_bytes"])
+            confine.enter_namespaces(limits["tmp_bytes"], names_itself=len(sys.argv) > 3)
         elif quarters is not None:
             quarters.begin()
         child = os.fork()
