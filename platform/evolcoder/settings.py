@@ -31,7 +31,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-BenchmarkName = Literal["humaneval", "humaneval+", "mbpp", "mbpp-dev", "mbpp+"]
+BenchmarkName = Literal["humaneval", "humaneval+", "mbpp", "mbpp-dev", "mbpp+", "ds1000", "ds1000-insertion"]
 
 
 class Section(BaseModel):
@@ -255,7 +255,7 @@ class EvaluateSettings(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: PositiveInt = 512
     style: Literal["auto", "base", "few-shot", "wizardcoder", "chat"] = "auto"
-    extraction: Literal["none", "stops", "wizardcoder", "sanitize"] | None = None
+    extraction: Literal["none", "stops", "wizardcoder", "ds1000", "sanitize"] | None = None
     """How code is taken from an answer; None: as the style has it."""
     seed: int = 0
     max_concurrency: PositiveInt = 32

@@ -1,4 +1,4 @@
-"""Judging programs on Ray: a few actors over the cluster, each with one warm box; a free one takes the next program."""
+"""Judging programs on Ray: a few actors over the cluster, each with warm boxes; a free one takes the next program."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import ray
 
 from evolcoder.errors import SandboxError
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.pool import SandboxPool
-from evolcoder.sandbox.probe import self_check
 
 Judge = Callable[[Job], Awaitable[Verdict]]
 
@@ -24,17 +24,18 @@ _ATTEMPTS = 3
 
 
 class _JudgeActor:
-    """One warm box in a process of its own."""
+    """Warm boxes in a process of their own."""
 
     def __init__(self, settings: BoxSettings) -> None:
+        self._settings = settings
         self._pool = SandboxPool(settings, 1)
-        self._pool.submit(self_check).result()
 
     def ready(self) -> bool:
         return True
 
     def judge(self, problem: Problem, benchmark: str, sample: int, source: Source) -> Verdict:
-        return self._pool.submit(judge, Job(benchmark, problem, sample, source)).result()
+        settings = benchmark_named(benchmark).box(problem, self._settings)
+        return self._pool.submit_with(settings, judge, Job(benchmark, problem, sample, source)).result()
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@
 | stops       | the answer up to the first stop sequence: for a base model that goes on with the prompt               |
 | wizardcoder | no carriage returns, tabs to four spaces, the first Python fence (else the first fence; an open one    |
 |             | runs to the end), cut at the ``__main__`` guard, cut at ``# Example usage`` and ``# Test examples``     |
+| ds1000      | no carriage returns, what the first fence holds, cut at ``</code>`` and the other marks of DS-1000's end |
 | sanitize    | evalplus's sanitizer: the longest run of lines that parses, then the definitions that the entry point  |
 |             | needs                                                                                                  |
 """
@@ -18,12 +19,14 @@ from typing import Literal, get_args
 
 from evolcoder.errors import SettingsError
 
-ExtractionId = Literal["none", "stops", "wizardcoder", "sanitize"]
+ExtractionId = Literal["none", "stops", "wizardcoder", "ds1000", "sanitize"]
 
 _PYTHON_FENCE = re.compile(r"```[ \t]*(?:python3?|py)\b[^\n]*(?:\n|$)", re.IGNORECASE)
 _ANY_FENCE = re.compile(r"```[^\n`]*(?:\n|$)")
 _CLOSING_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _MAIN_GUARD = re.compile(r"""if[ \t]+__name__[ \t]*==[ \t]*(['"])__main__\1[ \t]*:""")
+_DS1000_STARTS = ("BEGIN SOLUTION", "<code>")
+_DS1000_ENDS = ("</code>", "# SOLUTION END", "### END SOLUTION", "END SOLUTION")
 _EXAMPLES = ("# Example usage", "# Test examples")
 
 
@@ -45,6 +48,7 @@ def extract(extraction: ExtractionId, answer: str, stops: Sequence[str] = (), en
         "none": lambda text: text,
         "stops": lambda text: cut_at_stops(text, stops),
         "wizardcoder": _wizardcoder,
+        "ds1000": _ds1000,
         "sanitize": lambda text: _sanitized(text, entry_point),
     }
     code = rules[extraction](answer)
@@ -64,6 +68,14 @@ def _wizardcoder(answer: str) -> str:
         code = code[: guard.start()]
     code = cut_at_stops(code, _EXAMPLES)
     return code.strip("\n").rstrip() + "\n"
+
+
+def _ds1000(answer: str) -> str:
+    code = _fenced(answer.replace("\r", ""))
+    for start in _DS1000_STARTS:
+        _, found, after = code.partition(start)
+        code = after.removeprefix("\n") if found else code
+    return cut_at_stops(code, _DS1000_ENDS).rstrip() + "\n"
 
 
 def _sanitized(answer: str, entry_point: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
+from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem
 from evolcoder.evaluate.extraction import ExtractionId, extract
 from evolcoder.evaluate.shown import printable, shown_call
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
@@ -57,21 +57,13 @@ class TestBodyTimeout(BaseException):
     __test__ = False  # not a test of pytest's
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    status: VerdictStatus
-    detail: str
-    cpu_seconds: float = 0.0
-    wall_seconds: float = 0.0
-
-
 def judge(box: Sandbox, job: Job) -> Verdict:
     """The verdict on one answer. A fault of the box is tried once more, then told as ``infra_error``."""
     benchmark = benchmark_named(job.benchmark)
     program, why = program_of(benchmark, job)
     if program is None:
-        return _verdict(benchmark, job, "", {benchmark.parts[0]: _Result("extract_failed", why)})
-    results: dict[str, _Result] = {}
+        return _verdict(benchmark, job, "", {benchmark.parts[0]: PartResult("extract_failed", why)})
+    results: dict[str, PartResult] = {}
     for part in benchmark.parts:
         result = _attempt(box, benchmark, job.problem, part, program)
         if result.status == "infra_error":
@@ -97,18 +89,21 @@ def program_of(benchmark: Benchmark, job: Job) -> tuple[str | None, str]:
     return (None, "the answer holds no code") if code is None else (benchmark.program(job.problem, code), "")
 
 
-def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> _Result:
+def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> PartResult:
+    own = benchmark.attempt(problem, part, source, box)
+    if own is not None:
+        return own
     try:
         prepared = benchmark.prepare(problem, box)
         program = box.prepare(benchmark.limits(problem, part, prepared, box.settings.limits))
     except BoxFault as fault:
-        return _Result("infra_error", str(fault))
+        return PartResult("infra_error", str(fault))
     with program:
         status, detail = _try(program, benchmark, problem, part, source, prepared)
         if program.fault is not None:  # whatever the test made of it
             status, detail = _fault_status(program.fault)
         program.close()
-        return _Result(status, detail, program.cpu_seconds, program.wall_seconds)
+        return PartResult(status, detail, program.cpu_seconds, program.wall_seconds)
 
 
 def _try(
@@ -159,7 +154,7 @@ def _called(program: Program) -> str:
     return "" if program.last_call is None else f"; {shown_call(program.last_call)}"
 
 
-def _verdict(benchmark: Benchmark, job: Job, program: str, results: dict[str, _Result]) -> Verdict:
+def _verdict(benchmark: Benchmark, job: Job, program: str, results: dict[str, PartResult]) -> Verdict:
     """One verdict over all parts: the last one tried decides."""
     part, last = list(results.items())[-1]
     several = len(benchmark.parts) > 1

@@ -49,7 +49,7 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
         "benchmark_version": benchmark.version,
         "extraction": extraction,
         "timeout_seconds": settings.timeout_seconds or benchmark.task_cpu_seconds,
-        "packages": list(benchmark.packages),
+        "packages": list(benchmark.recorded_packages),
     }
 
 
@@ -76,4 +76,4 @@ def box_settings(settings: EvaluateSettings, benchmark: Benchmark) -> BoxSetting
         task_cpu_seconds=seconds,
         memory_bytes=settings.sandbox_memory_mib << 20,
     )
-    return BoxSettings(settings.sandbox, limits, benchmark.packages)
+    return BoxSettings(settings.sandbox, benchmark.program_limits(limits), benchmark.packages)

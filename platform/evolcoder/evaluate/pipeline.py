@@ -263,6 +263,7 @@ class _Judging:
         """Judge what ``job_of`` makes of each item."""
         from evolcoder.evaluate.execution import judges
 
+        self._benchmark.require(self._settings.sandbox)
         async with judges(box_settings(self._settings, self._benchmark), self._settings.workers) as judge:
 
             async def one(item: T) -> None:

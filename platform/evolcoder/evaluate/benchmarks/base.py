@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from evolcoder.evaluate.extraction import ExtractionId
-from evolcoder.sandbox.box import Sandbox
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.records import VerdictStatus
+from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.isolation import Level, Limits
 from evolcoder.sandbox.program import Program
 
 
@@ -47,6 +48,16 @@ class PromptStyle:
     stops: tuple[str, ...]
     extraction: ExtractionId
     render: Callable[[Problem], str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What one part of a benchmark's tests found out about a program."""
+
+    status: VerdictStatus
+    detail: str
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
 
 
 class Benchmark(ABC):
@@ -89,6 +100,32 @@ class Benchmark(ABC):
         """
         return problem.prompt + code
 
+    @property
+    def recorded_packages(self) -> tuple[str, ...]:
+        """What a score says of the packages that programs ran with."""
+        return self.packages
+
+    def require(self, level: Level) -> None:
+        """Check what it takes to judge programs here, at a level of the sandbox; before any question is asked.
+
+        Raises:
+            DataError: something is missing; the message says what to do.
+            SandboxError: programs of this benchmark cannot be run at that level.
+        """
+        return
+
+    def program_limits(self, given: Limits) -> Limits:
+        """What any program of this benchmark may use; ``given`` is what the user's settings say."""
+        return given
+
+    def box(self, problem: Problem, given: BoxSettings) -> BoxSettings:
+        """The box for a problem's programs; ``given`` has the limits already."""
+        return given
+
+    def attempt(self, problem: Problem, part: str, source: str, box: Sandbox) -> PartResult | None:
+        """The whole judging of one program, for a benchmark whose tests are no ``check`` of a loaded program; else None."""
+        return None
+
     def prepare(self, problem: Problem, box: Sandbox) -> Any:
         """What ``limits`` and ``check`` need that takes a box to make, such as expected outputs; called for each program.
 
@@ -101,7 +138,6 @@ class Benchmark(ABC):
         """What a program may use in this part; ``given`` is what the user's settings say."""
         return given
 
-    @abstractmethod
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         """Test a loaded program; runs on the trusted side.
 
@@ -109,3 +145,4 @@ class Benchmark(ABC):
             AssertionError: a wrong result.
             Exception: whatever else the test stumbles over: wrong all the same.
         """
+        raise NotImplementedError(f"{self.name} has neither check nor attempt")
