@@ -121,7 +121,7 @@ def evaluate(
     samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="humaneval, humaneval+, mbpp, mbpp-dev, mbpp+, ds1000 ...")] = None,
     style: Annotated[str | None, typer.Option(help="auto, base, few-shot, wizardcoder or chat.")] = None,
-    extract: Annotated[str | None, typer.Option(help="How code is taken from answers: none, wizardcoder or sanitize.")] = None,
+    extract: Annotated[str | None, typer.Option(help="From answer to code: none, wizardcoder, ds1000 or sanitize.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the score goes when there is no run.")] = None,
     rescore: Annotated[bool, typer.Option("--rescore", help="Judge stored answers again; no model is asked.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Show so many programs that failed, with input and output.")] = 0,
@@ -188,6 +188,15 @@ def data_fetch(
 
     reporter = _reporter(output)
     reporter.finish([str(path) for path in fetch(names, reporter)])
+
+
+@data_app.command("ds1000-env", epilog="Example: evolcoder data ds1000-env")
+def data_ds1000_env(output: Output = "auto") -> None:
+    """Build the Python environment that DS-1000's programs run in: about 3 GB, once on a machine."""
+    from evolcoder.evaluate.ds1000.environment import build_environment
+
+    reporter = _reporter(output)
+    reporter.finish([str(build_environment(reporter.say))], ["evolcoder evaluate --samples FILE --benchmark ds1000 --out DIR"])
 
 
 @app.command(epilog="Example: evolcoder study real.yaml")
