@@ -1,0 +1,4 @@
+# DS1000/350
+import numpy as np
+
+result = np.array([])

@@ -1,0 +1,3 @@
+# DS1000/467
+result = []
+X = Y = Z = result

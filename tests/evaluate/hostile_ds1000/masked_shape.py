@@ -1,0 +1,4 @@
+# DS1000/323
+import numpy as np
+
+result = np.ma.masked_all(1000)

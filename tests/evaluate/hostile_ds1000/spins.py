@@ -1,0 +1,3 @@
+# DS1000/0
+while True:
+    pass
