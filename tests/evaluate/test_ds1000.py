@@ -54,6 +54,16 @@ def test_a_problem_is_keyed_on_its_id_and_holds_the_rows_text(problems: dict[int
         assert problem.canonical_solution == row["reference_code"]
 
 
+@pytest.mark.parametrize("text", ["DS1000/7", "ds1000/7", "DS-1000/7", "ds1000_7", "7", "007"])
+def test_a_sample_may_name_a_problem_by_its_id_alone(text: str) -> None:
+    assert DS1000.task_id(text) == "DS1000/7"
+
+
+@pytest.mark.parametrize("text", ["HumanEval/7", "DS1000/", "x7", "77777"])
+def test_another_name_names_no_problem(text: str) -> None:
+    assert DS1000.task_id(text) == text
+
+
 def test_the_completion_prompt_is_the_datas_and_stops_at_its_marks(problems: dict[int, Problem]) -> None:
     style = style_named(DS1000, "base")
     assert style.stops == ("</code>", "# SOLUTION END")

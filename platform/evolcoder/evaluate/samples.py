@@ -29,7 +29,7 @@ def read_samples(path: Path, benchmark: Benchmark) -> list[Completion]:
     seen: Counter[str] = Counter()
     completions = []
     for where, row in _rows(path):
-        task_id, kind, text = _checked(where, row, task_ids, benchmark.name)
+        task_id, kind, text = _checked(where, row, task_ids, benchmark)
         completions.append(Completion(task_id, seen[task_id], "", text, "", 0, 0, kind))
         seen[task_id] += 1
     if not completions:
@@ -57,12 +57,13 @@ def _parsed(where: str, line: str) -> Any:
         raise DataError(f"{where} is not JSON: {error}") from None
 
 
-def _checked(where: str, row: Any, task_ids: Set[str], benchmark: str) -> tuple[str, AnswerKind, str]:
-    if not isinstance(row, dict) or not isinstance(row.get("task_id"), str):
+def _checked(where: str, row: Any, task_ids: Set[str], benchmark: Benchmark) -> tuple[str, AnswerKind, str]:
+    if not isinstance(row, dict) or type(row.get("task_id")) not in (str, int):
         raise DataError(f"{where} must be a JSON object with a string task_id.")
-    if row["task_id"] not in task_ids:
-        raise DataError(f"{where} names the task {row['task_id']!r}, which {benchmark} does not have.")
+    task_id = benchmark.task_id(str(row["task_id"]))
+    if task_id not in task_ids:
+        raise DataError(f"{where} names the task {row['task_id']!r}, which {benchmark.name} does not have.")
     kinds = [kind for kind in _KINDS if kind in row]
     if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
         raise DataError(f"{where} must have exactly one of {', '.join(_KINDS)}, and it must be a string.")
-    return row["task_id"], kinds[0], row[kinds[0]]
+    return task_id, kinds[0], row[kinds[0]]

@@ -85,6 +85,10 @@ class Benchmark(ABC):
             DataError: the data is missing or is not the version that is scored here.
         """
 
+    def task_id(self, text: str) -> str:
+        """The id of the task that a file of samples means by a text."""
+        return text
+
     @abstractmethod
     def styles(self) -> tuple[PromptStyle, ...]:
         """The ways in which a model can be asked; ``chat`` is always one."""

@@ -32,6 +32,7 @@ _FILE_BYTES = _REPLY_BYTES = 64 << 20
 _MEMORY_BYTES = 4 << 30
 """Address space: TensorFlow wants 1 GiB before it does anything."""
 
+_TASK_ID = re.compile(r"(?:ds-?1000[/_-])?(\d{1,4})", re.IGNORECASE)
 _CONTEXT = re.compile(r'exec_context = r"""\n(.*?)\n?"""', re.DOTALL)
 
 
@@ -61,6 +62,11 @@ class Ds1000(Benchmark):
             )
             for row in benchmark_rows("ds1000")
         ]
+
+    def task_id(self, text: str) -> str:
+        """A problem_id, with or without a name of the benchmark before it."""
+        found = _TASK_ID.fullmatch(text)
+        return f"DS1000/{int(found.group(1))}" if found else text
 
     def styles(self) -> tuple[PromptStyle, ...]:
         return (
