@@ -93,7 +93,7 @@ class Ds1000(Benchmark):
             memory_bytes=max(given.memory_bytes, _MEMORY_BYTES),
             tmp_bytes=_FILE_BYTES,
             reply_bytes=_REPLY_BYTES,
-            threads=64,
+            threads=512,
         )
 
     def box(self, problem: Problem, given: BoxSettings) -> BoxSettings:

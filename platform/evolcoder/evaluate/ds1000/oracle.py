@@ -250,13 +250,15 @@ def _watched(exec_test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def watched(result: Any, expected: Any) -> Any:
         if _is_vacuous(result, expected):
             raise AssertionError(f"an empty result, expected {_shown(expected)}")
-        said = ""
+        said = []
         try:
             if exec_test(result, expected):
                 return 1
         except Exception as error:  # noqa: BLE001 - a wrong result can make the test stumble anywhere
-            said = f" ({_said(error)})"
-        raise AssertionError(f"got {_shown(result)}, expected {_shown(expected)}{said}")
+            said.append(_said(error))
+        if expected is not None:  # tests of figures expect nothing of the result
+            said.insert(0, f"got {_shown(result)}, expected {_shown(expected)}")
+        raise AssertionError("; ".join(said) or "the test says no")
 
     return watched
 
