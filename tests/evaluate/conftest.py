@@ -14,6 +14,9 @@ from evolcoder.endpoint.client import Endpoint
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 
+collect_ignore = ["hostile_ds1000"]
+"""Programs that no one but a sandbox must run."""
+
 Answer = Callable[[Problem], str]
 
 
