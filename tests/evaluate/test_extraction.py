@@ -103,5 +103,5 @@ def test_no_text_breaks_the_sanitizer(answer: str) -> None:
 
 def test_names_are_checked() -> None:
     assert extraction_named("stops") == "stops"
-    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder, sanitize"):
+    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder, ds1000, sanitize"):
         extraction_named("sanitise")
