@@ -168,6 +168,13 @@ result = values + 1 if any(word in found for word in words) else "nothing"
     assert "got 'nothing'" in run(box, look).detail
 
 
+def test_the_two_sides_draw_different_numbers_and_the_same_ones_each_time(box: Sandbox) -> None:
+    drawn = context("np.random.rand()", "assert result == ans")
+    first, second = run(box, "result = np.random.rand()", drawn), run(box, "result = np.random.rand()", drawn)
+    assert first.status == "failed"
+    assert first.detail == second.detail
+
+
 TAIL = "result = None\nassert double(4) == 8\nassert double == kept[0]\n"
 
 

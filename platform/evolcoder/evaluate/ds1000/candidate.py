@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 from evolcoder.evaluate.ds1000.describe import Describer, Description
-from evolcoder.evaluate.ds1000.rebuild import Rebuilder
+from evolcoder.evaluate.ds1000.rebuild import Rebuilder, seed_numbers
 
 _MOST_NAMES = 40
 
@@ -43,13 +43,18 @@ class _Session:
 _session = _Session()
 
 
-def run(code: str, pickled_input: bytes, files: dict[str, bytes], returns_result: bool) -> tuple[Description, Any]:
+def run(
+    code: str, pickled_input: bytes, files: dict[str, bytes], returns_result: bool, seed: int | None
+) -> tuple[Description, Any]:
     """Run the code on an input: the description of its ``result``, and the picture it saved, if any.
 
     Args:
         files: what the context reads, put into the working folder first.
         returns_result: False when the test asks for the program's names one by one.
+        seed: for random numbers that the program does not seed itself; None goes on with them.
     """
+    if seed is not None:
+        seed_numbers(seed)
     for name, data in files.items():
         with open(name, "wb") as file:
             file.write(data)

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evolcoder.evaluate.ds1000.describe import Describer, Description
-from evolcoder.evaluate.ds1000.rebuild import Malformed, Rebuilder
+from evolcoder.evaluate.ds1000.rebuild import Malformed, Rebuilder, seed_numbers
 
 _STACK_BYTES = 256 << 20
 _MOST_PICTURE_BYTES = 256 << 20
@@ -150,10 +150,13 @@ class _Trial:
         self._picture: Any = None
         self._after = ""
         self._ran = False
+        # Both sides come from one warm process. Drawing the same numbers, a wrong figure of random data would look right.
+        self._next_seed: int | None = zlib.crc32(context.encode()) ^ 1
 
     def run(self) -> None:
         """The whole test; ends with a message ``("done", status, detail)``."""
         try:
+            seed_numbers(zlib.crc32(self._context.encode()))
             exec(compile(self._context, "test", "exec"), self._names)
             self._prepare()
             self._names["test_execution"](self._solution)
@@ -195,7 +198,8 @@ class _Trial:
             pickled = _pickled(environment["test_input"])
         except Exception as error:
             raise Broken(f"the test's input cannot be handed over: {error}") from error
-        described, self._picture = self._asked(("run", code, pickled, files, not self._tail))
+        described, self._picture = self._asked(("run", code, pickled, files, not self._tail, self._next_seed))
+        self._next_seed = None
         if self._tail:
             names = _Names(self.ask)
             exec(compile(self._after, "context", "exec"), {}, names)

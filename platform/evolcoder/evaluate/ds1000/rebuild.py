@@ -12,6 +12,7 @@ import datetime
 import decimal
 import importlib
 import math
+import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,12 @@ class Rebuilder:
         if not isinstance(made, _np().ndarray | _pd().api.extensions.ExtensionArray) or made.ndim != 1:
             raise Malformed("no values of one dimension")
         return made
+
+
+def seed_numbers(seed: int) -> None:
+    """Start the generators that a test or a program may draw from without seeding them, so that verdicts repeat."""
+    random.seed(seed)
+    _np().random.seed(seed)
 
 
 def _library(name: str) -> Any:
