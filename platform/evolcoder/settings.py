@@ -250,6 +250,8 @@ class EvaluateSettings(Section):
     benchmarks: tuple[BenchmarkName, ...] = ("humaneval",)
     models: tuple[Literal["base", "tuned"], ...] = ("base", "tuned")
     limit: PositiveInt | None = None
+    leave_out: tuple[str, ...] = ()
+    """Task ids that are not scored, such as one whose data cannot be had; the score says so."""
     samples: PositiveInt = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95

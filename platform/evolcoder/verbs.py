@@ -275,6 +275,7 @@ def _train(settings: RunSettings, reporter: Reporter) -> Model:
 
 
 def _evaluate(settings: RunSettings, reporter: Reporter) -> RunFolder:
+    _check_left_out(settings)
     run = _open(settings)
     for which in settings.evaluate.models:
         model = find_model(which, settings)
@@ -300,8 +301,16 @@ def _rescore(settings: RunSettings, reporter: Reporter) -> RunFolder:
 
 def _places(settings: RunSettings, out: Folder) -> list[tuple[str, Folder]]:
     """Where each benchmark's score goes: the folder itself when there is one benchmark."""
+    _check_left_out(settings)
     benchmarks = settings.evaluate.benchmarks
     return [(benchmark, out if len(benchmarks) == 1 else out / benchmark) for benchmark in benchmarks]
+
+
+def _check_left_out(settings: RunSettings) -> None:
+    from evolcoder.evaluate.benchmarks import benchmark_named
+    from evolcoder.evaluate.questions import check_left_out
+
+    check_left_out([benchmark_named(name) for name in settings.evaluate.benchmarks], settings.evaluate)
 
 
 def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:

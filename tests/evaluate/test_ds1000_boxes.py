@@ -34,7 +34,7 @@ def _number(path: Path) -> int:
 
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not _is_built(), reason=f"DS-1000's environment is not built here: run `{BUILD_COMMAND}`"),
 ]
 

@@ -13,7 +13,7 @@ from evolcoder.errors import DataError, IncompleteError, SettingsError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, rescore
-from evolcoder.evaluate.questions import subset
+from evolcoder.evaluate.questions import check_left_out, subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
 from evolcoder.runs import Folder, read_manifest
 from evolcoder.settings import EvaluateSettings
@@ -234,6 +234,18 @@ def test_bad_sample_files(text: str, message: str, tmp_path: Path) -> None:
     file.write_text(text)
     with pytest.raises(DataError, match=message):
         evaluate_samples(file, "humaneval", "none", Folder.open(tmp_path), SETTINGS, quiet())
+
+
+@pytest.mark.slow
+def test_tasks_that_are_left_out(local_ray: None, oracle: Any, tmp_path: Path) -> None:
+    settings = EvaluateSettings(limit=3, leave_out=("HumanEval/0",), workers=1)
+    run(oracle, Folder.open(tmp_path), settings)
+    score = json.loads((tmp_path / "score.json").read_text())
+    assert "HumanEval/0 left out (evaluate.leave_out): the score is over the others." in score["warnings"]
+    lines = (tmp_path / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task_id"] for line in lines] == ["HumanEval/1", "HumanEval/55", "HumanEval/109"]
+    with pytest.raises(SettingsError, match="leave_out names HumanEval/164, which is no task of humaneval"):
+        check_left_out([HumanEval()], EvaluateSettings(leave_out=("HumanEval/164",)))
 
 
 def test_unknown_names(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from evolcoder.evaluate.measurement import (
     model_identity,
 )
 from evolcoder.evaluate.prompts import pairing_warnings, style_named
-from evolcoder.evaluate.questions import Question, questions, subset
+from evolcoder.evaluate.questions import Question, left_out, questions, subset
 from evolcoder.evaluate.result import publish, read_completions, read_score, score_from_file, show
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
@@ -71,8 +71,9 @@ def evaluate(
     inputs = {"model": model_fingerprint}
     if stage_state(folder, identity, inputs).done:
         return _already_done(folder, reporter)
-    everything = chosen.problems()
-    asked = questions(settings, subset(everything, settings.limit), prompt_style, endpoint.model, model_fingerprint)
+    everything, absent = chosen.problems(), left_out(chosen, settings)
+    problems = subset([problem for problem in everything if problem.task_id not in absent], settings.limit)
+    asked = questions(settings, problems, prompt_style, endpoint.model, model_fingerprint)
     with RowLog(folder, "answers", Completion) as answers:
         if answers.known:
             reporter.say(f"{sum(q.key in answers.known for q in asked)} of {len(asked)} answers are there already")
@@ -86,7 +87,7 @@ def evaluate(
             asyncio.run(_ask_and_judge(asking, judging, asked, progress))
         completions = [answers.known[q.key] for q in asked if q.key in answers.known]
     asking.refuse_when_incomplete(len(asked))
-    warnings = pairing_warnings(prompt_style, completions)
+    warnings = [*pairing_warnings(prompt_style, completions), *_absence(absent)]
     measurement = Measurement(
         chosen, len(everything), model_name, prompt_style.name, identity, inputs, circumstances(settings, chosen), warnings
     )
@@ -103,8 +104,9 @@ def evaluate_samples(
         IncompleteError: some program could not be run.
     """
     chosen, named = benchmark_named(benchmark), extraction_named(extraction)
-    completions = read_samples(samples_file, chosen)
-    identity = judging_identity(settings, chosen, named)
+    absent = left_out(chosen, settings)
+    completions = [completion for completion in read_samples(samples_file, chosen) if completion.task_id not in absent]
+    identity = judging_identity(settings, chosen, named) | ({"leave_out": absent} if absent else {})
     inputs = {"samples": hashlib.sha256(samples_file.read_bytes()).hexdigest()}
     if stage_state(folder, identity, inputs).done:
         return _already_done(folder, reporter)
@@ -172,15 +174,20 @@ def _score_answers(
         ray_session(),
     ):
         asyncio.run(judging.run(completions, job, progress))
-    warnings = []
+    absent = described.identity.get("leave_out") or []
+    warnings = _absence(absent)
     covered = len({completion.task_id for completion in completions})
-    if covered < len(problems) and described.identity.get("limit") is None:
+    if covered < len(problems) - len(absent) and described.identity.get("limit") is None:
         warnings.append(f"{described.model} covers {covered} of {len(problems)} tasks; the score is over those.")
     measurement = Measurement(
         benchmark, len(problems), described.model, described.style, described.identity, described.inputs,
         circumstances(settings, benchmark), warnings,
     )  # fmt: skip
     return _finished(folder, measurement, completions, judging.verdicts, reporter)
+
+
+def _absence(absent: Sequence[str]) -> list[str]:
+    return [f"{', '.join(absent)} left out (evaluate.leave_out): the score is over the others."] if absent else []
 
 
 class _Asking:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from evolcoder.endpoint.client import Sampling
-from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
+from evolcoder.errors import SettingsError
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.records import stable_hash
 from evolcoder.settings import EvaluateSettings
 
@@ -36,6 +37,26 @@ def questions(
             key = stable_hash(model_fingerprint, model, style.api, problem.task_id, prompt, decoding, str(sample))
             found.append(Question(problem, sample, prompt, sampling, key))
     return found
+
+
+def left_out(benchmark: Benchmark, settings: EvaluateSettings) -> list[str]:
+    """The task ids of this benchmark that the user leaves out."""
+    problems = {problem.task_id for problem in benchmark.problems()} if settings.leave_out else set()
+    return sorted(problems & {benchmark.task_id(name) for name in settings.leave_out})
+
+
+def check_left_out(benchmarks: Sequence[Benchmark], settings: EvaluateSettings) -> None:
+    """
+    Raises:
+        SettingsError: a name is a task of none of the benchmarks.
+    """
+    if not settings.leave_out:
+        return
+    known = [(benchmark, {problem.task_id for problem in benchmark.problems()}) for benchmark in benchmarks]
+    for name in settings.leave_out:
+        if not any(benchmark.task_id(name) in tasks for benchmark, tasks in known):
+            names = ", ".join(benchmark.name for benchmark in benchmarks)
+            raise SettingsError(f"evaluate.leave_out names {name}, which is no task of {names}.")
 
 
 def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:

@@ -26,7 +26,10 @@ if os.getcwd() != "/tmp" or os.listdir("."):
 """
 """In a box /tmp is a process's own. Without isolation the two sides must not meet in one folder either."""
 
-_DATA_HINT = f" (it downloads data: put it under ${DATA_VARIABLE}/ds1000/, see docs/evaluate.md)"
+_DATA_HINT = (
+    f" (it downloads data: put it under ${DATA_VARIABLE}/ds1000/, see docs/evaluate.md, or leave the task out: "
+    "evaluate.leave_out=[DS1000/819])"
+)
 _SHARED = ("describe", "rebuild")
 
 
