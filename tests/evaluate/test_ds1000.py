@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ BODY = "A:\n<code>\nimport numpy as np\nx = 1\ndef f(x=x):\n    # return the sol
 
 
 @pytest.fixture(scope="module")
-def problems() -> dict[int, Problem]:
+def problems(data_folder: Path) -> dict[int, Problem]:
     return {problem.material: problem for problem in DS1000.problems()}
 
 
@@ -40,7 +41,7 @@ def test_all_problems_by_library_and_perturbation(problems: dict[int, Problem]) 
     assert perturbations == {"Origin": 452, "Semantic": 234, "Difficult-Rewrite": 162, "Surface": 152}
 
 
-def test_insertion_leaves_matplotlib_out() -> None:
+def test_insertion_leaves_matplotlib_out(data_folder: Path) -> None:
     problems = INSERTION.problems()
     assert len(problems) == 845
     assert all(problem.groups["library"] != "Matplotlib" for problem in problems)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,6 @@ pytestmark = [
 ]
 
 DS1000 = benchmark_named("ds1000")
-PROBLEMS = {problem.material: problem for problem in DS1000.problems()}
 SPREAD = (
     *(0, 4, 39, 112, 121, 188, 206, 264, 286),  # tables, indexes, text, lists, dates
     *(291, 308, 367, 376, 377, 380, 404),  # arrays, identity, objects, tensors of both kinds, records
@@ -57,13 +57,22 @@ LIMITED = {"deep_recursion", "memory_flood", "memory_flood_by_numpy"}
 Run = Callable[[int, str], Verdict]
 
 
+@lru_cache(maxsize=1)
+def _problems() -> dict[int, Problem]:
+    return {problem.material: problem for problem in DS1000.problems()}
+
+
+def problem_of(number: int) -> Problem:
+    return _problems()[number]
+
+
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
+def run(data_folder: Path) -> Iterator[Run]:
     """Judges a solution of a problem; the box of a library stays until another is asked for."""
     boxes: dict[BoxSettings, Sandbox] = {}
 
     def judged(number: int, solution: str, seconds: float = 120.0) -> Verdict:
-        problem = PROBLEMS[number]
+        problem = problem_of(number)
         settings = DS1000.box(problem, BoxSettings(limits=DS1000.program_limits(Limits(task_cpu_seconds=seconds))))
         if settings not in boxes:
             while boxes:
@@ -78,21 +87,21 @@ def run() -> Iterator[Run]:
 
 @pytest.mark.parametrize("number", SPREAD)
 def test_a_reference_passes_and_nothing_in_its_place_does_not(run: Run, number: int) -> None:
-    verdict = run(number, PROBLEMS[number].canonical_solution)
+    verdict = run(number, problem_of(number).canonical_solution)
     assert (verdict.status, verdict.detail) == ("passed", "")
-    if PROBLEMS[number].groups["library"] != "Matplotlib":  # some tests of figures pass an empty one, as they always did
+    if problem_of(number).groups["library"] != "Matplotlib":  # some tests of figures pass an empty one, as they always did
         assert run(number, "pass").status == "failed"
 
 
-def test_the_spread_has_every_library() -> None:
-    counts = Counter(PROBLEMS[number].groups["library"] for number in SPREAD)
+def test_the_spread_has_every_library(data_folder: Path) -> None:
+    counts = Counter(problem_of(number).groups["library"] for number in SPREAD)
     assert len(counts) == 7
     assert min(counts.values()) >= 4
 
 
 def test_data_that_must_be_downloaded_is_no_wrong_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVOLCODER_DATA", raising=False)
-    verdict = run(819, PROBLEMS[819].canonical_solution)
+    verdict = run(819, problem_of(819).canonical_solution)
     assert verdict.status == "infra_error"
     assert "the test cannot be run here" in verdict.detail
 
@@ -113,13 +122,13 @@ def test_no_hostile_program_passes(run: Callable[..., Verdict], path: Path) -> N
     verdict = run(number, path.read_text("utf-8"), 4.0)
     expected = {"timeout"} if path.stem in TIMEOUTS else {"memory", "timeout", "failed"} if path.stem in LIMITED else {"failed"}
     assert verdict.status in expected, verdict.detail
-    again = run(number, PROBLEMS[number].canonical_solution, 4.0)
+    again = run(number, problem_of(number).canonical_solution, 4.0)
     assert again.status == "passed", f"it left something behind: {again.detail}"
 
 
 def test_a_canary_of_each_kind(run: Run) -> None:
     """The corpus means something only if its problems tell right from wrong."""
     for number in sorted({_number(path) for path in HOSTILE}):
-        assert isinstance(PROBLEMS[number], Problem)
-        assert run(number, PROBLEMS[number].canonical_solution).status == "passed"
+        assert isinstance(problem_of(number), Problem)
+        assert run(number, problem_of(number).canonical_solution).status == "passed"
         assert run(number, "result = df = a = optim = tfidf = preprocess = 'wrong'").status == "failed"
