@@ -49,9 +49,8 @@ def main() -> None:
     if not os.environ.get("EVOLCODER_DATA"):
         sys.exit("Set EVOLCODER_DATA to the folder that holds the benchmarks' data.")
     chosen = sys.argv[1:] or list(DATASETS)
-    print(
-        "| benchmark | samples | programs | bare CPU / 2 | evolcoder | evalplus 0.3.1 | times bare | times evalplus's speed |"
-    )
+    columns = ["benchmark", "samples", "programs", "bare CPU / 2", "evolcoder", "evalplus 0.3.1", "of bare", "speed-up"]
+    print(f"| {' | '.join(columns)} |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, ray_session():
         for benchmark in chosen:
@@ -132,7 +131,9 @@ def _evalplus_seconds(benchmark: str, samples: Path, folder: Path) -> float:
         data.write_bytes(gzip.decompress(read_benchmark(benchmark)))
     environment = {**os.environ, f"{dataset.upper()}_OVERRIDE_PATH": str(data), "HOME": str(folder)}
     environment["XDG_CACHE_HOME"] = str(folder / "cache")
+    results = samples.with_name(samples.stem + "_eval_results.json")
     for _ in range(1 + first):
+        results.unlink(missing_ok=True)  # it asks before it writes over what is there
         shown = subprocess.run(
             [sys.executable, "-c", EVALPLUS, dataset, str(samples), str(PROCESSES)],
             env=environment, capture_output=True, text=True, check=True,
