@@ -20,7 +20,7 @@ from evolcoder.evaluate.measurement import box_settings
 from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.settings import EvaluateSettings
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize(("benchmark", "mutants_a_task", "every"), [("humaneval+", 2, 1), ("mbpp+", 1, 3)])
