@@ -267,6 +267,7 @@ def drive(processes: list[subprocess.Popen[str]], settings: dict[str, Any], base
     return process
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_kill_9_of_the_driver_pays_again_only_for_what_was_in_flight(
     local_ray: None, tmp_path: Path, seeds: Path, driven: list[subprocess.Popen[str]]

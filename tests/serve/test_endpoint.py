@@ -126,6 +126,7 @@ def test_a_suffix_for_a_model_without_such_tokens_is_a_400(tiny_model: TinyModel
             }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt_bigcode", "codegen", "t5", "mamba"])
 def test_through_ray_as_well(local_ray: None, tiny_model: TinyModel, kind: str) -> None:

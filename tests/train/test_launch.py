@@ -129,6 +129,7 @@ def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
         _assert_trained(tiny_model, tmp_path / "bucket" / "run" / "train" / "1" / "model")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "zero", "micro"), [("gpt_bigcode", 3, 2), ("codegen", 2, 1)])
 def test_other_architectures_learn_the_same_and_are_served(
     local_ray: None, make_run: MakeRun, tiny_base: Callable[[str], Path], watch: Any, kind: str, zero: int, micro: int
@@ -186,6 +187,7 @@ def test_a_base_model_that_cannot_be_trained_so_is_refused_before_anything_start
         train(settings, run, tiny_base("t5"), FINGERPRINT, watch())
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_nothing_but_time(local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any) -> None:
     settings, run = make_run(max_steps=16, global_batch_size=24, micro_batch_size=1, checkpoint_steps=4, learning_rate=3e-3)
     killed: list[int] = []
