@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
+from abc import abstractmethod
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -35,8 +36,9 @@ class _Mbpp(Benchmark):
     def problems(self) -> list[Problem]:
         return [_problem(row) for row in benchmark_rows("mbpp") if self.has(row["task_id"])]
 
+    @abstractmethod
     def has(self, number: int) -> bool:
-        raise NotImplementedError
+        """Whether the task of that number is one of this split."""
 
     def styles(self) -> tuple[PromptStyle, ...]:
         return (
