@@ -56,6 +56,8 @@ def save(engine: Any, job: TrainingJob, history: list[MetricsRow], precision: Pr
             checkpoint = ray.train.Checkpoint.from_directory(temporary)
             mode = ray.train.CheckpointUploadMode.SYNC
         ray.train.report({"step": step}, checkpoint=checkpoint, checkpoint_dir_name=name, checkpoint_upload_mode=mode)
+        # The report is in this worker's memory until Ray Train's controller has fetched it, up to two seconds later.
+        ray.train.get_all_reported_checkpoints(consistency_mode=ray.train.CheckpointConsistencyMode.COMMITTED)
 
 
 def resume(engine: Any, job: TrainingJob, precision: Precision) -> list[MetricsRow]:

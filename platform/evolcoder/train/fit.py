@@ -44,7 +44,8 @@ def fit(job: TrainingJob, reporter: Reporter) -> dict[str, Any]:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
     restarts = 0
     with reporter.progress("training", job.steps) as progress:
-        while (failure := _watched_fit(job, progress, reporter)) is not None:
+        board = _BoardReader(job.board, progress, reporter)
+        while (failure := _watched_fit(job, board)) is not None:
             error, lost_worker = explain_failure(failure)
             if not lost_worker:
                 raise error from None
@@ -96,7 +97,7 @@ def _first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
 
 
-def _watched_fit(job: TrainingJob, progress: Progress, reporter: Reporter) -> Exception | None:
+def _watched_fit(job: TrainingJob, board: _BoardReader) -> Exception | None:
     """Run one fit in a thread, and show what rank 0 says, until it ends; returns how it failed, if it did."""
     failures: list[Exception] = []
 
@@ -108,31 +109,39 @@ def _watched_fit(job: TrainingJob, progress: Progress, reporter: Reporter) -> Ex
 
     thread = threading.Thread(target=run, name="ray-train-fit", daemon=True)
     thread.start()
-    shown: tuple[str, MetricsRow | None] = ("", None)
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        shown = _show(job, progress, reporter, shown)
+        board.show()
     return failures[0] if failures else None
 
 
-def _show(
-    job: TrainingJob, progress: Progress, reporter: Reporter, shown: tuple[str, MetricsRow | None]
-) -> tuple[str, MetricsRow | None]:
-    """Show the phase and the newest step where they differ from what was shown; returns what is shown now."""
-    try:
-        phase, row = ray.get(job.board.read.remote(), timeout=10 * POLL_SECONDS)
-    except ray.exceptions.RayError:
-        return shown  # the board is busy or its node is gone; the fit itself will say what that means
-    if phase != shown[0]:
-        reporter.say(phase)
-    if row is not None and row != shown[1]:
-        progress.update(
-            row["step"],
-            loss=round(row["loss"], 4),
-            learning_rate=row["learning_rate"],
-            tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
-        )
-    return phase, row
+class _BoardReader:
+    """Shows what rank 0 says, each phase and step once, over all the fits of one training."""
+
+    def __init__(self, board: Any, progress: Progress, reporter: Reporter) -> None:
+        self._board = board
+        self._progress = progress
+        self._reporter = reporter
+        self._phases = 0
+        self._row: MetricsRow | None = None
+
+    def show(self) -> None:
+        """Show the phases and the step that were not shown yet."""
+        try:
+            phases, row = ray.get(self._board.read.remote(self._phases), timeout=10 * POLL_SECONDS)
+        except ray.exceptions.RayError:
+            return  # the board is busy or its node is gone; the fit itself will say what that means
+        for phase in phases:
+            self._reporter.say(phase)
+        self._phases += len(phases)
+        if row is not None and row != self._row:
+            self._row = row
+            self._progress.update(
+                row["step"],
+                loss=round(row["loss"], 4),
+                learning_rate=row["learning_rate"],
+                tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
+            )
 
 
 def _trainer(job: TrainingJob) -> TorchTrainer:

@@ -39,12 +39,12 @@ class ProgressBoard:
     """Where rank 0 says what it does and the launcher reads it. It runs as a Ray actor."""
 
     def __init__(self) -> None:
-        self._phase = "starting the workers"
+        self._phases = ["starting the workers"]
         self._row: MetricsRow | None = None
         self._outcome: dict[str, Any] = {}
 
     def phase(self, text: str) -> None:
-        self._phase = text
+        self._phases.append(text)
 
     def step(self, row: MetricsRow) -> None:
         self._row = row
@@ -52,8 +52,9 @@ class ProgressBoard:
     def finished(self, outcome: dict[str, Any]) -> None:
         self._outcome = outcome
 
-    def read(self) -> tuple[str, MetricsRow | None]:
-        return self._phase, self._row
+    def read(self, known: int) -> tuple[list[str], MetricsRow | None]:
+        """The phases after the first ``known`` ones, so that none is missed however short it was, and the newest step."""
+        return self._phases[known:], self._row
 
     def outcome(self) -> dict[str, Any]:
         return self._outcome
