@@ -4,7 +4,7 @@
 
 Two sets of samples for each benchmark: the reference solutions, and a mix (the references, as many wrong mutants, and
 every 20th hanging). Both evaluators use two processes, are warm (expected outputs are cached, Ray is up, packages are
-imported) and take turns; each is measured ``REPEATS`` times and the best counts. Bare is the CPU time of the same calls on
+imported) and take turns with the bare calls; each is measured ``REPEATS`` times and the best counts. Bare is the CPU time of the same calls on
 the references in this process, with no isolation and no comparison; half of it is what two processes could reach.
 """
 
@@ -60,19 +60,17 @@ def main() -> None:
 
 def _measured(benchmark: str, folder: Path) -> Iterator[str]:
     references = _references(benchmark)
-    half_bare = min(_bare_cpu_seconds(benchmark) for _ in range(REPEATS)) / PROCESSES
     for name, programs in (("references", references), ("mix", [*references, *_wrong(benchmark)])):
         samples = folder / f"{benchmark}-{name}.jsonl"
         samples.write_text("".join(json.dumps({"task_id": task, "solution": text}) + "\n" for task, text in programs))
-        ours, theirs = [], []
+        bare, ours, theirs = [], [], []
         for _ in range(REPEATS):
+            bare.append(_bare_cpu_seconds(benchmark) / PROCESSES if name == "references" else float("nan"))
             ours.append(_ours(benchmark, programs))
             theirs.append(_evalplus_seconds(benchmark, samples, folder))
-        best, peer = min(ours), min(theirs)
-        against_bare = f"{half_bare:.1f} s | {best:.1f} s | {peer:.1f} s | {best / half_bare:.2f}"
-        if name == "mix":
-            against_bare = f"- | {best:.1f} s | {peer:.1f} s | -"
-        yield f"| {benchmark} | {name} | {len(programs)} | {against_bare} | {peer / best:.2f} |"
+        limit, best, peer = min(bare), min(ours), min(theirs)
+        times = f"{limit:.1f} s | {best:.1f} s | {peer:.1f} s | {best / limit:.2f}".replace("nan s", "-").replace("nan", "-")
+        yield f"| {benchmark} | {name} | {len(programs)} | {times} | {peer / best:.2f} |"
 
 
 def _references(benchmark: str) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import marshal
 import math
 import struct
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.sandbox.codec import MARSHAL_VERSION, Bounds, CodecError, Opaque, decode, encode, encode_fast
+from evolcoder.sandbox.codec import MARSHAL_VERSION, Bounds, CodecError, Digest, Opaque, decode, encode, encode_fast
 
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=10) | st.binary(max_size=10)
@@ -55,6 +56,20 @@ def test_the_bytes_are_those_of_marshal(value: Any) -> None:
 def test_fast_bytes_are_bounded_too(value: Any) -> None:
     with pytest.raises(CodecError):
         decode(encode_fast(value))
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("item", [1 << 40, "text", (1, [2.5]), Opaque("thing")], ids=["int", "text", "nested", "opaque"])
+@pytest.mark.parametrize("count", [9_999, 10_000, 10_001, 10_239, 10_240, 10_241])
+def test_long_sequences_have_the_same_bytes_and_their_digest(kind: Any, item: Any, count: int) -> None:
+    value = kind([item] * count)
+    whole = encode(value, opaque=True)
+    assert encode_fast(value) == encode_fast(value, digests=True) == whole
+    assert encode_fast(value, Bounds(total_bytes=len(whole))) == whole
+    small = Bounds(total_bytes=len(whole) - 1)
+    assert encode_fast(value, small, digests=True) == Digest(hashlib.sha256(whole).digest(), len(whole))
+    with pytest.raises(CodecError, match="more than"):
+        encode_fast(value, small)
 
 
 def test_nan_and_signed_zero_survive() -> None:

@@ -21,7 +21,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 MARSHAL_VERSION = 2
 """The last one without references between parts, which would let few bytes stand for much data."""
@@ -35,6 +35,7 @@ _MAX_NAME_CHARACTERS = 100
 _SIZED = {b"(": tuple, b"[": list, b"<": set, b">": frozenset}
 _END_OF_DICT = b"0"
 _LONG_ITEMS = 10_000
+_PIECE_ITEMS = 256
 
 
 class CodecError(Exception):
@@ -96,39 +97,47 @@ def encode(value: Any, bounds: Bounds = DEFAULT_BOUNDS, opaque: bool = False) ->
     return bytes(encoder.out)
 
 
-def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS) -> bytes:
+class Digest(NamedTuple):
+    """Stands for the bytes of a value that are too many to be held: their SHA-256 and their number."""
+
+    sha256: bytes
+    size: int
+
+
+def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS, digests: bool = False) -> bytes | Digest:
     """The same bytes as ``encode(value, bounds, opaque=True)``, by ``marshal`` where it sees all there is to see.
 
-    Raises:
-        CodecError: too deep or too large.
-    """
-    out = bytearray()
-    for piece in _pieces(value, bounds):
-        out += piece
-        if len(out) > bounds.total_bytes:
-            raise TooLargeError(f"more than {bounds.total_bytes} bytes")
-    return bytes(out)
-
-
-def digest(value: Any, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[bytes, int]:
-    """The SHA-256 and the number of the bytes that ``encode`` would give, however many, without holding those of a list.
+    Args:
+        digests: give the digest of a value that is too large, whose bytes are never held together when it is a long list.
 
     Raises:
-        CodecError: too deep.
+        CodecError: too deep, or too large without ``digests``.
     """
-    found, size = hashlib.sha256(), 0
-    for piece in _pieces(value, replace(bounds, total_bytes=sys.maxsize)):
+    pieces = _pieces(value, replace(bounds, total_bytes=sys.maxsize) if digests else bounds)
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > bounds.total_bytes:
+            break
+    else:
+        return b"".join(held)
+    if not digests:
+        raise TooLargeError(f"more than {bounds.total_bytes} bytes")
+    found = hashlib.sha256(b"".join(held))
+    for piece in pieces:
         found.update(piece)
         size += len(piece)
-    return found.digest(), size
+    return Digest(found.digest(), size)
 
 
 def _pieces(value: Any, bounds: Bounds) -> Iterator[bytes]:
-    """The bytes of a value; those of a long list one item after the other."""
+    """The bytes of a value; those of a long list some items at a time."""
     if type(value) in (list, tuple) and len(value) > _LONG_ITEMS:
         yield (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
-        for item in value:
-            yield _whole(item, bounds)
+        for start in range(0, len(value), _PIECE_ITEMS):
+            yield _whole(value[start : start + _PIECE_ITEMS], bounds)[1 + _LENGTH.size :]
     else:
         yield _whole(value, bounds)
 

@@ -183,15 +183,9 @@ def _answer(act: Callable[[], Any], bounds: codec.Bounds, digests: bool) -> byte
 
 
 def _value(value: Any, bounds: codec.Bounds, digests: bool) -> bytes:
-    try:
-        encoded: bytes = codec.encode_fast(value, bounds)
-        return b"v" + encoded
-    except codec.TooLargeError:
-        if not digests:
-            raise
-    hashed, size = codec.digest(value, bounds)
-    summary: bytes = b"h" + hashed + size.to_bytes(8, "big")
-    return summary
+    encoded = codec.encode_fast(value, bounds, digests)
+    payload: bytes = b"v" + encoded if isinstance(encoded, bytes) else b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big")
+    return payload
 
 
 def _function(namespace: dict[str, Any], name: str) -> Any:
