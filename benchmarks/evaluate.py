@@ -4,8 +4,9 @@
 
 Two sets of samples for each benchmark: the reference solutions, and a mix (the references, as many wrong mutants, and
 every 20th hanging). Both evaluators use two processes, are warm (expected outputs are cached, Ray is up, packages are
-imported) and take turns with the bare calls; each is measured ``REPEATS`` times and the best counts. Bare is the CPU time of the same calls on
-the references in this process, with no isolation and no comparison; half of it is what two processes could reach.
+imported) and take turns with the bare calls; each is measured ``REPEATS`` times and the best counts. Bare is the CPU time of
+the same calls on the references in this process, with no isolation and no comparison; half of it is what two processes
+could reach.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main() -> None:
 
 def _measured(benchmark: str, folder: Path) -> Iterator[str]:
     references = _references(benchmark)
+    _ours(benchmark, references)  # computes the expected outputs, and how long each takes
     for name, programs in (("references", references), ("mix", [*references, *_wrong(benchmark)])):
         samples = folder / f"{benchmark}-{name}.jsonl"
         samples.write_text("".join(json.dumps({"task_id": task, "solution": text}) + "\n" for task, text in programs))
@@ -108,7 +110,8 @@ def _ours(benchmark: str, programs: list[tuple[str, str]]) -> float:
     from evolcoder.evaluate.execution import judges
 
     problems = {p.task_id: p for p in BENCHMARKS[benchmark].problems()}
-    jobs = [Job(benchmark, problems[task], 0, Source("solution", text)) for task, text in programs]
+    longest = sorted(programs, key=lambda program: BENCHMARKS[benchmark].reference_seconds(problems[program[0]]), reverse=True)
+    jobs = [Job(benchmark, problems[task], 0, Source("solution", text)) for task, text in longest]
 
     async def run() -> float:
         async with judges(box_settings(EvaluateSettings(), BENCHMARKS[benchmark]), PROCESSES) as judge:

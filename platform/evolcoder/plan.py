@@ -12,7 +12,7 @@ from typing import Literal
 
 from evolcoder.console import Reporter
 from evolcoder.runs import RunFolder, read_manifest
-from evolcoder.settings import EMBEDDED, RunSettings, TeacherSettings, TrainSettings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings, TrainSettings
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -158,7 +158,7 @@ def _spread(likely: float, ceiling: float | None) -> tuple[int, int, int]:
 def _dollars(
     teacher: TeacherSettings, prompt: tuple[int, int, int], completion: tuple[int, int, int]
 ) -> tuple[float, float, float] | None:
-    if teacher.base_url == EMBEDDED:
+    if teacher.base_url == EMBEDDED and not teacher.endpoints:
         return 0.0, 0.0, 0.0
     input_price, output_price = teacher.usd_per_million_input_tokens, teacher.usd_per_million_output_tokens
     if input_price is None or output_price is None:
@@ -168,9 +168,12 @@ def _dollars(
 
 
 def _hours(teacher: TeacherSettings, calls: int, tokens: int) -> float | None:
-    minutes = [calls / teacher.requests_per_minute] if teacher.requests_per_minute else []
-    if teacher.tokens_per_minute:
-        minutes.append(tokens / teacher.tokens_per_minute)
+    """The time that the limits of all endpoints together leave; None when one of them has no limit that is known."""
+    doors = teacher.endpoints or (EndpointSettings(),)
+    requests = [one.requests_per_minute or teacher.requests_per_minute for one in doors]
+    volumes = [one.tokens_per_minute or teacher.tokens_per_minute for one in doors]
+    limits = [(calls, requests), (tokens, volumes)]
+    minutes = [amount / sum(filter(None, per_minute)) for amount, per_minute in limits if None not in per_minute]
     return max(minutes) / 60 if minutes else None
 
 

@@ -50,10 +50,19 @@ class SeedSettings(Section):
     seed: int = 0
 
 
+class EndpointSettings(Section):
+    """One of several ways to the teacher's model. What is None is as ``teacher`` says."""
+
+    base_url: str | None = None
+    api_key_env: str | None = None
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+
+
 class TeacherSettings(Section):
     NOT_IDENTITY = frozenset(
         {
-            "base_url", "api_key_env", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd",
+            "base_url", "api_key_env", "endpoints", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd",
             "usd_per_million_input_tokens", "usd_per_million_output_tokens", "timeout_seconds", "max_attempts",
         }
     )  # fmt: skip
@@ -61,6 +70,8 @@ class TeacherSettings(Section):
     base_url: str = EMBEDDED
     model: str = EMBEDDED
     api_key_env: str = "OPENAI_API_KEY"
+    endpoints: tuple[EndpointSettings, ...] = ()
+    """Several endpoints or keys that serve the same model; each has the limits of requests and tokens to itself."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: PositiveInt = 2048
@@ -81,7 +92,11 @@ class TeacherSettings(Section):
                 "teacher.budget_usd needs teacher.usd_per_million_input_tokens and "
                 "teacher.usd_per_million_output_tokens, or nothing can be counted against it"
             )
-        if self.base_url == EMBEDDED and self.model != EMBEDDED:
+        if self.endpoints and EMBEDDED in (urls := [one.base_url or self.base_url for one in self.endpoints]):
+            raise ValueError(
+                f"teacher.endpoints[{urls.index(EMBEDDED)}] names no endpoint; give it a base_url, or set teacher.base_url"
+            )
+        if self.base_url == EMBEDDED and self.model != EMBEDDED and not self.endpoints:
             raise ValueError(
                 f"teacher.model is {self.model!r} but teacher.base_url is 'embedded', which serves only the embedded "
                 "model; set teacher.base_url to the endpoint that serves it"

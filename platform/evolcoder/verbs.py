@@ -21,7 +21,7 @@ from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
-from evolcoder.settings import EMBEDDED, RunSettings, load_settings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, load_settings
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.client import Endpoint
@@ -250,10 +250,10 @@ def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
     if rounds_done(settings, run):  # reads the seeds: what is wrong with them is said before anything starts
         reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
     else:
-        with _teacher(settings, reporter) as endpoint, ray_session():
+        with _teacher(settings, reporter) as endpoints, ray_session():
             from evolcoder.evolve.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
 
-            evolve_rounds(settings, run, endpoint, reporter)
+            evolve_rounds(settings, run, endpoints, reporter)
     build_dataset(settings, run, reporter)
     return run
 
@@ -355,17 +355,20 @@ def _base_parameters(settings: RunSettings) -> int | None:
 
 
 @contextmanager
-def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
-    """The teacher's endpoint; the embedded one is served for as long as it is needed."""
+def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoint]]:
+    """The teacher's endpoints; the embedded one is served for as long as it is needed."""
     from evolcoder.cluster import machine_count, ray_session
     from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
 
     teacher = settings.teacher
-    if teacher.base_url != EMBEDDED:
-        key = api_key_from_environment(teacher.api_key_env)
-        endpoint = Endpoint(teacher.base_url, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts)
-        check_endpoint(endpoint)  # before Ray starts, so that a wrong key is said at once
-        yield endpoint
+    if teacher.base_url != EMBEDDED or teacher.endpoints:
+        endpoints = []
+        for one in teacher.endpoints or (EndpointSettings(),):
+            key = api_key_from_environment(one.api_key_env or teacher.api_key_env)
+            place = one.base_url or teacher.base_url
+            endpoints.append(Endpoint(place, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts))
+            check_endpoint(endpoints[-1])  # before Ray starts, so that a wrong key is said at once
+        yield endpoints
         return
     from evolcoder.serve.launch import serving
 
@@ -374,7 +377,7 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
         if machine_count() > 1:
             raise ClusterError("The embedded teacher answers on one machine alone: set teacher.base_url to an endpoint.")
         with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-            yield Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)
+            yield [Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)]
 
 
 def _evaluate_model(settings: RunSettings, model: Model, places: Mapping[str, Folder], reporter: Reporter) -> None:

@@ -19,13 +19,14 @@ from evolcoder.endpoint.client import (
     Reply,
     RequestFailed,
     Sampling,
+    Ticket,
     api_key_from_environment,
     check_endpoint,
     parse_reply,
 )
 from evolcoder.endpoint.faults import Fault
 from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
-from evolcoder.errors import BudgetError, EndpointError
+from evolcoder.errors import BudgetError, EndpointError, EvolcoderError
 
 MODEL = Script.model
 SAMPLING = Sampling(1.0, 0.95, 200)
@@ -35,7 +36,9 @@ def endpoint_of(teacher: ScriptedTeacher, **changes: Any) -> Endpoint:
     return Endpoint(**{"base_url": teacher.base_url, "model": MODEL, "timeout_seconds": 20.0, **changes})
 
 
-def ask_all(endpoint: Endpoint, requests: int, concurrency: int = 16, gate: Any = None) -> tuple[list[Any], EndpointClient]:
+def ask_all(
+    endpoint: Endpoint | list[Endpoint], requests: int, concurrency: int = 16, gate: Any = None
+) -> tuple[list[Any], EndpointClient]:
     """Ask different questions at once; what each ended with, exceptions included."""
 
     async def ask() -> tuple[list[Any], EndpointClient]:
@@ -122,6 +125,57 @@ def test_an_endpoint_that_is_gone_stops_all() -> None:
     assert "does not answer" in str(outcomes[0])
 
 
+def test_several_doors_share_the_work() -> None:
+    with scripted_teacher(Script(latency_seconds=0.02)) as one, scripted_teacher(Script(latency_seconds=0.02)) as other:
+        outcomes, _ = ask_all([endpoint_of(one), endpoint_of(other)], 60, concurrency=8)
+        counts = [teacher.counts()["requests"] for teacher in (one, other)]
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert sum(counts) == 60
+    assert min(counts) >= 20
+
+
+@pytest.mark.parametrize("fault", ["wrong key", "gone"])
+def test_a_door_that_fails_is_closed_and_the_others_go_on(fault: str) -> None:
+    with scripted_teacher(Script(api_key="right")) as good, scripted_teacher(Script(api_key="right")) as bad:
+        lost = endpoint_of(bad, api_key="wrong", max_attempts=2)
+        if fault == "gone":
+            lost = Endpoint(f"http://127.0.0.1:{free_port()}/v1", MODEL, max_attempts=2)
+        closed: list[EndpointError] = []
+
+        async def ask() -> list[Any]:
+            client = EndpointClient([lost, endpoint_of(good, api_key="right")], 8)
+            client.on_closed = closed.append
+            questions = [[{"role": "user", "content": f"question {number}"}] for number in range(40)]
+            outcomes = await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions), return_exceptions=True)
+            if fault == "gone":  # its pause is over by then, and it is tried a last time
+                await asyncio.sleep(0.6)
+                outcomes += await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions), return_exceptions=True)
+            await client.close()
+            return outcomes
+
+        outcomes = asyncio.run(ask())
+        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+        assert len(closed) == 1
+        assert good.counts()["repeats"] <= 40
+        assert bad.counts()["refused"] <= 8
+
+
+def test_when_the_last_door_closes_what_waits_at_a_paused_one_ends_too() -> None:
+    with scripted_teacher(Script(faults={"retry_after": 1.0}, retry_after_seconds=60)) as slow:
+
+        async def ask() -> Any:
+            client = EndpointClient(endpoint_of(slow), 2)
+            waiting = asyncio.create_task(client.chat([{"role": "user", "content": "hello"}], SAMPLING))
+            await asyncio.sleep(0.5)
+            client._stop_all(EndpointError("It is over."))
+            outcome = await asyncio.wait_for(asyncio.gather(waiting, return_exceptions=True), timeout=5)
+            await client.close()
+            return outcome
+
+        [outcome] = asyncio.run(ask())
+    assert isinstance(outcome, EndpointError)
+
+
 def test_a_refused_request_fails_alone_and_at_once() -> None:
     with scripted_teacher() as teacher:
 
@@ -147,16 +201,22 @@ class _Gate:
         self.passes = passes
         self.settled: list[tuple[Any, bool]] = []
 
-    async def admit(self, body: Mapping[str, Any]) -> object:
+    async def admit(self, body: Mapping[str, Any]) -> Ticket:
         if self.passes == 0:
             raise BudgetError("No money is left.")
         self.passes -= 1
-        return self.passes
+        return Ticket(0)
 
-    def settle(self, ticket: object, reply: Reply | None, maybe_billed: bool) -> None:
+    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
         self.settled.append((reply, maybe_billed))
 
-    def rate_limited(self, pause_seconds: float) -> None:
+    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
+        pass
+
+    def close(self, door: int) -> None:
+        pass
+
+    def stop(self, error: EvolcoderError) -> None:
         pass
 
 

@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.endpoint.client import Reply
-from evolcoder.endpoint.limits import Ledger, Limits, Outcome, Tokens, upper_bound, used_tokens
+from evolcoder.endpoint.limits import (
+    FREE_SECONDS,
+    Ledger,
+    Limits,
+    Outcome,
+    Pause,
+    Rates,
+    Report,
+    Tokens,
+    upper_bound,
+    used_tokens,
+)
 
 PRICES = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 2.0}
 
@@ -23,37 +34,37 @@ def test_what_is_spent_and_reserved_never_exceeds_the_budget(
     for prompt, completion, share in requests:
         bound = Tokens(prompt, completion)
         grant = ledger.grant([bound], now=0.0)
-        if grant.granted:
+        if grant.doors:
             flying.append((bound, share))
         assert ledger.spent_usd + ledger.reserved_usd <= budget + 1e-12
         if len(flying) >= in_flight:
             sent, used = flying.pop(0)
-            ledger.settle(Outcome(sent, Tokens(int(sent.prompt * used), int(sent.completion * used))))
+            ledger.take_in(Report([Outcome(0, sent, Tokens(int(sent.prompt * used), int(sent.completion * used)))]), 0.0)
         assert ledger.spent_usd + ledger.reserved_usd <= budget + 1e-12
         assert not (grant.exhausted and flying), "it must wait while the outcome of some request may free money"
 
 
 @given(st.integers(1, 300), st.lists(st.floats(0, 20), min_size=1, max_size=150))
 def test_no_minute_holds_more_requests_than_allowed(per_minute: int, pauses: list[float]) -> None:
-    ledger = Ledger(Limits(requests_per_minute=per_minute), 0.0, now=0.0)
+    ledger = Ledger(Limits((Rates(per_minute),)), 0.0, now=0.0)
     now, sent = 0.0, []
     for pause in pauses:
         now += pause
         grant = ledger.grant([Tokens(1, 1)] * 10, now)
-        sent += [now] * grant.granted
+        sent += [now] * len(grant.doors)
     allowed = max(per_minute, 2)
     for start in sent:
         assert sum(start <= at < start + 60 for at in sent) <= allowed + 1
 
 
 def test_waiting_as_long_as_it_says_is_enough() -> None:
-    ledger = Ledger(Limits(requests_per_minute=30, tokens_per_minute=1000), 0.0, now=0.0)
+    ledger = Ledger(Limits((Rates(30, 1000),)), 0.0, now=0.0)
     now, granted = 0.0, 0
     for _ in range(500):
         grant = ledger.grant([Tokens(300, 200)], now)
-        granted += grant.granted
-        if grant.granted:
-            ledger.settle(Outcome(Tokens(300, 200), Tokens(100, 100)))
+        granted += len(grant.doors)
+        if grant.doors:
+            ledger.take_in(Report([Outcome(0, Tokens(300, 200), Tokens(100, 100))]), now)
         now += grant.wait_seconds
         if granted == 10:
             break
@@ -62,24 +73,92 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
 
 
 def test_a_pause_holds_for_all() -> None:
-    ledger = Ledger(Limits(requests_per_minute=1000), 0.0, now=0.0)
-    ledger.pause(3.0, now=1.0)
-    assert ledger.grant([Tokens(1, 1)], now=3.5).granted == 0
-    assert ledger.grant([Tokens(1, 1)], now=4.0).granted == 1
+    ledger = Ledger(Limits((Rates(1000),)), 0.0, now=0.0)
+    ledger.take_in(Report(pauses=[Pause(0, 3.0, False)]), now=1.0)
+    assert ledger.grant([Tokens(1, 1)], now=3.5).doors == ()
+    assert ledger.grant([Tokens(1, 1)], now=4.0).doors == (0,)
 
 
 def test_exhausted_only_when_nothing_is_on_its_way() -> None:
     ledger = Ledger(Limits(budget_usd=3e-6, **PRICES), 0.0, now=0.0)
     bound = Tokens(1, 1)
     first, second = ledger.grant([bound, bound], 0.0), ledger.grant([bound], 0.0)
-    assert (first.granted, first.exhausted) == (1, False)
-    assert (second.granted, second.exhausted) == (0, False)
-    ledger.settle(Outcome(bound, bound))
+    assert (first.doors, first.exhausted) == ((0,), False)
+    assert (second.doors, second.exhausted) == ((), False)
+    ledger.take_in(Report([Outcome(0, bound, bound)]), 0.0)
     assert ledger.grant([bound], 0.0).exhausted
 
 
 def test_what_was_spent_before_counts() -> None:
     assert Ledger(Limits(budget_usd=1.0, **PRICES), spent_usd=1.0, now=0.0).grant([Tokens(1, 1)], 0.0).exhausted
+
+
+ONE = Tokens(1, 1)
+
+
+def test_without_limits_nobody_has_to_ask_until_a_door_complains() -> None:
+    ledger = Ledger(Limits((Rates(), Rates())), 0.0, now=0.0)
+    grant = ledger.grant([ONE], now=0.0)
+    assert (grant.free, grant.wait_seconds) == ((0, 1), FREE_SECONDS)
+    ledger.take_in(Report(pauses=[Pause(0, 2.0, True)]), now=1.0)
+    assert ledger.grant([ONE], now=1.0).free == ()
+    assert ledger.grant([ONE] * 3, now=1.0).doors == (1, 1, 1)
+
+
+def test_a_budget_or_a_rate_leaves_nobody_free() -> None:
+    assert Ledger(Limits(budget_usd=1.0, **PRICES), 0.0, now=0.0).grant([], now=0.0).free == ()
+    assert Ledger(Limits((Rates(), Rates(60))), 0.0, now=0.0).grant([], now=0.0).free == ()
+
+
+def test_each_request_takes_the_door_that_has_most_left() -> None:
+    ledger = Ledger(Limits((Rates(1000), Rates(4000))), 0.0, now=0.0)
+    doors = ledger.grant([ONE] * 500, now=0.0).doors
+    assert doors.count(0) == 100
+    assert doors.count(1) == 400
+    assert doors[:10].count(1) > doors[:10].count(0)
+
+
+def test_unlimited_doors_share_evenly_and_a_closed_one_gets_nothing() -> None:
+    ledger = Ledger(Limits((Rates(), Rates(), Rates())), 0.0, now=0.0)
+    assert sorted(ledger.grant([ONE] * 9, now=0.0).doors) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    ledger.take_in(Report(closed=frozenset({1})), now=0.0)
+    grant = ledger.grant([ONE] * 4, now=0.0)
+    assert 1 not in grant.doors
+    assert grant.free == (0, 2)
+
+
+def _served(capacity_per_second: float, seconds: float, offered_in_flight: int = 100) -> tuple[int, int]:
+    """Drive a ledger against a server that refuses what exceeds its rate; replies and refusals of the last half."""
+    ledger = Ledger(Limits(), 0.0, now=0.0)
+    now = level = 0.0
+    replies = refusals = 0
+    while now < seconds:
+        now += 0.05
+        level = min(capacity_per_second, level + 0.05 * capacity_per_second)
+        sent = len(ledger.grant([ONE] * offered_in_flight, now).doors)
+        through = min(sent, int(level))
+        level -= through
+        refused = sent - through
+        outcomes = [Outcome(0, ONE, ONE)] * through + [Outcome(0, ONE, None)] * refused
+        ledger.take_in(Report(outcomes, {0: through}, [Pause(0, 0.0, True)] * refused), now)
+        if now > seconds / 2:
+            replies, refusals = replies + through, refusals + refused
+    return replies, refusals
+
+
+def test_the_rate_of_a_door_is_learned_from_its_refusals() -> None:
+    replies, refusals = _served(capacity_per_second=50, seconds=120)
+    assert replies > 0.75 * 50 * 60, "most of what the server takes is used"
+    assert refusals < 0.15 * replies, "few requests are refused, though 2,000 a second would like to go"
+
+
+def test_a_cut_is_forgotten_when_no_refusal_follows() -> None:
+    ledger = Ledger(Limits(), 0.0, now=0.0)
+    ledger.take_in(Report(pauses=[Pause(0, 0.0, True)]), now=0.0)
+    assert len(ledger.grant([ONE] * 1000, now=0.1).doors) == 0
+    assert 0 < len(ledger.grant([ONE] * 1000, now=1.0).doors) < 10
+    assert len(ledger.grant([ONE] * 1000, now=40.0).doors) == 1000
+    assert ledger.grant([], now=40.0).free == (0,)
 
 
 @given(st.text(max_size=50))

@@ -112,7 +112,7 @@ class TestExpected:
 
     def test_they_are_computed_once_and_kept(self, box: Sandbox, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.outputs(box) == [2, 10]
-        (file,) = (own_cache / "expected").iterdir()
+        (file,) = (own_cache / "expected").glob("*.bin")
         monkeypatch.setattr(expected_module, "_known", {})
         monkeypatch.setattr(expected_module, "_run", lambda *_: pytest.fail("computed again"))
         assert self.outputs(box) == [2, 10]
@@ -123,12 +123,20 @@ class TestExpected:
         self, box: Sandbox, own_cache: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
     ) -> None:
         self.outputs(box)
-        (file,) = (own_cache / "expected").iterdir()
+        (file,) = (own_cache / "expected").glob("*.bin")
         whole = file.read_bytes()
         file.write_bytes(damage)
         monkeypatch.setattr(expected_module, "_known", {})
         assert self.outputs(box) == [2, 10]
         assert len(file.read_bytes()) == len(whole)
+
+    def test_how_long_the_reference_took_is_known_then(self, box: Sandbox, own_cache: Path) -> None:
+        assert expected_module.reference_seconds("v", "T/0") == 0.0
+        self.outputs(box, "def f(x):\n    return sum(range(3_000_000)) * 0 + 2 * x\n")
+        assert 0.01 < expected_module.reference_seconds("v", "T/0") < 60
+        (file,) = (own_cache / "expected").glob("*.seconds")
+        file.write_text("soon")
+        assert expected_module.reference_seconds("v", "T/0") == 0.0
 
     def test_a_reference_that_fails_is_no_wrong_answer(self, box: Sandbox) -> None:
         with pytest.raises(BoxFault, match=r"the benchmark's own solution failed .*ZeroDivisionError"):

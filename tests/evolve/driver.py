@@ -20,7 +20,7 @@ def main() -> int:
 
     def act() -> None:
         with ray_session():
-            manifests = evolve(settings, RunFolder.open(settings), endpoint, Reporter("plain", sys.stderr))
+            manifests = evolve(settings, RunFolder.open(settings), [endpoint], Reporter("plain", sys.stderr))
         print(json.dumps([manifest.content_hash for manifest in manifests]))  # noqa: T201
 
     return guarded(act, again="again")

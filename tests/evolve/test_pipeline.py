@@ -59,7 +59,7 @@ def run_evolve(settings: RunSettings, teacher: ScriptedTeacher, attempts: int = 
 
     said = io.StringIO()
     endpoint = Endpoint(teacher.base_url, Script.model, timeout_seconds=20, max_attempts=attempts)
-    return evolve(settings, RunFolder.open(settings), endpoint, Reporter("plain", said)), said.getvalue()
+    return evolve(settings, RunFolder.open(settings), [endpoint], Reporter("plain", said)), said.getvalue()
 
 
 def hashes(manifests: list[Manifest]) -> list[str]:

@@ -1,29 +1,32 @@
-"""An asynchronous client of one OpenAI-compatible endpoint that tries again where that makes sense.
+"""An asynchronous client of a model behind OpenAI-compatible endpoints, that tries again where that makes sense.
 
-Every fault has a name, and a table says what follows from it: wait and try again, give up this one request, or stop the
-run. The client knows nothing of rows, journals or budgets; a ``Gate`` may be put before each request for those.
+A model may have several *doors*: endpoints, or keys of one endpoint. Every fault has a name, and a table says what follows
+from it: wait and try again, through whichever door is best by then; give up this one request; or close the door. When no
+door is left, the run stops. The client knows nothing of rows, journals or budgets; a ``Gate`` may be put before each
+request for those.
 
-| fault          | what is done                                                                              |
-|----------------|-------------------------------------------------------------------------------------------|
-| rate_limited   | 429: every request of this client pauses for Retry-After, then it is tried again          |
-| server_error   | 408, 409, 425, 5xx: tried again after a growing, jittered pause                           |
-| dropped        | the connection broke before the whole reply was there: tried again                        |
-| timeout        | no whole reply within ``timeout_seconds``: tried again                                    |
-| garbage        | a reply that is no completion (truncated JSON, HTML): tried again                         |
-| unreachable    | no connection: tried again; when nothing else got through meanwhile, EndpointError        |
-| rejected       | any other 4xx: RequestFailed for this request, at once                                    |
-| (run-wide)     | 401, 402, 403, 404, an exhausted quota: EndpointError at once, for all requests           |
+| fault          | what is done                                                                                |
+|----------------|---------------------------------------------------------------------------------------------|
+| rate_limited   | 429: every request through this door pauses for Retry-After, then it is tried again         |
+| server_error   | 408, 409, 425, 5xx: tried again after a growing, jittered pause                             |
+| dropped        | the connection broke before the whole reply was there: tried again                          |
+| timeout        | no whole reply within ``timeout_seconds``: tried again                                      |
+| garbage        | a reply that is no completion (truncated JSON, HTML): tried again                           |
+| unreachable    | no connection: tried again; after ``max_attempts`` with nothing between, the door is closed |
+| rejected       | any other 4xx: RequestFailed for this request, at once                                      |
+| (door-wide)    | 401, 402, 403, 404, an exhausted quota: the door is closed at once                          |
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,40 +84,85 @@ class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row
         return f"{self.kind}: {self.message}"
 
 
-class Gate(Protocol):
-    """What must let each request pass before it is sent: rates, a budget, an epoch."""
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request's right to be sent, and the number of the door that it goes through."""
 
-    async def admit(self, body: Mapping[str, Any]) -> object:
+    door: int
+
+
+class Gate(Protocol):
+    """What must let each request pass before it is sent: rates, a budget, an epoch. It also chooses the door."""
+
+    async def admit(self, body: Mapping[str, Any]) -> Ticket:
         """Wait until the request may go; the ticket is handed back when its outcome is known.
 
         Raises:
             EvolcoderError: no more requests may be sent at all.
         """
 
-    def settle(self, ticket: object, reply: Reply | None, maybe_billed: bool) -> None:
+    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
         """Say how the request ended. ``maybe_billed``: no reply came, but the server may have made one."""
 
-    def rate_limited(self, pause_seconds: float) -> None:
-        """The endpoint asked to send nothing for this long."""
+    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
+        """Send nothing through this door for so long. ``rate_limited``: the endpoint asked for it."""
+
+    def close(self, door: int) -> None:
+        """Never use this door again."""
+
+    def stop(self, error: EvolcoderError) -> None:
+        """Let nothing pass any more: what waits, and what comes, is refused with this error."""
 
 
-class EndpointClient:
-    """Sends requests to one endpoint, at most ``max_concurrency`` at a time. Use it from one event loop."""
+class OpenGate:
+    """Lets everything pass but what is paused: for a client that shares its endpoint with nobody."""
 
-    def __init__(self, endpoint: Endpoint, max_concurrency: int, gate: Gate | None = None) -> None:
+    def __init__(self, doors: int) -> None:
+        self._paused_until = [0.0] * doors
+        self._in_flight = [0] * doors
+        self._open = set(range(doors))
+        self._error: EvolcoderError | None = None
+        self._stopped = asyncio.Event()
+
+    async def admit(self, body: Mapping[str, Any]) -> Ticket:
+        while self._error is None:
+            now = time.monotonic()
+            usable = [door for door in self._open if self._paused_until[door] <= now]
+            if usable:
+                door = min(usable, key=self._in_flight.__getitem__)
+                self._in_flight[door] += 1
+                return Ticket(door)
+            wait = min(self._paused_until[door] for door in self._open) - now + random.uniform(0, 0.1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._stopped.wait()
+        raise type(self._error)(*self._error.args)
+
+    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
+        self._in_flight[ticket.door] -= 1
+
+    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
+        self._paused_until[door] = max(self._paused_until[door], time.monotonic() + seconds)
+
+    def close(self, door: int) -> None:
+        self._open.discard(door)
+
+    def stop(self, error: EvolcoderError) -> None:
+        self._error = error
+        self._stopped.set()
+
+
+class _Door:
+    """An endpoint with a key, and what became of it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         self.endpoint = endpoint
-        self.faults: Counter[str] = Counter()
-        self.sent = 0
-        self._gate = gate
-        self._slots = asyncio.Semaphore(max_concurrency)
-        self._jitter = random.Random()
-        self._paused_until = 0.0
-        self._last_reply_at = 0.0
-        self._stopped: EvolcoderError | None = None
-        self._stop = asyncio.Event()
-        self._openai = AsyncOpenAI(
+        self.error: EndpointError | None = None
+        self.unreachable = 0
+        self.quiet_until = 0.0
+        self.http = AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=endpoint.api_key or "none",
             max_retries=0,
@@ -122,12 +170,33 @@ class EndpointClient:
             http_client=DefaultAioHttpClient(),
         )
 
+
+class EndpointClient:
+    """Sends requests to one model, at most ``max_concurrency`` at a time. Use it from one event loop.
+
+    Args:
+        endpoints: the doors of one model; ``model`` and ``max_attempts`` are those of the first.
+    """
+
+    def __init__(self, endpoints: Endpoint | Sequence[Endpoint], max_concurrency: int, gate: Gate | None = None) -> None:
+        given = [endpoints] if isinstance(endpoints, Endpoint) else list(endpoints)
+        self.faults: Counter[str] = Counter()
+        self.sent = 0
+        self.on_closed: Callable[[EndpointError], None] | None = None
+        self._model, self._attempts = given[0].model, given[0].max_attempts
+        self._doors = [_Door(endpoint) for endpoint in given]
+        self._gate: Gate = OpenGate(len(given)) if gate is None else gate
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._jitter = random.Random()
+        self._stopped: EvolcoderError | None = None
+        self._stop = asyncio.Event()
+
     async def chat(self, messages: list[dict[str, str]], sampling: Sampling) -> Reply:
         """One chat completion.
 
         Raises:
             RequestFailed: this request got no reply.
-            EndpointError: the endpoint cannot be used at all; all requests in progress end with it too.
+            EndpointError: the model cannot be reached at all; all requests in progress end with it too.
             EvolcoderError: the gate lets no more requests pass.
         """
         return await self._request("/chat/completions", {"messages": messages}, sampling)
@@ -137,11 +206,11 @@ class EndpointClient:
         return await self._request("/completions", {"prompt": prompt}, sampling)
 
     async def close(self) -> None:
-        await self._openai.close()
+        for door in self._doors:
+            await door.http.close()
 
     async def _request(self, path: str, content: dict[str, Any], sampling: Sampling) -> Reply:
-        body = request_body(self.endpoint.model, content, sampling)
-        began = time.monotonic()
+        body = request_body(self._model, content, sampling)
         kinds: list[str] = []
         while True:
             try:
@@ -149,80 +218,96 @@ class EndpointClient:
             except Fault as fault:
                 self.faults[fault.kind] += 1
                 kinds.append(fault.kind)
-                self._give_up_if_hopeless(fault, kinds, began)
-                await self._back_off(fault, len(kinds))
+                if self._hopeless(fault, kinds):
+                    raise RequestFailed(fault.kind, fault.message) from None
+                if fault.kind in ("server_error", "dropped", "timeout", "garbage"):
+                    await self._sleep(self._pause_seconds(len(kinds)))
 
     async def _attempt(self, path: str, body: dict[str, Any]) -> Reply:
         """Send once. Raises Fault, or EvolcoderError when the run must stop."""
         async with self._slots:
-            while (left := self._paused_until - time.monotonic()) > 0 and not self._stopped:
-                await self._sleep(left + self._jitter.uniform(0, 0.1))
             if self._stopped:
                 raise type(self._stopped)(*self._stopped.args) from self._stopped
             ticket = await self._admitted(body)
+            door = self._doors[ticket.door]
             self.sent += 1
             reply = None
             maybe_billed = True
             try:
-                reply = await self._send(path, body)
+                reply = await self._send(door, path, body)
+                door.unreachable = 0
             except Fault as fault:
                 maybe_billed = fault.maybe_billed
+                self._judge_door(ticket.door, fault)
                 raise
             finally:
-                if self._gate is not None:
-                    self._gate.settle(ticket, reply, maybe_billed)
+                self._gate.settle(ticket, reply, maybe_billed)
             return reply
 
-    async def _admitted(self, body: dict[str, Any]) -> object:
-        if self._gate is None:
-            return None
+    async def _admitted(self, body: dict[str, Any]) -> Ticket:
         try:
             return await self._gate.admit(body)
         except EvolcoderError as error:
             raise self._stop_all(error) from error
 
-    async def _send(self, path: str, body: dict[str, Any]) -> Reply:
+    async def _send(self, door: _Door, path: str, body: dict[str, Any]) -> Reply:
         import aiohttp
         import openai
 
         try:
-            async with asyncio.timeout(self.endpoint.timeout_seconds):
-                text = await self._openai.post(path, cast_to=str, body=body)
+            async with asyncio.timeout(door.endpoint.timeout_seconds):
+                text = await door.http.post(path, cast_to=str, body=body)
         except (openai.APIError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            stop = run_wide_error(error, self.endpoint.base_url, self.endpoint.model)
-            if stop is not None:
-                raise self._stop_all(stop) from error
+            refusal = run_wide_error(error, door.endpoint.base_url, door.endpoint.model)
+            if refusal is not None:
+                raise Fault("closed", refusal.message) from refusal
             raise fault_of(error) from error
-        reply = parse_reply(text)
-        self._last_reply_at = time.monotonic()
-        return reply
+        return parse_reply(text)
 
-    def _give_up_if_hopeless(self, fault: Fault, kinds: list[str], began: float) -> None:
+    def _judge_door(self, number: int, fault: Fault) -> None:
+        """What a fault means for the door: a pause, or the end.
+
+        Raises:
+            EndpointError: it was the last one.
+        """
+        door = self._doors[number]
+        if fault.kind == "rate_limited":
+            pause = self._pause_seconds(1) if fault.retry_after_seconds is None else fault.retry_after_seconds
+            self._gate.pause(number, pause, True)
+        elif fault.kind == "closed":
+            assert isinstance(fault.__cause__, EndpointError)
+            self._close(number, fault.__cause__)
+        elif fault.kind == "unreachable" and time.monotonic() >= door.quiet_until:  # one count for all that came at once
+            door.unreachable += 1
+            if door.unreachable >= self._attempts:
+                sentence = f"The endpoint {door.endpoint.base_url} does not answer any more ({fault.message}); "
+                self._close(number, EndpointError(f"{sentence}bring it back, then run the same command again."))
+            else:
+                pause = self._pause_seconds(door.unreachable)
+                door.quiet_until = time.monotonic() + pause
+                self._gate.pause(number, pause, False)
+
+    def _close(self, number: int, error: EndpointError) -> None:
+        door = self._doors[number]
+        if door.error is None:
+            door.error = error
+            self._gate.close(number)
+            if self.on_closed is not None:
+                self.on_closed(error)
+        if all(door.error is not None for door in self._doors):
+            raise self._stop_all(error)
+
+    def _hopeless(self, fault: Fault, kinds: list[str]) -> bool:
+        """Whether this request has been tried enough. Closed and unreachable doors are no fault of the request."""
         limited = kinds.count("rate_limited")
-        others = len(kinds) - limited
-        attempts = self.endpoint.max_attempts
-        if fault.retryable and others < attempts and limited < attempts * _RATE_LIMIT_PATIENCE:
-            return
-        if set(kinds) == {"unreachable"} and self._last_reply_at < began:
-            raise self._stop_all(
-                EndpointError(
-                    f"The endpoint {self.endpoint.base_url} does not answer any more ({fault.message}); "
-                    "bring it back, then run the same command again."
-                )
-            )
-        raise RequestFailed(fault.kind, fault.message)
+        doors = kinds.count("closed") + kinds.count("unreachable")
+        others = len(kinds) - limited - doors
+        patience = self._attempts * _RATE_LIMIT_PATIENCE
+        return not fault.retryable or others >= self._attempts or limited >= patience or doors >= patience
 
-    async def _back_off(self, fault: Fault, tries: int) -> None:
-        ceiling = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
-        pause = self._jitter.uniform(0.5, 1.0) * ceiling
-        if fault.kind != "rate_limited":
-            await self._sleep(pause)
-            return
-        if fault.retry_after_seconds is not None:
-            pause = fault.retry_after_seconds
-        self._paused_until = max(self._paused_until, time.monotonic() + pause)
-        if self._gate is not None:
-            self._gate.rate_limited(pause)
+    def _pause_seconds(self, tries: int) -> float:
+        ceiling: float = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
+        return self._jitter.uniform(0.5, 1.0) * ceiling
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not longer than the client goes on."""
@@ -233,8 +318,10 @@ class EndpointClient:
             return
 
     def _stop_all(self, error: EvolcoderError) -> EvolcoderError:
-        self._stopped = self._stopped or error
-        self._stop.set()
+        if self._stopped is None:
+            self._stopped = error
+            self._stop.set()
+            self._gate.stop(error)
         return error
 
 

@@ -1,13 +1,15 @@
 """Rates and a budget for a whole cluster, as pure bookkeeping: the caller brings the clock, and does the waiting.
 
-Two token buckets hold requests and tokens to their limit in any minute (tokens overshoot by at most one request); dollars
-are reserved at their upper bound before a request goes, and settled by what the server counted after, so that what is
-spent and what could still be charged never exceed the budget together. ``limits_actor.py`` shares one ledger over Ray.
-Concurrency needs no ledger: every worker holds a fixed share of it.
+A teacher has one or several *doors*: an endpoint with a key. For each, two token buckets hold requests and tokens to their
+limit in any minute (tokens overshoot by at most one request), and a rate that is learned from its 429s holds it to what it
+takes; a request goes through the door that has most left. Dollars are reserved at their upper bound before a request goes,
+and settled by what the server counted after, so that what is spent and what could still be charged never exceed the budget
+together. ``limits_actor.py`` shares one ledger over Ray. Concurrency needs no ledger: every worker holds a fixed share.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,21 +22,33 @@ _OVERHEAD_TOKENS = 64
 _OVERHEAD_TOKENS_PER_MESSAGE = 16
 LONGEST_WAIT_SECONDS = 5.0
 """A worker asks again at least this often: outcomes and pauses of others may have changed the answer."""
+FREE_SECONDS = 1.0
+"""So long a worker need not ask while nothing limits any door."""
+
+_SLOWDOWN = 0.9
+_RECOVERY_PER_SECOND = 0.14
+_CUT_SECONDS = 2.0
+_FORGET_SECONDS = 30.0
+_SLOWEST_PER_SECOND = 2.0
+_MEMORY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one door takes; None is no limit that is known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be used over the whole cluster; None is no limit. A budget needs both prices."""
+    """What may be used over the whole cluster; ``doors`` holds one entry a door. A budget needs both prices."""
 
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
+    doors: tuple[Rates, ...] = (Rates(),)
     budget_usd: float | None = None
     usd_per_million_input_tokens: float | None = None
     usd_per_million_output_tokens: float | None = None
-
-    @property
-    def any(self) -> bool:
-        return not (self.requests_per_minute is self.tokens_per_minute is self.budget_usd is None)
 
     def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What these tokens cost; 0 without prices."""
@@ -58,20 +72,43 @@ class Tokens:
 class Outcome:
     """How a granted request ended. ``used`` None: it cost nothing."""
 
+    door: int
     bound: Tokens
     used: Tokens | None
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """``granted`` of the wanted requests may go now; ask again for the rest after ``wait_seconds``.
+class Pause:
+    """A door must not be used for so long. ``rate_limited``: it said that requests come too fast."""
 
-    ``exhausted``: the next request would break the budget and none is on its way, so that waiting helps nothing.
+    door: int
+    seconds: float
+    rate_limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker has learned since it last asked. ``replies``: their number by door. ``closed``: doors out of use."""
+
+    outcomes: Sequence[Outcome] = ()
+    replies: Mapping[int, int] | None = None
+    pauses: Sequence[Pause] = ()
+    closed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The first ``len(doors)`` of the wanted requests may go now, each through its door.
+
+    ``wait_seconds``: ask again for the rest after so long. ``exhausted``: the next request would break the budget and none
+    is on its way, so that waiting helps nothing. ``free``: until ``wait_seconds`` from now, any number may go through the
+    doors named here without asking.
     """
 
-    granted: int
+    doors: tuple[int, ...]
     wait_seconds: float
     exhausted: bool = False
+    free: tuple[int, ...] = ()
 
 
 class _Bucket:
@@ -90,11 +127,107 @@ class _Bucket:
         missing = min(amount, self.capacity) - self._level
         return missing / self._per_second if missing > _ROUNDING else 0.0
 
+    @property
+    def share_left(self) -> float:
+        return self._level / self.capacity
+
     def take(self, amount: float) -> None:
         self._level -= amount
 
     def put_back(self, amount: float) -> None:
         self._level = min(self.capacity, self._level + amount)
+
+
+class _LearnedRate:
+    """What a door takes, learned from its 429s: cut to a little below what went through, then growing until the next.
+
+    Nothing is known (``holds`` is false) before the first 429, and again when the last was long ago.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._through = 0.0  # replies, each counting less as it grows old
+        self._counted_at = now
+        self._per_second = 0.0
+        self._level = 0.0
+        self._filled_at = self._cut_at = now
+        self.holds = False
+
+    def replied(self, count: int, now: float) -> None:
+        self._age(now)
+        self._through += count
+
+    def cut(self, resume_at: float, now: float) -> None:
+        """A request was refused for coming too fast; one cut stands for all that were on their way with it."""
+        if self.holds and now < self._cut_at + _CUT_SECONDS:
+            return
+        self._age(now)
+        self._per_second = max(_SLOWEST_PER_SECOND, _SLOWDOWN * self._through / _MEMORY_SECONDS)
+        self._cut_at = self._filled_at = max(now, resume_at)
+        self._level = 0.0
+        self.holds = True
+
+    def missing_seconds(self, now: float) -> float:
+        """How long until one request may go."""
+        if self.holds and now > self._cut_at + _FORGET_SECONDS:
+            self.holds = False
+        if not self.holds:
+            return 0.0
+        if now > self._filled_at:
+            rate = self._per_second * math.exp(_RECOVERY_PER_SECOND * (now - self._cut_at))
+            self._level = min(max(1.0, rate / 2), self._level + (now - self._filled_at) * rate)
+            self._filled_at = now
+        return max(0.0, 1.0 - self._level) / self._per_second if self._level < 1.0 - _ROUNDING else 0.0
+
+    def take(self) -> None:
+        self._level -= 1.0
+
+    def _age(self, now: float) -> None:
+        self._through *= math.exp((self._counted_at - now) / _MEMORY_SECONDS)
+        self._counted_at = now
+
+
+class _Door:
+    """One door's account."""
+
+    def __init__(self, rates: Rates, now: float) -> None:
+        self._requests = _Bucket(rates.requests_per_minute, now) if rates.requests_per_minute else None
+        self._tokens = _Bucket(rates.tokens_per_minute, now) if rates.tokens_per_minute else None
+        self.learned = _LearnedRate(now)
+        self.paused_until = now
+        self.closed = False
+        self._in_flight = 0
+
+    def missing_seconds(self, bound: Tokens, now: float) -> float:
+        wait = max(self.paused_until - now, self.learned.missing_seconds(now))
+        if self._requests is not None:
+            wait = max(wait, self._requests.missing_seconds(1, now))
+        if self._tokens is not None:
+            wait = max(wait, self._tokens.missing_seconds(bound.total, now))
+        return wait
+
+    @property
+    def left(self) -> tuple[float, int]:
+        """Orders doors: the greatest share of its limits that is left, then the fewest requests on their way."""
+        buckets = [bucket.share_left for bucket in (self._requests, self._tokens) if bucket is not None]
+        return min(buckets, default=1.0), -self._in_flight
+
+    def free(self, now: float) -> bool:
+        """Whether nothing limits it, as far as is known."""
+        return self._requests is self._tokens is None and not self.learned.holds and self.paused_until <= now
+
+    def take(self, bound: Tokens) -> None:
+        self._in_flight += 1
+        if self._requests is not None:
+            self._requests.take(1)
+        if self._tokens is not None:
+            self._tokens.take(bound.total)
+        if self.learned.holds:
+            self.learned.take()
+
+    def settle(self, outcome: Outcome) -> None:
+        self._in_flight = max(0, self._in_flight - 1)
+        if self._tokens is not None:
+            self._tokens.put_back(outcome.bound.total - (outcome.used.total if outcome.used else 0))
 
 
 class Ledger:
@@ -104,53 +237,53 @@ class Ledger:
         self.limits = limits
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0
-        self._requests = _Bucket(limits.requests_per_minute, now) if limits.requests_per_minute else None
-        self._tokens = _Bucket(limits.tokens_per_minute, now) if limits.tokens_per_minute else None
-        self._paused_until = now
+        self._doors = [_Door(rates, now) for rates in limits.doors]
 
-    def pause(self, seconds: float, now: float) -> None:
-        """The endpoint asked to send nothing for this long."""
-        self._paused_until = max(self._paused_until, now + seconds)
+    def take_in(self, report: Report, now: float) -> None:
+        """Learn what a worker has learned."""
+        for outcome in report.outcomes:
+            self._settle(outcome)
+        for number, count in (report.replies or {}).items():
+            self._doors[number].learned.replied(count, now)
+        for pause in report.pauses:
+            door = self._doors[pause.door]
+            door.paused_until = max(door.paused_until, now + pause.seconds)
+            if pause.rate_limited:
+                door.learned.cut(door.paused_until, now)
+        for number in report.closed:
+            self._doors[number].closed = True
 
     def grant(self, wanted: Sequence[Tokens], now: float) -> Grant:
         """Let as many of the wanted requests go, in their order, as the limits allow now."""
-        for count, bound in enumerate(wanted):
-            wait = self._missing_seconds(bound, now)
-            if wait > 0:
-                return Grant(count, min(wait, LONGEST_WAIT_SECONDS))
+        chosen: list[int] = []
+        for bound in wanted:
+            waits = {number: door.missing_seconds(bound, now) for number, door in enumerate(self._doors) if not door.closed}
+            open_now = [number for number, wait in waits.items() if wait <= 0]
+            if not open_now:
+                return Grant(tuple(chosen), min([LONGEST_WAIT_SECONDS, *waits.values()]))
             if not self._affordable(bound):
-                return Grant(count, LONGEST_WAIT_SECONDS / 10, exhausted=self.reserved_usd <= 0)
-            self._take(bound)
-        return Grant(len(wanted), 0.0)
+                return Grant(tuple(chosen), LONGEST_WAIT_SECONDS / 10, exhausted=self.reserved_usd <= 0)
+            chosen.append(max(open_now, key=lambda number: self._doors[number].left))
+            self._doors[chosen[-1]].take(bound)
+            self.reserved_usd += self._usd(bound)
+        return self._with_freedom(tuple(chosen), now)
 
-    def settle(self, outcome: Outcome) -> None:
+    def _with_freedom(self, chosen: tuple[int, ...], now: float) -> Grant:
+        usable = [number for number, door in enumerate(self._doors) if not door.closed]
+        free = self.limits.budget_usd is None and all(self._doors[number].free(now) for number in usable)
+        return Grant(chosen, FREE_SECONDS if free else 0.0, free=tuple(usable) if free else ())
+
+    def _settle(self, outcome: Outcome) -> None:
         """Replace what was reserved for a request by what it used."""
         self.reserved_usd = max(0.0, self.reserved_usd - self._usd(outcome.bound))
         if self.reserved_usd < 1e-12:
             self.reserved_usd = 0.0
-        used = outcome.used or Tokens(0, 0)
-        self.spent_usd += self._usd(used)
-        if self._tokens is not None:
-            self._tokens.put_back(outcome.bound.total - used.total)
-
-    def _missing_seconds(self, bound: Tokens, now: float) -> float:
-        wait = self._paused_until - now
-        if self._requests is not None:
-            wait = max(wait, self._requests.missing_seconds(1, now))
-        if self._tokens is not None:
-            wait = max(wait, self._tokens.missing_seconds(bound.total, now))
-        return wait
+        self.spent_usd += self._usd(outcome.used or Tokens(0, 0))
+        self._doors[outcome.door].settle(outcome)
 
     def _affordable(self, bound: Tokens) -> bool:
         budget = self.limits.budget_usd
         return budget is None or self.spent_usd + self.reserved_usd + self._usd(bound) <= budget
-
-    def _take(self, bound: Tokens) -> None:
-        self.reserved_usd += self._usd(bound)
-        if self._requests is not None:
-            self._requests.take(1)
-        if self._tokens is not None:
-            self._tokens.take(bound.total)
 
     def _usd(self, tokens: Tokens) -> float:
         return self.limits.usd(tokens.prompt, tokens.completion)

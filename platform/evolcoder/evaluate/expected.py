@@ -1,7 +1,7 @@
 """What the reference solution returns for each input: run once in a box, then kept on disk by the data's checksum.
 
 The cache is read as plain data within bounds, never unpickled; a file that is damaged is made anew. It lies outside every
-box, so that no program reaches it.
+box, so that no program reaches it. How long the reference took lies beside it, so that long tasks can be judged first.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from evolcoder.sandbox.program import BoxFault, ProgramFault, ProgramRaised
 
 _REFERENCE_LIMITS = Limits(import_cpu_seconds=60.0, call_cpu_seconds=120.0, task_cpu_seconds=300.0, memory_bytes=6 << 30)
 _BOUNDS = codec.Bounds(total_bytes=1 << 30, items=10_000_000)
+_FORMAT = "2"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -62,29 +63,43 @@ def expected_outputs(
     Raises:
         BoxFault: the reference could not be run, or raises.
     """
-    key = stable_hash(version, task_id, f"Python {sys.version_info.major}.{sys.version_info.minor}")
-    if key not in _known:
-        file = cache_folder() / "expected" / f"{key}.bin"
-        _known[key] = _read(file) or _made(file, program, entry_point, arguments, box)
-    return _known[key]
+    file = _file(version, task_id)
+    if file.stem not in _known:
+        _known[file.stem] = _read(file) or _made(file, program, entry_point, arguments, box)
+    return _known[file.stem]
+
+
+def reference_seconds(version: str, task_id: str) -> float:
+    """The CPU time of the reference over all inputs; 0 when it was not run on this machine yet."""
+    try:
+        return float(_file(version, task_id).with_suffix(".seconds").read_text("ascii"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _file(version: str, task_id: str) -> Path:
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    return cache_folder() / "expected" / f"{stable_hash(version, task_id, python, _FORMAT)}.bin"
 
 
 def _made(
     file: Path, program: str, entry_point: str, arguments: Mapping[str, Sequence[bytes]], box: Sandbox
 ) -> dict[str, Expected]:
-    found = {part: _run(program, entry_point, calls, box) for part, calls in arguments.items()}
+    runs = {part: _run(program, entry_point, calls, box) for part, calls in arguments.items()}
+    found = {part: expected for part, (expected, _) in runs.items()}
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         _write(file, found)
+        file.with_suffix(".seconds").write_text(f"{sum(seconds for _, seconds in runs.values()):.3f}", "ascii")
     return found
 
 
-def _run(source: str, entry_point: str, arguments: Sequence[bytes], box: Sandbox) -> Expected:
+def _run(source: str, entry_point: str, arguments: Sequence[bytes], box: Sandbox) -> tuple[Expected, float]:
     payloads: list[bytes] = []
     slowest = 0.0
     with box.prepare(_REFERENCE_LIMITS) as program:
         try:
             program.load(source)
-            before = program.cpu_seconds
+            started = before = program.cpu_seconds
             for _, reply in program.differing(entry_point, arguments, ()):
                 if not reply.returned:
                     reply.value()  # raises what the reference raised
@@ -93,7 +108,7 @@ def _run(source: str, entry_point: str, arguments: Sequence[bytes], box: Sandbox
                 slowest, before = max(slowest, now - before), now
         except (ProgramRaised, ProgramFault) as fault:
             raise BoxFault(f"the benchmark's own solution failed ({fault})") from None
-    return Expected(tuple(payloads), slowest)
+        return Expected(tuple(payloads), slowest), before - started
 
 
 def _write(file: Path, found: Mapping[str, Expected]) -> None:

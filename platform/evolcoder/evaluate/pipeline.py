@@ -173,7 +173,9 @@ def _score_answers(
         reporter.progress(f"{benchmark.name} ({described.style})", len(completions)) as progress,
         ray_session(),
     ):
-        asyncio.run(judging.run(completions, job, progress))
+        # The longest first, so that the last judge to end does not keep everyone waiting.
+        longest = sorted(completions, key=lambda one: benchmark.reference_seconds(problems[one.task_id]), reverse=True)
+        asyncio.run(judging.run(longest, job, progress))
     absent = described.identity.get("leave_out") or []
     warnings = _absence(absent)
     covered = len({completion.task_id for completion in completions})

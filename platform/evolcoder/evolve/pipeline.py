@@ -24,7 +24,7 @@ from ray.data.datasource import Datasink
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.client import Endpoint, check_endpoint
 from evolcoder.endpoint.journal import Epoch
-from evolcoder.endpoint.limits import Limits
+from evolcoder.endpoint.limits import Limits, Rates
 from evolcoder.endpoint.limits_actor import LimitsActor
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.decontamination import CONTAMINATION_FILE
@@ -49,7 +49,7 @@ from evolcoder.evolve.shards import (
 from evolcoder.evolve.worker import Board, RoundJob, RowEvolver
 from evolcoder.records import Instruction
 from evolcoder.runs import Folder, Manifest, RunFolder, publish_manifest, stage_state
-from evolcoder.settings import RunSettings
+from evolcoder.settings import EndpointSettings, RunSettings, TeacherSettings
 
 STAGE = "evolve"
 _ROWS_PER_CALL = 16
@@ -58,9 +58,10 @@ _LONGEST_BLOCK_ROWS = 128
 _POLL_SECONDS = 0.5
 
 
-def evolve(settings: RunSettings, run: RunFolder, endpoint: Endpoint, reporter: Reporter) -> list[Manifest]:
+def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint], reporter: Reporter) -> list[Manifest]:
     """Make the rounds that are not there yet; returns the manifests of rounds 0 to ``evolve.rounds``.
 
+    ``endpoints`` all serve the teacher's model; there is one for each of ``teacher.endpoints``, else a single one.
     Call it inside ``cluster.ray_session()``. The same command again goes on where this one stopped.
 
     Raises:
@@ -82,8 +83,9 @@ def evolve(settings: RunSettings, run: RunFolder, endpoint: Endpoint, reporter: 
         for number in range(1, len(manifests)):
             reporter.say(f"{round_name(number)} is done: {_kept(manifests[number]):,} rows kept, no request is sent")
         if sieve is not None and len(manifests) <= settings.evolve.rounds:
-            check_endpoint(endpoint)
-            with _cluster_of_teacher(settings, run, endpoint) as teaching:
+            for endpoint in endpoints:
+                check_endpoint(endpoint)
+            with _cluster_of_teacher(settings, run, endpoints) as teaching:
                 for number in range(len(manifests), settings.evolve.rounds + 1):
                     this = _Round(settings, run, number, partitions, rows, manifests, sieve)
                     manifests.append(_make_round(this, teaching, reporter))
@@ -95,10 +97,10 @@ def evolve(settings: RunSettings, run: RunFolder, endpoint: Endpoint, reporter: 
 class _Teaching:
     """What all rounds of one run share."""
 
-    endpoint: Endpoint
+    endpoints: Sequence[Endpoint]
     epoch: Epoch
     limits: Limits
-    ledger: Any | None
+    ledger: Any
 
 
 @dataclass(frozen=True)
@@ -179,27 +181,32 @@ def _emptied(folder: Folder) -> Folder:
 
 
 @contextmanager
-def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoint: Endpoint) -> Iterator[_Teaching]:
-    """Claim the journal, and start the ledger where there are limits to keep."""
-    teacher = settings.teacher
-    limits = Limits(
-        teacher.requests_per_minute,
-        teacher.tokens_per_minute,
+def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint]) -> Iterator[_Teaching]:
+    """Claim the journal, and start the ledger that all workers share."""
+    limits = _limits(settings.teacher)
+    epoch = Epoch.claim(run.journal)
+    actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    ledger = actor.remote(limits, run.journal)
+    try:
+        yield _Teaching(endpoints, epoch, limits, ledger)
+    finally:
+        ray.kill(ledger)
+    (run.root / "attempts").delete()  # what runs that were killed left there, too
+
+
+def _limits(teacher: TeacherSettings) -> Limits:
+    return Limits(
+        tuple(
+            Rates(
+                one.requests_per_minute or teacher.requests_per_minute,
+                one.tokens_per_minute or teacher.tokens_per_minute,
+            )
+            for one in teacher.endpoints or (EndpointSettings(),)
+        ),
         teacher.budget_usd,
         teacher.usd_per_million_input_tokens,
         teacher.usd_per_million_output_tokens,
     )
-    epoch = Epoch.claim(run.journal)
-    ledger = None
-    if limits.any:
-        actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-        ledger = actor.remote(limits, run.journal)
-    try:
-        yield _Teaching(endpoint, epoch, limits, ledger)
-    finally:
-        if ledger is not None:
-            ray.kill(ledger)
-    (run.root / "attempts").delete()  # what runs that were killed left there, too
 
 
 def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
@@ -209,9 +216,9 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     board = ray.remote(Board).options(num_cpus=0).remote()
     try:
         with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
-            with _watching(board, progress, teaching.limits):
+            with _watching(board, progress, teaching.limits, reporter):
                 _evolve_pool(this, teaching, board)
-            totals, stop = ray.get(board.read.remote())
+            totals, stop, _ = ray.get(board.read.remote())
             if stop is not None:
                 done = totals["kept"] + totals["eliminated"]
                 raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
@@ -242,17 +249,23 @@ def plain_causes() -> Iterator[None]:
 
 
 @contextmanager
-def _watching(board: Any, progress: Progress, limits: Limits) -> Iterator[None]:
-    """Show the board's totals while the driver waits for Ray Data."""
+def _watching(board: Any, progress: Progress, limits: Limits, reporter: Reporter) -> Iterator[None]:
+    """Show the board's totals and warnings while the driver waits for Ray Data."""
     over = threading.Event()
 
     def watch() -> None:
         shown = 0
-        while not over.wait(_POLL_SECONDS):
+        warned: set[str] = set()
+        ended = False
+        while not ended:
+            ended = over.wait(_POLL_SECONDS)  # and look once more at the end
             try:
-                totals, _ = ray.get(board.read.remote(), timeout=10)
+                totals, _, warnings = ray.get(board.read.remote(), timeout=10)
             except ray.exceptions.RayError:
                 continue
+            for warning in sorted(warnings - warned):
+                reporter.warn(warning)
+            warned |= warnings
             done = totals["kept"] + totals["eliminated"] + totals["failed"]
             if done > shown:
                 progress.update(done, **_figures(totals, limits))
@@ -286,8 +299,8 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
     calls = -(-share // _ROWS_PER_CALL) + 1
     block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
     job = RoundJob(
-        plan=round_plan(this.settings, this.number, teaching.endpoint.model),
-        endpoint=teaching.endpoint,
+        plan=round_plan(this.settings, this.number, teaching.endpoints[0].model),
+        endpoints=tuple(teaching.endpoints),
         concurrency=share,
         journal=this.run.journal,
         part=f"{this.number:02d}",

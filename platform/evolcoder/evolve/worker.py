@@ -30,6 +30,7 @@ class Board:
     def __init__(self) -> None:
         self._totals: Counter[str] = Counter()
         self._stop: EvolcoderError | None = None
+        self._warnings: set[str] = set()
 
     def add(self, counts: Counter[str]) -> None:
         self._totals.update(counts)
@@ -38,8 +39,12 @@ class Board:
         """The first reason stands."""
         self._stop = self._stop or error
 
-    def read(self) -> tuple[Counter[str], EvolcoderError | None]:
-        return self._totals, self._stop
+    def warn(self, sentence: str) -> None:
+        """Said once, however many workers say it."""
+        self._warnings.add(sentence)
+
+    def read(self) -> tuple[Counter[str], EvolcoderError | None, set[str]]:
+        return self._totals, self._stop, self._warnings
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class RoundJob:
     """All that a worker must know; it travels to it once."""
 
     plan: RoundPlan
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     concurrency: int
     journal: Folder
     part: str
@@ -58,13 +63,14 @@ class RoundJob:
 class RowEvolver:
     """The class that Ray Data maps over a pool; its calls share one client and one journal segment."""
 
-    def __init__(self, job: RoundJob, board: Any, ledger: Any | None) -> None:
+    def __init__(self, job: RoundJob, board: Any, ledger: Any) -> None:
         self._job = job
         self._board = board
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
         self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
-        self._client = EndpointClient(job.endpoint, job.concurrency, self._gate)
+        self._client = EndpointClient(job.endpoints, job.concurrency, self._gate)
+        self._client.on_closed = self._warn_of_closed
         self._stopped = False
         self._counts: Counter[str] = Counter()
         self._reported_requests = 0
@@ -86,7 +92,7 @@ class RowEvolver:
 
     async def _ask(self, prompt: str, sampling: Sampling) -> Asked:
         messages = [{"role": "user", "content": prompt}]
-        key = request_key("chat", request_body(self._job.endpoint.model, {"messages": messages}, sampling))
+        key = request_key("chat", request_body(self._job.endpoints[0].model, {"messages": messages}, sampling))
         paid = self._paid.find(key)
         if paid is not None:
             self._counts["replies_reused"] += 1
@@ -97,6 +103,10 @@ class RowEvolver:
         self._counts["prompt_tokens"] += reply.prompt_tokens
         self._counts["completion_tokens"] += reply.completion_tokens
         return Asked(reply, key)
+
+    def _warn_of_closed(self, error: EvolcoderError) -> None:
+        if len(self._job.endpoints) > 1:  # otherwise the run stops with it
+            self._board.warn.remote(f"{error.message.rstrip('.')} (the teacher's other endpoints go on).")
 
     def _count(self, child: Instruction) -> None:
         self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1

@@ -138,6 +138,10 @@ class Benchmark(ABC):
         """
         return None
 
+    def reference_seconds(self, problem: Problem) -> float:
+        """CPU time that the reference solution is known to take, so that long problems are judged first; 0 when it is not."""
+        return 0.0
+
     def limits(self, problem: Problem, part: str, prepared: Any, given: Limits) -> Limits:
         """What a program may use in this part; ``given`` is what the user's settings say."""
         return given

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.expected import Expected, expected_outputs
+from evolcoder.evaluate.expected import Expected, expected_outputs, reference_seconds
 from evolcoder.evaluate.oracles import Comparison, agrees
 from evolcoder.evaluate.shown import shown
 from evolcoder.sandbox.box import Sandbox
@@ -78,6 +78,9 @@ class PlusBenchmark(Benchmark):
         calls: Calls = problem.material
         program = problem.prompt + problem.canonical_solution
         return expected_outputs(self.version, problem.task_id, program, problem.entry_point, calls.arguments, box)
+
+    def reference_seconds(self, problem: Problem) -> float:
+        return reference_seconds(self.version, problem.task_id)
 
     def limits(self, problem: Problem, part: str, prepared: dict[str, Expected], given: Limits) -> Limits:
         call = max(LEAST_CALL_SECONDS, REFERENCE_FACTOR * prepared[part].slowest_call_seconds)
