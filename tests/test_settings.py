@@ -201,6 +201,34 @@ def test_a_bad_operator_is_one_sentence(operators: list[object], sentence: str) 
     assert "\n" not in caught.value.message
 
 
+def teacher_in(**teacher: object) -> RunSettings:
+    return parse_settings({"name": "r", "teacher": teacher}, "x.yaml")
+
+
+def test_several_endpoints_are_one_teacher_and_change_nothing_of_what_it_says() -> None:
+    entries = [{"base_url": "http://a/v1"}, {"base_url": "http://b/v1", "api_key_env": "B_KEY", "requests_per_minute": 5}]
+    settings = teacher_in(model="m", endpoints=entries)
+    assert [one.base_url for one in settings.teacher.endpoints] == ["http://a/v1", "http://b/v1"]
+    assert settings.teacher.identity() == teacher_in(model="m", base_url="http://c/v1", batch=True).teacher.identity()
+    again = parse_settings(settings.model_dump(mode="json"), "run.yaml")
+    assert again == settings
+
+
+@pytest.mark.parametrize(
+    ("teacher", "sentence"),
+    [
+        ({"model": "m", "endpoints": [{"base_url": "http://a/v1"}, {}]}, r"teacher.endpoints\[1\] names no endpoint"),
+        ({"endpoints": [{"base_ulr": "http://a/v1"}]}, r"base_ulr.*did you mean .*base_url"),
+        ({"batch": True}, "teacher.batch needs one endpoint"),
+        ({"model": "m", "batch": True, "endpoints": [{"base_url": "http://a/v1"}, {"base_url": "http://b/v1"}]}, "needs one"),
+    ],
+)
+def test_a_bad_teacher_is_one_sentence(teacher: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        teacher_in(**teacher)
+    assert "\n" not in caught.value.message
+
+
 def test_every_benchmark_that_rows_can_be_compared_with_can_be_named() -> None:
     names = list(COMPARABLE)
     settings = parse_settings({"name": "r", "evolve": {"decontaminate": names}}, "x.yaml")

@@ -63,7 +63,8 @@ class TeacherSettings(Section):
     NOT_IDENTITY = frozenset(
         {
             "base_url", "api_key_env", "endpoints", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd",
-            "usd_per_million_input_tokens", "usd_per_million_output_tokens", "timeout_seconds", "max_attempts",
+            "usd_per_million_input_tokens", "usd_per_million_output_tokens", "batch", "batch_poll_seconds", "timeout_seconds",
+            "max_attempts",
         }
     )  # fmt: skip
 
@@ -81,6 +82,9 @@ class TeacherSettings(Section):
     budget_usd: PositiveFloat | None = None
     usd_per_million_input_tokens: Annotated[float, Field(ge=0)] | None = None
     usd_per_million_output_tokens: Annotated[float, Field(ge=0)] | None = None
+    batch: bool = False
+    """Whether requests go by the endpoint's Batch API: cheaper, and answered within a day."""
+    batch_poll_seconds: PositiveFloat = 30.0
     timeout_seconds: PositiveFloat = 600.0
     max_attempts: PositiveInt = 6
 
@@ -96,6 +100,8 @@ class TeacherSettings(Section):
             raise ValueError(
                 f"teacher.endpoints[{urls.index(EMBEDDED)}] names no endpoint; give it a base_url, or set teacher.base_url"
             )
+        if self.batch and (len(self.endpoints) > 1 or (self.base_url == EMBEDDED and not self.endpoints)):
+            raise ValueError("teacher.batch needs one endpoint that has a Batch API; name it, or set teacher.batch to false")
         if self.base_url == EMBEDDED and self.model != EMBEDDED and not self.endpoints:
             raise ValueError(
                 f"teacher.model is {self.model!r} but teacher.base_url is 'embedded', which serves only the embedded "

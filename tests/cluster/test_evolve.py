@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.cluster.kills import IN_FLIGHT, ROWS
 
 pytestmark = pytest.mark.cluster

@@ -143,8 +143,7 @@ def test_a_door_that_fails_is_closed_and_the_others_go_on(fault: str) -> None:
         closed: list[EndpointError] = []
 
         async def ask() -> list[Any]:
-            client = EndpointClient([lost, endpoint_of(good, api_key="right")], 8)
-            client.on_closed = closed.append
+            client = EndpointClient([lost, endpoint_of(good, api_key="right")], 8, on_closed=closed.append)
             questions = [[{"role": "user", "content": f"question {number}"}] for number in range(40)]
             outcomes = await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions), return_exceptions=True)
             if fault == "gone":  # its pause is over by then, and it is tried a last time

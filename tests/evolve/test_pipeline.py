@@ -291,6 +291,60 @@ def test_kill_9_of_the_driver_pays_again_only_for_what_was_in_flight(
     assert json.loads(out.splitlines()[-1]) == hashes(unbroken)
 
 
+@pytest.mark.long
+@pytest.mark.slow
+def test_batches_make_the_same_rounds_and_outlive_the_driver(
+    local_ray: None, tmp_path: Path, seeds: Path, driven: list[subprocess.Popen[str]]
+) -> None:
+    batch = {"batch": True, "batch_poll_seconds": 0.2, "max_concurrency": 64}
+    settings = plain_settings(tmp_path / "killed", seeds, batch)
+    with scripted_teacher(Script(batch_seconds=6)) as teacher:
+        process = drive(driven, settings, teacher.base_url)
+        while not (desk := teacher.counts())["answered"]:
+            assert process.poll() is None
+            assert desk["requests"] == 0
+            time.sleep(0.05)
+        time.sleep(3)  # the batches of the second call are on their way
+        process.kill()
+        process.wait()
+        process = drive(driven, settings, teacher.base_url)
+        out, _ = process.communicate(timeout=400)
+        assert process.returncode == 0
+        counts = teacher.counts()
+        assert counts["requests"] == counts["distinct"] == 2 * ROWS, "nothing was asked twice, though the driver was killed"
+    with scripted_teacher() as teacher:
+        unbroken, _ = run_evolve(settings_in(tmp_path / "unbroken", seeds), teacher)
+    assert json.loads(out.splitlines()[-1]) == hashes(unbroken)
+
+
+@pytest.mark.slow
+def test_several_endpoints_teach_together_and_one_that_refuses_is_left_out(
+    local_ray: None, tmp_path: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evolcoder.evolve.pipeline import evolve
+
+    monkeypatch.setattr("evolcoder.evolve.pipeline.check_endpoint", lambda endpoint: None)  # it loses its right later
+    said = io.StringIO()
+    places = [{"base_url": "http://unused/v1"}] * 3
+    settings = settings_in(tmp_path / "three", seeds, {"endpoints": places})
+    script = Script(latency_seconds=0.05)
+    with (
+        scripted_teacher(script) as one,
+        scripted_teacher(script) as two,
+        scripted_teacher(Script(api_key="another")) as refusing,
+    ):
+        endpoints = [Endpoint(t.base_url, Script.model, timeout_seconds=20) for t in (one, two, refusing)]
+        found = evolve(settings, RunFolder.open(settings), endpoints, Reporter("plain", said))
+        shares = [teacher.counts()["answered"] for teacher in (one, two, refusing)]
+    assert sum(shares) == 2 * ROWS
+    assert min(shares[:2]) >= ROWS // 2
+    assert shares[2] == 0
+    assert said.getvalue().count("refuses the API key") == 1
+    with scripted_teacher() as teacher:
+        alone, _ = run_evolve(settings_in(tmp_path / "alone", seeds), teacher)
+    assert hashes(found) == hashes(alone)
+
+
 def test_a_sentence_stays_one_line_whatever_ray_data_appends() -> None:
     cause = RunFolderError("The disk is full.\nFailed to apply UDF transform after 1/1 attempts.")
     with pytest.raises(RunFolderError) as caught, plain_causes():

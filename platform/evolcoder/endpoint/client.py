@@ -176,13 +176,20 @@ class EndpointClient:
 
     Args:
         endpoints: the doors of one model; ``model`` and ``max_attempts`` are those of the first.
+        on_closed: is called with the reason for which a door was closed.
     """
 
-    def __init__(self, endpoints: Endpoint | Sequence[Endpoint], max_concurrency: int, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoint | Sequence[Endpoint],
+        max_concurrency: int,
+        gate: Gate | None = None,
+        on_closed: Callable[[EndpointError], None] | None = None,
+    ) -> None:
         given = [endpoints] if isinstance(endpoints, Endpoint) else list(endpoints)
         self.faults: Counter[str] = Counter()
         self.sent = 0
-        self.on_closed: Callable[[EndpointError], None] | None = None
+        self._on_closed = on_closed
         self._model, self._attempts = given[0].model, given[0].max_attempts
         self._doors = [_Door(endpoint) for endpoint in given]
         self._gate: Gate = OpenGate(len(given)) if gate is None else gate
@@ -292,8 +299,8 @@ class EndpointClient:
         if door.error is None:
             door.error = error
             self._gate.close(number)
-            if self.on_closed is not None:
-                self.on_closed(error)
+            if self._on_closed is not None:
+                self._on_closed(error)
         if all(door.error is not None for door in self._doors):
             raise self._stop_all(error)
 
@@ -348,19 +355,30 @@ def parse_reply(text: str) -> Reply:
         Fault: ``garbage``, for whatever is no such JSON.
     """
     try:
-        data = json.loads(text)
+        return reply_of(json.loads(text))
+    except (ValueError, RecursionError):
+        raise _garbage(text) from None
+
+
+def reply_of(data: Any) -> Reply:
+    """The reply in a decoded completion. Raises as ``parse_reply`` does."""
+    try:
         choice = data["choices"][0]
         content = choice["message"]["content"] if "message" in choice else choice["text"]
         usage = data.get("usage") or {}
         prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         reason = str(choice.get("finish_reason") or "")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise Fault("garbage", f"the reply is no completion: {' '.join(text.split())[:80]!r}", maybe_billed=True) from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise _garbage(str(data)) from None
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     if content is not None and not isinstance(content, str):
         raise Fault("garbage", "the reply's content is no text", maybe_billed=True)
     return Reply(content or "", reason, max(prompt, 0), max(completion, 0))
+
+
+def _garbage(text: str) -> Fault:
+    return Fault("garbage", f"the reply is no completion: {' '.join(text.split())[:80]!r}", maybe_billed=True)
 
 
 def api_key_from_environment(variable: str) -> str | None:

@@ -43,7 +43,7 @@ def fault_of(error: Exception) -> Fault:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _fault_of_status(error.status_code, error.response.headers, status_message(error.body, error.message))
+        return fault_of_status(error.status_code, error.response.headers, status_message(error.body, error.message))
     chain = _chain(error)
     text = " ".join(str(chain[-1]).split())[:_MESSAGE_CHARACTERS] or type(chain[-1]).__name__
     if any(isinstance(e, aiohttp.ClientConnectorError | aiohttp.InvalidURL) for e in chain):
@@ -53,7 +53,8 @@ def fault_of(error: Exception) -> Fault:
     return Fault("dropped", text, maybe_billed=True)
 
 
-def _fault_of_status(status: int, headers: Mapping[str, str], message: str) -> Fault:
+def fault_of_status(status: int, headers: Mapping[str, str], message: str) -> Fault:
+    """The fault that an HTTP status stands for."""
     if status == 429:
         return Fault("rate_limited", f"429 {message}", retry_after_seconds=retry_after_seconds(headers, time.time()))
     if status in _TRANSIENT_STATUS or status >= 500:

@@ -1,6 +1,7 @@
 """The journal: every paid reply on disk, under the hash of its request, before anything counts it.
 
     journal/epoch                               which run may send; a newer run fences off what is left of an older one
+    journal/token                               a name for this journal, by which batches at an endpoint are known again
     journal/<part>/<epoch>-<writer>.jsonl       local storage: one growing segment per writer, flushed reply by reply
     journal/<part>/<epoch>-<writer>-<n>.jsonl   elsewhere: a new segment about every second, for nothing can be appended
 
@@ -29,6 +30,7 @@ from evolcoder.runs import Folder
 REMOTE_SEGMENT_SECONDS = 1.0
 FSYNC_SECONDS = 1.0
 _EPOCH = "epoch"
+_TOKEN = "token"
 _KEY_START = b'{"key":"'
 _KEY_LENGTH = 20
 
@@ -53,6 +55,13 @@ class Epoch:
         epoch = cls(folder, int(current.get("epoch", 0)) + 1, uuid.uuid4().hex)
         folder.write_text(_EPOCH, json.dumps({"epoch": epoch.number, "token": epoch.token}))
         return epoch
+
+
+def journal_token(folder: Folder) -> str:
+    """What names this journal and no other, wherever it lies; made at the first call."""
+    if not folder.exists(_TOKEN):
+        folder.write_text(_TOKEN, uuid.uuid4().hex)
+    return folder.read_text(_TOKEN).strip()
 
 
 class Fence:
@@ -178,6 +187,9 @@ class JournalReader:
 
     def __len__(self) -> int:
         return len(self._places) + len(self._texts)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places or key in self._texts
 
     def find(self, key: str) -> Reply | None:
         line = self._texts.get(key) or self._read(key)

@@ -23,6 +23,7 @@ from typing import Any
 
 from aiohttp import web
 
+from evolcoder.endpoint.scripted_batches import BatchDesk
 from evolcoder.records import stable_hash
 
 TRANSPORT_FAULTS = (
@@ -59,6 +60,7 @@ class Script:
     words: int = 40
     retry_after_seconds: float = 0.2
     drip_seconds: float = 2.0
+    batch_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         unknown = set(self.faults) - set(FAULTS)
@@ -122,18 +124,19 @@ class ScriptedTeacher:
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/v1/completions", self._answer)
+        BatchDesk(self).add_routes(app)
         return app
 
     async def _show_counts(self, request: web.Request) -> web.Response:
         return web.json_response(self.counts())
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        if not self._authorised(request):
+        if not self.authorised(request):
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         return web.json_response({"object": "list", "data": [{"id": self.script.model, "object": "model"}]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if not self._authorised(request):
+        if not self.authorised(request):
             self._refused += 1
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body = await request.json()
@@ -144,9 +147,7 @@ class ScriptedTeacher:
             self._refused += 1
             return _error(400, "The request lacks its content.", "invalid_request_error")
         request_hash = stable_hash(request.path, json.dumps(body, sort_keys=True))
-        fault = self.script.fault(request_hash, self._asked[request_hash])
-        self._asked[request_hash] += 1
-        self._faults.update([fault] if fault else [])
+        fault = self.met(request_hash)
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
@@ -155,7 +156,23 @@ class ScriptedTeacher:
         finally:
             self._in_flight -= 1
 
-    def _authorised(self, request: web.Request) -> bool:
+    def met(self, request_hash: str) -> str | None:
+        """Count a request, and draw the fault that it meets."""
+        fault = self.script.fault(request_hash, self._asked[request_hash])
+        self._asked[request_hash] += 1
+        self._faults.update([fault] if fault else [])
+        return fault
+
+    def answered(self, request_hash: str) -> None:
+        """Count a good reply."""
+        self._answered[request_hash] += 1
+
+    def charge(self, completion: Mapping[str, Any]) -> None:
+        """Count the tokens of a completion, whether or not it arrives."""
+        usage = completion["usage"]
+        self._tokens.update(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
+
+    def authorised(self, request: web.Request) -> bool:
         return self.script.api_key is None or request.headers.get("Authorization") == f"Bearer {self.script.api_key}"
 
     async def _reply(
@@ -168,8 +185,8 @@ class ScriptedTeacher:
             return _error(429, "Rate limit reached.", "rate_limit_exceeded")
         if fault in ("error_500", "error_503"):
             return _error(int(fault[-3:]), "The server had an error.", "server_error")
-        completion = self._completion(request, body, request_hash, fault)
-        self._tokens.update(prompt=completion["usage"]["prompt_tokens"], completion=completion["usage"]["completion_tokens"])
+        completion = self.completion(request.path.endswith("/chat/completions"), body, request_hash, fault)
+        self.charge(completion)
         text = json.dumps(completion)
         if fault == "html":
             return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
@@ -179,10 +196,11 @@ class ScriptedTeacher:
             return await self._drop(request, text)
         if fault == "slow_drip":
             return await self._drip(request, text, request_hash)
-        self._answered[request_hash] += 1
+        self.answered(request_hash)
         return web.Response(text=text, content_type="application/json")
 
-    def _completion(self, request: web.Request, body: dict[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]:
+    def completion(self, chat: bool, body: Mapping[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]:
+        """The JSON of a good reply, whose content may be faulty."""
         text = {"empty": "", "refusal": "Sorry, I cannot help with that."}.get(fault or "", self.script.text(request_hash))
         tokens = len(text) // 4 + 1
         limit = int(body.get("max_tokens") or 1 << 30)
@@ -191,7 +209,6 @@ class ScriptedTeacher:
             tokens, reason = min(tokens, limit), "length"
             text = text[: tokens * 4 - 8]
         prompt = json.dumps(body.get("messages") or body.get("prompt"))
-        chat = request.path.endswith("/chat/completions")
         choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         return {
             "id": f"scripted-{request_hash}",
@@ -225,7 +242,7 @@ class ScriptedTeacher:
             await response.write_eof()
         except ConnectionResetError:  # the client would not wait
             return response
-        self._answered[request_hash] += 1
+        self.answered(request_hash)
         return response
 
 
@@ -277,6 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--words", type=int, default=Script.words)
     parser.add_argument("--retry-after-seconds", type=float, default=Script.retry_after_seconds)
     parser.add_argument("--drip-seconds", type=float, default=Script.drip_seconds)
+    parser.add_argument("--batch-seconds", type=float, default=Script.batch_seconds, help="how long a batch takes")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
     options = vars(parser.parse_args(arguments))
     host, port = options.pop("host"), options.pop("port")

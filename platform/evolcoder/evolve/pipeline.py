@@ -27,6 +27,7 @@ from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits, Rates
 from evolcoder.endpoint.limits_actor import LimitsActor
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
+from evolcoder.evolve.batches import Batches, batches_of, take_left_replies
 from evolcoder.evolve.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.gather import SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.identity import (
@@ -213,11 +214,17 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     identity, inputs = round_identity(this.settings), round_inputs(this.before)
     state = stage_state(this.folder, identity, inputs)
     _say_why(this.number, state.kind, state.reason, reporter)
+    part = f"{this.number:02d}"
+    batches = batches_of(this.settings.teacher, this.run.journal, part)
+    if batches is not None:
+        left = take_left_replies(batches, teaching.endpoints[0], this.run.journal, part, teaching.epoch)
+        if left:
+            reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
     board = ray.remote(Board).options(num_cpus=0).remote()
     try:
         with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
             with _watching(board, progress, teaching.limits, reporter):
-                _evolve_pool(this, teaching, board)
+                _evolve_pool(this, teaching, board, batches)
             totals, stop, _ = ray.get(board.read.remote())
             if stop is not None:
                 done = totals["kept"] + totals["eliminated"]
@@ -290,7 +297,7 @@ def _figures(totals: Counter[str], limits: Limits) -> dict[str, object]:
     return figures
 
 
-def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
+def _evolve_pool(this: _Round, teaching: _Teaching, board: Any, batches: Batches | None) -> None:
     """Run every row of the pool through the teacher, into this attempt's folder."""
     _quieten()
     concurrency = this.settings.teacher.max_concurrency
@@ -306,6 +313,7 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
         part=f"{this.number:02d}",
         epoch=teaching.epoch,
         limits=teaching.limits,
+        batches=batches,
     )
     earlier = this.earlier
 

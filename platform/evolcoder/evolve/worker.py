@@ -11,11 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from evolcoder.endpoint.batches import BatchClient
 from evolcoder.endpoint.client import Endpoint, EndpointClient, Sampling, request_body
 from evolcoder.endpoint.journal import Entry, Epoch, JournalReader, JournalWriter, request_key
 from evolcoder.endpoint.limits import Limits
 from evolcoder.endpoint.limits_actor import RunGate
 from evolcoder.errors import EvolcoderError
+from evolcoder.evolve.batches import Batches
 from evolcoder.evolve.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
 from evolcoder.runs import Folder
@@ -58,6 +60,7 @@ class RoundJob:
     part: str
     epoch: Epoch
     limits: Limits
+    batches: Batches | None = None
 
 
 class RowEvolver:
@@ -69,8 +72,11 @@ class RowEvolver:
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
         self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
-        self._client = EndpointClient(job.endpoints, job.concurrency, self._gate)
-        self._client.on_closed = self._warn_of_closed
+        self._client: EndpointClient | BatchClient
+        if job.batches is not None:
+            self._client = BatchClient(job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._gate)
+        else:
+            self._client = EndpointClient(job.endpoints, job.concurrency, self._gate, self._warn_of_closed)
         self._stopped = False
         self._counts: Counter[str] = Counter()
         self._reported_requests = 0
