@@ -1,11 +1,11 @@
 """Calls a second, CPU and memory of the evolve stage, against curator and distilabel on the same work, in one run.
 
-    python -m benchmarks.evolve [--rows 20000] [--curve 1000,5000] [--only evolcoder,curator,distilabel]
+    python -m benchmarks.evolve [--rows 20000] [--curve 1000,5000] [--only evolcoder,curator]
 
 The work: for each row one call that evolves its task, then one call that answers what came back, both to the scripted
 teacher, which takes 0.2 s a reply; at most 256 requests are in flight, so that 1,280 calls a second are ideal. Everyone
 keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own. The rate is that
-of all calls between the first request and the last reply; CPU and memory are those of the whole process tree, start-up,
+of all calls between the first request and the last reply; ``evolcoder`` is with ``teacher.transport: aiohttp``. CPU and memory are those of the whole process tree, start-up,
 checks and writing included. Peers run in virtual environments of their own, made at the first use.
 """
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--curve", default="1000,5000", help="also measure evolcoder alone with these numbers of rows")
-    parser.add_argument("--only", default="evolcoder,curator,distilabel")
+    parser.add_argument("--only", default="evolcoder,evolcoder-openai,curator,distilabel")
     given = parser.parse_args()
     names = given.only.split(",")
     print(f"| {' | '.join(COLUMNS)} |")
@@ -173,7 +173,7 @@ def _write_seeds(folder: Path, rows: int) -> Path:
 
 def _command(name: str, folder: Path, seeds: Path, base_url: str) -> tuple[Sequence[str], dict[str, str]]:
     environment = {**os.environ, "OPENAI_API_KEY": "none"}
-    if name == "evolcoder":
+    if name.startswith("evolcoder"):
         run = folder / "run.yaml"
         run.write_text(
             json.dumps(
@@ -181,7 +181,12 @@ def _command(name: str, folder: Path, seeds: Path, base_url: str) -> tuple[Seque
                     "name": "bench",
                     "storage": str(folder / "runs"),
                     "seeds": {"path": str(seeds)},
-                    "teacher": {"base_url": base_url, "model": MODEL, "max_concurrency": CONCURRENCY},
+                    "teacher": {
+                        "base_url": base_url,
+                        "model": MODEL,
+                        "max_concurrency": CONCURRENCY,
+                        "transport": "openai" if name == "evolcoder-openai" else "aiohttp",
+                    },
                     "evolve": {"rounds": 1},
                 }
             )

@@ -366,7 +366,9 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoin
         for one in teacher.endpoints or (EndpointSettings(),):
             key = api_key_from_environment(one.api_key_env or teacher.api_key_env)
             place = one.base_url or teacher.base_url
-            endpoints.append(Endpoint(place, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts))
+            endpoints.append(
+                Endpoint(place, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts, teacher.transport)
+            )
             check_endpoint(endpoints[-1])  # before Ray starts, so that a wrong key is said at once
         yield endpoints
         return

@@ -32,8 +32,17 @@ MODEL = Script.model
 SAMPLING = Sampling(1.0, 0.95, 200)
 
 
+_chosen: dict[str, Any] = {}
+
+
+@pytest.fixture(params=["openai", "aiohttp"], autouse=True)
+def transport(request: pytest.FixtureRequest) -> None:
+    """Every test runs with each transport."""
+    _chosen["transport"] = request.param
+
+
 def endpoint_of(teacher: ScriptedTeacher, **changes: Any) -> Endpoint:
-    return Endpoint(**{"base_url": teacher.base_url, "model": MODEL, "timeout_seconds": 20.0, **changes})
+    return Endpoint(**{"base_url": teacher.base_url, "model": MODEL, "timeout_seconds": 20.0, **_chosen, **changes})
 
 
 def ask_all(

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
+from evolcoder.endpoint.transport import StatusError, TransportName, transport_named
 from evolcoder.errors import EndpointError, EvolcoderError
 
 CHECK_TIMEOUT_SECONDS = 15.0
@@ -49,6 +50,7 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     timeout_seconds: float = 600.0
     max_attempts: int = 6
+    transport: TransportName = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +158,11 @@ class _Door:
     """An endpoint with a key, and what became of it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
         self.endpoint = endpoint
         self.error: EndpointError | None = None
         self.unreachable = 0
         self.quiet_until = 0.0
-        self.http = AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key or "none",
-            max_retries=0,
-            timeout=endpoint.timeout_seconds,
-            http_client=DefaultAioHttpClient(),
-        )
+        self.http = transport_named(endpoint.transport, endpoint.base_url, endpoint.api_key, endpoint.timeout_seconds)
 
 
 class EndpointClient:
@@ -263,8 +257,8 @@ class EndpointClient:
 
         try:
             async with asyncio.timeout(door.endpoint.timeout_seconds):
-                text = await door.http.post(path, cast_to=str, body=body)
-        except (openai.APIError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+                text = await door.http.post(path, body)
+        except (openai.APIError, aiohttp.ClientError, StatusError, OSError) as error:  # TimeoutError is an OSError
             refusal = run_wide_error(error, door.endpoint.base_url, door.endpoint.model)
             if refusal is not None:
                 raise Fault("closed", refusal.message) from refusal

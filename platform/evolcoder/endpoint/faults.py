@@ -7,7 +7,9 @@ import email.utils
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from evolcoder.endpoint.transport import StatusError
 from evolcoder.errors import EndpointError
 
 LONGEST_RETRY_AFTER_SECONDS = 600.0
@@ -37,13 +39,33 @@ class Fault(Exception):  # noqa: N818 - named as the table in client.py names it
         self.retry_after_seconds = retry_after_seconds
 
 
-def fault_of(error: Exception) -> Fault:
-    """The fault that an exception of the openai package, of aiohttp or of the operating system stands for."""
-    import aiohttp
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """An HTTP status of 400 or more, whoever raised it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: object
+    message: str
+
+
+def _refusal(error: Exception) -> _Refusal | None:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return fault_of_status(error.status_code, error.response.headers, status_message(error.body, error.message))
+        return _Refusal(error.status_code, error.response.headers, error.body, error.message)
+    if isinstance(error, StatusError):
+        return _Refusal(error.status, error.headers, error.text, error.text)
+    return None
+
+
+def fault_of(error: Exception) -> Fault:
+    """The fault that an exception of the openai package, of aiohttp or of the operating system stands for."""
+    import aiohttp
+
+    refusal = _refusal(error)
+    if refusal is not None:
+        return fault_of_status(refusal.status, refusal.headers, status_message(refusal.body, refusal.message))
     chain = _chain(error)
     text = " ".join(str(chain[-1]).split())[:_MESSAGE_CHARACTERS] or type(chain[-1]).__name__
     if any(isinstance(e, aiohttp.ClientConnectorError | aiohttp.InvalidURL) for e in chain):
@@ -64,19 +86,18 @@ def fault_of_status(status: int, headers: Mapping[str, str], message: str) -> Fa
 
 def run_wide_error(error: Exception, base_url: str, model: str) -> EndpointError | None:
     """The error that stops the run, where the endpoint will refuse every request alike; else None."""
-    import openai
-
-    if not isinstance(error, openai.APIStatusError):
+    refusal = _refusal(error)
+    if refusal is None:
         return None
-    message = status_message(error.body, error.message)
-    code = _error_object(error.body).get("code")
-    if error.status_code == 401:
+    message = status_message(refusal.body, refusal.message)
+    code = _error_object(refusal.body).get("code")
+    if refusal.status == 401:
         return EndpointError(f"The endpoint {base_url} refuses the API key (401: {message}); set the variable that holds it.")
-    if error.status_code == 403:
+    if refusal.status == 403:
         return EndpointError(f"The endpoint {base_url} forbids this (403: {message}); use a key that may use {model}.")
-    if error.status_code == 402 or (error.status_code == 429 and code == "insufficient_quota"):
+    if refusal.status == 402 or (refusal.status == 429 and code == "insufficient_quota"):
         return EndpointError(f"The account at {base_url} has no quota left ({message}); add credit, then run this again.")
-    if error.status_code == 404 or code == "model_not_found":
+    if refusal.status == 404 or code == "model_not_found":
         return EndpointError(
             f"The endpoint {base_url} does not know the model {model!r}, or has no such address ({message}); correct either."
         )
