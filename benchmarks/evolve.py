@@ -4,9 +4,10 @@
 
 The work: for each row one call that evolves its task, then one call that answers what came back, both to the scripted
 teacher, which takes 0.2 s a reply; at most 256 requests are in flight, so that 1,280 calls a second are ideal. Everyone
-keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own. The rate is that
-of all calls between the first request and the last reply; ``evolcoder`` is with ``teacher.transport: aiohttp``. CPU and memory are those of the whole process tree, start-up,
-checks and writing included. Peers run in virtual environments of their own, made at the first use.
+keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own. ``evolcoder`` is
+with ``teacher.transport: aiohttp``. The rate is that of all calls between the first request and the last reply; CPU and
+memory are those of the whole process tree, start-up, checks and writing included. Peers run in virtual environments of
+their own, made at the first use.
 """
 
 from __future__ import annotations

@@ -133,6 +133,12 @@ class Folder:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all: readers see the old content or the new, never a part."""
+        with self.write_whole(name) as stream:
+            stream.write(data)
+
+    @contextmanager
+    def write_whole(self, name: str) -> Iterator[pa.NativeFile]:
+        """The same piece by piece: the file is there when the block ends well, and not before."""
         target = self / name
         with _explained(target):
             parent = target.path.rpartition("/")[0]
@@ -140,9 +146,9 @@ class Folder:
             temporary = f"{parent}/.{target.path.rpartition('/')[2]}.{os.getpid()}.partial"
             try:
                 with self.filesystem.open_output_stream(temporary, compression=None) as stream:
-                    stream.write(data)
+                    yield stream
                 self.filesystem.move(temporary, target.path)
-            except OSError:
+            except BaseException:
                 if self.filesystem.get_file_info(temporary).type != pafs.FileType.NotFound:
                     self.filesystem.delete_file(temporary)
                 raise

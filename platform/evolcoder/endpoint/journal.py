@@ -5,6 +5,8 @@
     journal/<part>/<epoch>-<writer>.jsonl       local storage: one growing segment per writer, flushed reply by reply
     journal/<part>/<epoch>-<writer>-<n>.jsonl   elsewhere: a new segment about every second, for nothing can be appended
 
+    journal/<part>/compacted-<id>.jsonl         all segments of a finished part in one; its first line names those it replaces
+
 A line that a kill cut short is not counted: its request is sent again. Requests are looked up within one part (a round),
 so that a worker's index grows with the round and not with the run. Under a budget, a mark with its upper bound goes before
 each request, and is withdrawn once its reply is here or it is known to have cost nothing: a mark that is left after a kill
@@ -29,6 +31,7 @@ from evolcoder.runs import Folder
 
 REMOTE_SEGMENT_SECONDS = 1.0
 FSYNC_SECONDS = 1.0
+COMPACTED = "compacted-"
 _EPOCH = "epoch"
 _TOKEN = "token"
 _KEY_START = b'{"key":"'
@@ -148,18 +151,46 @@ class Withdrawn:
         return _line(asdict(self))
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Says what lines that are left out of a compacted segment had cost."""
+
+    spent: str
+    prompt_tokens: int
+    completion_tokens: int
+
+    def line(self) -> bytes:
+        return _line(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Replaces:
+    """The first line of a compacted segment: the names of the segments that count no longer, a space between them."""
+
+    replaces: str
+
+    def line(self) -> bytes:
+        return _line(asdict(self))
+
+
+Item = Entry | Mark | Withdrawn | Spent | Replaces
+_KINDS: tuple[tuple[type[Item], str], ...] = (
+    (Entry, "key"), (Mark, "mark"), (Withdrawn, "withdrawn"), (Spent, "spent"), (Replaces, "replaces"),
+)  # fmt: skip
+
+
 def _line(data: dict[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def parse_line(line: bytes) -> Entry | Mark | Withdrawn | None:
+def parse_line(line: bytes) -> Item | None:
     """What a whole line holds; None for a line that is cut short or holds nothing known."""
     if not line.endswith(b"\n"):
         return None
     try:
         data = json.loads(line)
-        kind = next(k for k, name in ((Entry, "key"), (Mark, "mark"), (Withdrawn, "withdrawn")) if name in data)
-        item: Entry | Mark | Withdrawn = kind(**data)
+        kind = next(k for k, name in _KINDS if name in data)
+        item: Item = kind(**data)
     except (ValueError, TypeError, StopIteration, RecursionError):
         return None
     wanted = kind.__annotations__
@@ -175,9 +206,9 @@ class JournalReader:
         self._places: dict[str, tuple[str, int, int]] = {}
         self._texts: dict[str, bytes] = {}
         self.damaged_lines = 0
-        for name in self._folder.names("*.jsonl"):
-            for offset, line in _lines(self._folder, name):
-                key = _key_of(line)
+        for name in live_segments(self._folder):
+            for offset, line in read_lines(self._folder, name):
+                key = key_of(line)
                 if key is not None and folder.is_local:
                     self._places[key] = (name, offset, len(line))
                 elif key is not None:
@@ -206,14 +237,14 @@ class JournalReader:
             return bytes(file.read(length))
 
 
-def _key_of(line: bytes) -> str | None:
+def key_of(line: bytes) -> str | None:
     start, end = len(_KEY_START), len(_KEY_START) + _KEY_LENGTH
     if not line.startswith(_KEY_START) or line[end : end + 1] != b'"' or not line.endswith(b"}\n"):
         return None
     return line[start:end].decode("ascii", "replace")
 
 
-def _lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
+def read_lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
     """The lines of a segment with their offsets; the last may lack its end."""
     offset, rest = 0, b""
     with folder.open_input(name) as file:
@@ -226,25 +257,50 @@ def _lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
         yield offset, rest
 
 
-def recorded_tokens(folder: Folder) -> tuple[int, int]:
-    """Prompt and completion tokens of all replies of all parts, and of marks that were never withdrawn.
+def live_segments(part: Folder) -> list[str]:
+    """The names of a part's segments that count, a writer's in their order: all but those that a compacted one replaces."""
+    names = part.names("*.jsonl")
+    replaced: set[str] = set()
+    for name in names:
+        if name.startswith(COMPACTED):
+            first = next((parse_line(line) for _, line in read_lines(part, name)), None)
+            replaced |= set(first.replaces.split()) if isinstance(first, Replaces) else set()
+    return [name for name in names if name not in replaced]
 
-    Memory grows with what was on its way at once, not with the journal.
-    """
-    prompt = completion = 0
-    marks: dict[str, Mark] = {}
-    for name in folder.names("*.jsonl", recursive=True):  # sorted, so that a writer's segments come in their order
-        for _, line in _lines(folder, name):
-            item = parse_line(line)
-            if isinstance(item, Entry):
-                prompt, completion = prompt + item.prompt_tokens, completion + item.completion_tokens
-            elif isinstance(item, Mark):
-                marks[item.mark] = item
-            elif isinstance(item, Withdrawn):
-                marks.pop(item.withdrawn, None)
-    prompt += sum(mark.prompt_tokens for mark in marks.values())
-    completion += sum(mark.completion_tokens for mark in marks.values())
-    return prompt, completion
+
+class Account:
+    """Adds up what lines say was spent. Memory grows with what was on its way at once, not with the lines."""
+
+    def __init__(self) -> None:
+        self._prompt = self._completion = 0
+        self._marks: dict[str, Mark] = {}
+
+    def add(self, item: Item | None) -> None:
+        if isinstance(item, Entry | Spent):
+            self._prompt += item.prompt_tokens
+            self._completion += item.completion_tokens
+        elif isinstance(item, Mark):
+            self._marks[item.mark] = item
+        elif isinstance(item, Withdrawn):
+            self._marks.pop(item.withdrawn, None)
+
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens; marks that were never withdrawn count in full."""
+        marks = self._marks.values()
+        return (
+            self._prompt + sum(mark.prompt_tokens for mark in marks),
+            self._completion + sum(mark.completion_tokens for mark in marks),
+        )
+
+
+def recorded_tokens(folder: Folder) -> tuple[int, int]:
+    """Prompt and completion tokens of all replies of all parts, and of marks that were never withdrawn."""
+    account = Account()
+    for part in sorted({name.partition("/")[0] for name in folder.names("*/*.jsonl", recursive=True)}):
+        for name in live_segments(folder / part):
+            for _, line in read_lines(folder / part, name):
+                account.add(parse_line(line))
+    return account.tokens()
 
 
 class JournalWriter:

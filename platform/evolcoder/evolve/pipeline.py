@@ -23,6 +23,7 @@ from ray.data.datasource import Datasink
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.client import Endpoint, check_endpoint
+from evolcoder.endpoint.compaction import compact
 from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits, Rates
 from evolcoder.endpoint.limits_actor import LimitsActor
@@ -237,7 +238,11 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
     _refuse_incomplete(this, merged)
     summary = merged.summary(teaching.limits.usd)
-    return publish_manifest(this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"])
+    manifest = publish_manifest(
+        this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"]
+    )
+    compact(this.run.journal, part)
+    return manifest
 
 
 @contextmanager
