@@ -22,7 +22,7 @@ MOMENTS = int(os.environ.get("EVOLCODER_KILLS", "2"))
 @pytest.mark.parametrize("victim", ["driver", "worker", "limits", "node"])
 def test_a_kill_changes_nothing_and_costs_what_was_in_flight(victim: str, tmp_path: Path) -> None:
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-m", "tests.cluster.kills", victim, str(MOMENTS), str(tmp_path)]
+    command = [sys.executable, str(Path(__file__).with_name("kills.py")), victim, str(MOMENTS), str(tmp_path)]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stdout[-2000:] + shown.stderr[-2000:]
     unbroken, *killed = [json.loads(line) for line in shown.stdout.splitlines() if line.startswith("{")]
