@@ -1,6 +1,6 @@
 """Seconds to judge HumanEval+ and MBPP+ samples, against evalplus 0.3.1 and against the bare calls, in one run.
 
-    EVOLCODER_DATA=... python -m benchmarks.evaluate
+    EVOLCODER_DATA=... python -m benchmarks.evaluate [humaneval+] [mbpp+] [--samples references|mix]
 
 Two sets of samples for each benchmark: the reference solutions, and a mix (the references, as many wrong mutants, and
 every 20th hanging). Both evaluators use two processes, are warm (expected outputs are cached, Ray is up, packages are
@@ -11,6 +11,7 @@ could reach.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gzip
 import json
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,24 @@ print("SECONDS", time.perf_counter() - started)
 def main() -> None:
     if not os.environ.get("EVOLCODER_DATA"):
         sys.exit("Set EVOLCODER_DATA to the folder that holds the benchmarks' data.")
-    chosen = sys.argv[1:] or list(DATASETS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", nargs="*", default=list(DATASETS), metavar="BENCHMARK")
+    parser.add_argument("--samples", action="append", choices=["references", "mix"], help="only these")
+    given = parser.parse_args()
     columns = ["benchmark", "samples", "programs", "bare CPU / 2", "evolcoder", "evalplus 0.3.1", "of bare", "speed-up"]
     print(f"| {' | '.join(columns)} |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, ray_session():
-        for benchmark in chosen:
-            for row in _measured(benchmark, Path(folder)):
+        for benchmark in given.benchmarks:
+            for row in _measured(benchmark, given.samples or ["references", "mix"], Path(folder)):
                 print(row, flush=True)
 
 
-def _measured(benchmark: str, folder: Path) -> Iterator[str]:
+def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[str]:
     references = _references(benchmark)
     _ours(benchmark, references)  # computes the expected outputs, and how long each takes
-    for name, programs in (("references", references), ("mix", [*references, *_wrong(benchmark)])):
+    for name in wanted:
+        programs = references if name == "references" else [*references, *_wrong(benchmark)]
         samples = folder / f"{benchmark}-{name}.jsonl"
         samples.write_text("".join(json.dumps({"task_id": task, "solution": text}) + "\n" for task, text in programs))
         bare, ours, theirs = [], [], []
