@@ -48,12 +48,12 @@ print("SECONDS", time.perf_counter() - started)
 
 
 def main() -> None:
-    if not os.environ.get("EVOLCODER_DATA"):
-        sys.exit("Set EVOLCODER_DATA to the folder that holds the benchmarks' data.")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", nargs="*", default=list(DATASETS), metavar="BENCHMARK")
     parser.add_argument("--samples", action="append", choices=["references", "mix"], help="only these")
     given = parser.parse_args()
+    if not os.environ.get("EVOLCODER_DATA"):
+        sys.exit("Set EVOLCODER_DATA to the folder that holds the benchmarks' data.")
     columns = ["benchmark", "samples", "programs", "bare CPU / 2", "evolcoder", "evalplus 0.3.1", "of bare", "speed-up"]
     print(f"| {' | '.join(columns)} |")
     print("|---|---|---|---|---|---|---|---|")
