@@ -39,7 +39,7 @@ LATENCY_SECONDS = 0.2
 MODEL = Script.model
 PEERS = {
     "curator": ["bespokelabs-curator==0.1.31"],
-    "distilabel": ["distilabel[openai]==1.5.3"],
+    "distilabel": ["distilabel[openai]==1.5.3", "requests"],
 }
 POLL_SECONDS = 0.25
 
