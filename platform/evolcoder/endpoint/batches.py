@@ -28,6 +28,7 @@ from evolcoder.endpoint.client import (
 )
 from evolcoder.endpoint.faults import Fault, fault_of, fault_of_status, run_wide_error, status_message
 from evolcoder.endpoint.journal import Entry, request_key
+from evolcoder.endpoint.transport import openai_client
 from evolcoder.errors import EndpointError, EvolcoderError
 
 MAX_REQUESTS = 50_000
@@ -175,18 +176,10 @@ class _Desk:
     """The Batch API's own calls."""
 
     def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float) -> None:
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
         self._endpoint = endpoint
         self._owner = owner
         self._poll_seconds = poll_seconds
-        self._openai = AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key or "none",
-            max_retries=0,
-            timeout=endpoint.timeout_seconds,
-            http_client=DefaultAioHttpClient(),
-        )
+        self._openai = openai_client(endpoint.base_url, endpoint.api_key, endpoint.timeout_seconds)
 
     async def close(self) -> None:
         await self._openai.close()
