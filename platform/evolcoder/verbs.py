@@ -24,7 +24,7 @@ from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, load_settings
 
 if TYPE_CHECKING:
-    from evolcoder.endpoint.client import Endpoint
+    from evolcoder.endpoint.requests import Endpoint
 
 Verb = Callable[[RunSettings, Reporter, str], None]
 """Called with the settings, the reporter, and the arguments as typed, for the commands that the verb suggests next."""
@@ -72,7 +72,8 @@ def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore:
 
 def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, failures: int, reporter: Reporter) -> None:
     """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
-    from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
+    from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
+    from evolcoder.endpoint.requests import Endpoint
     from evolcoder.evaluate.benchmarks import benchmark_named
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
     from evolcoder.evaluate.prompts import style_named
@@ -358,7 +359,8 @@ def _base_parameters(settings: RunSettings) -> int | None:
 def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoint]]:
     """The teacher's endpoints; the embedded one is served for as long as it is needed."""
     from evolcoder.cluster import machine_count, ray_session
-    from evolcoder.endpoint.client import Endpoint, api_key_from_environment, check_endpoint
+    from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
+    from evolcoder.endpoint.requests import Endpoint
 
     teacher = settings.teacher
     if teacher.base_url != EMBEDDED or teacher.endpoints:
@@ -385,7 +387,7 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoin
 def _evaluate_model(settings: RunSettings, model: Model, places: Mapping[str, Folder], reporter: Reporter) -> None:
     """Score one local model, serving it only when some benchmark is not done yet."""
     from evolcoder.cluster import ray_session
-    from evolcoder.endpoint.client import Endpoint
+    from evolcoder.endpoint.requests import Endpoint
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
     from evolcoder.evaluate.pipeline import evaluation_done
     from evolcoder.serve.launch import serving

@@ -10,8 +10,10 @@ import pytest
 from evolcoder.cluster import free_port
 from evolcoder.endpoint import batches as batches_module
 from evolcoder.endpoint.batches import BatchClient, collect
-from evolcoder.endpoint.client import Endpoint, EndpointClient, OpenGate, Reply, RequestFailed, Sampling, Ticket
+from evolcoder.endpoint.client import EndpointClient
+from evolcoder.endpoint.gates import OpenGate, Ticket
 from evolcoder.endpoint.journal import Entry, request_key
+from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling
 from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import EndpointError
 

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.client import Sampling, request_body
 from evolcoder.endpoint.journal import (
     Entry,
     Epoch,
@@ -29,6 +28,7 @@ from evolcoder.endpoint.journal import (
     recorded_tokens,
     request_key,
 )
+from evolcoder.endpoint.requests import Sampling, request_body
 from evolcoder.errors import RunBusyError, RunFolderError
 from evolcoder.records import stable_hash
 from evolcoder.runs import Folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.client import Reply
 from evolcoder.endpoint.limits import (
     FREE_SECONDS,
     Ledger,
@@ -18,6 +17,7 @@ from evolcoder.endpoint.limits import (
     upper_bound,
     used_tokens,
 )
+from evolcoder.endpoint.requests import Reply
 
 PRICES = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 2.0}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evolcoder.endpoint.client import Endpoint
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 

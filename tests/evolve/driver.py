@@ -7,7 +7,7 @@ import sys
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
-from evolcoder.endpoint.client import Endpoint
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.pipeline import evolve
 from evolcoder.exits import guarded
 from evolcoder.runs import RunFolder

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from evolcoder.endpoint.client import Reply, RequestFailed, Sampling
+from evolcoder.endpoint.requests import Reply, RequestFailed, Sampling
 from evolcoder.errors import BudgetError
 from evolcoder.evolve.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.evolve.operators import child_id, operators_of

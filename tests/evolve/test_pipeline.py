@@ -16,7 +16,7 @@ import ray
 
 from evolcoder.benchmark_data import benchmark_rows
 from evolcoder.console import Reporter
-from evolcoder.endpoint.client import Endpoint
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, DataError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset import build_dataset

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,65 @@ def test_tmp_is_private_bounded_and_writable(closed_box: Sandbox) -> None:
         assert program.function("f")(1000) == 1000
         with pytest.raises(ProgramRaised, match="OSError"):
             program.function("f")(100 << 20)
+
+
+_TRACES = {
+    "a file": "open('left', 'w').write('x')",
+    "a file deleted again": "open('left', 'w').close(); os.unlink('left')",
+    "a folder": "os.makedirs('a/b/c')",
+    "a link": "os.symlink('/', 'left')",
+    "the mode": "os.chmod('/tmp', 0o755)",
+    "the times": "os.utime('/tmp', (1, 1))",
+    "all closed": "open('left', 'w').close(); os.chmod('/tmp', 0)",
+}
+
+
+@pytest.mark.parametrize("trace", _TRACES)
+def test_nothing_in_tmp_is_left_for_the_next_program(namespaced_box: Sandbox, trace: str) -> None:
+    seen = "import os\ndef f():\n    s = os.stat('/tmp')\n    return sorted(os.listdir('/tmp')), s.st_mode, s.st_mtime < 10\n"
+    for source in ("import os\n" + _TRACES[trace] + "\n", "", seen):
+        with namespaced_box.start(source) as program:
+            if source == seen:
+                assert program.function("f")() == ([], 0o41777, False)
+
+
+def test_programs_one_after_the_other_share_no_processes_and_may_differ_in_limits(namespaced_box: Sandbox) -> None:
+    """Most share the mounts of those before them; see ``_open_cell``."""
+    source = (
+        "import os\n"
+        "def ids(): return os.getpid(), os.getppid(), os.getuid()\n"
+        "def fill(n):\n"
+        "    with open('/tmp/filled', 'wb') as file:\n"
+        "        file.write(bytes(n))\n"
+        "def reach():\n"
+        "    os.kill(-1, 9)\n"
+    )
+    for megabytes in (1, 4, 2):
+        limits = replace(LIMITS, tmp_bytes=megabytes << 20)
+        with namespaced_box.prepare(limits) as program:
+            program.load(source)
+            assert program.function("ids")() == (1, 0, 65534)
+            with pytest.raises(ProgramRaised, match=r"ProcessLookupError|PermissionError"):
+                program.function("reach")()
+        with namespaced_box.prepare(limits) as program:
+            program.load(source)
+            program.function("fill")((megabytes << 20) - 8192)
+            with pytest.raises(ProgramRaised, match="OSError"):
+                program.function("fill")((megabytes << 20) + 1)
+
+
+def test_a_box_whose_cell_dies_is_replaced(namespaced_box: Sandbox) -> None:
+    with namespaced_box.start("x = 1\n"):
+        *_, cell, _ = descendants(process_id(namespaced_box))
+    os.kill(cell, signal.SIGKILL)
+    with namespaced_box.start("def f():\n    return 1\n") as program:
+        assert program.function("f")() == 1
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one, parents first."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    return [*children, *(grandchild for child in children for grandchild in descendants(child))]
 
 
 def test_hashes_do_not_depend_on_the_box() -> None:

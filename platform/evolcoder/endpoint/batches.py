@@ -15,19 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from evolcoder.endpoint.client import (
-    Endpoint,
-    Gate,
-    OpenGate,
-    Reply,
-    RequestFailed,
-    Sampling,
-    Ticket,
-    reply_of,
-    request_body,
-)
 from evolcoder.endpoint.faults import Fault, fault_of, fault_of_status, run_wide_error, status_message
+from evolcoder.endpoint.gates import Gate, OpenGate, Ticket
 from evolcoder.endpoint.journal import Entry, request_key
+from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, reply_of, request_body
 from evolcoder.endpoint.transport import openai_client
 from evolcoder.errors import EndpointError, EvolcoderError
 

@@ -20,138 +20,22 @@ request for those.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
-from evolcoder.endpoint.transport import StatusError, TransportName, transport_named
+from evolcoder.endpoint.gates import Gate, OpenGate, Ticket
+from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, parse_reply, request_body
+from evolcoder.endpoint.transport import StatusError, transport_named
 from evolcoder.errors import EndpointError, EvolcoderError
 
-CHECK_TIMEOUT_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _RATE_LIMIT_PATIENCE = 10
 """Rate limits are no fault of the request: it is tried this many times as often as for other faults."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Who answers. Picklable; the key is in no repr. ``base_url`` ends in ``/v1`` for most servers."""
-
-    base_url: str
-    model: str
-    api_key: str | None = field(default=None, repr=False)
-    timeout_seconds: float = 600.0
-    max_attempts: int = 6
-    transport: TransportName = "openai"
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the endpoint is to draw its answer. ``stop`` and ``seed`` are sent only when set."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer. Token counts are the server's; both are 0 when it reports no usage. ``text`` may be empty."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row ends with this as its reason
-    """One request got no reply: all attempts are used up, or the endpoint refuses this very request."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind = kind
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A request's right to be sent, and the number of the door that it goes through."""
-
-    door: int
-
-
-class Gate(Protocol):
-    """What must let each request pass before it is sent: rates, a budget, an epoch. It also chooses the door."""
-
-    async def admit(self, body: Mapping[str, Any]) -> Ticket:
-        """Wait until the request may go; the ticket is handed back when its outcome is known.
-
-        Raises:
-            EvolcoderError: no more requests may be sent at all.
-        """
-
-    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
-        """Say how the request ended. ``maybe_billed``: no reply came, but the server may have made one."""
-
-    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
-        """Send nothing through this door for so long. ``rate_limited``: the endpoint asked for it."""
-
-    def close(self, door: int) -> None:
-        """Never use this door again."""
-
-    def stop(self, error: EvolcoderError) -> None:
-        """Let nothing pass any more: what waits, and what comes, is refused with this error."""
-
-
-class OpenGate:
-    """Lets everything pass but what is paused: for a client that shares its endpoint with nobody."""
-
-    def __init__(self, doors: int) -> None:
-        self._paused_until = [0.0] * doors
-        self._in_flight = [0] * doors
-        self._open = set(range(doors))
-        self._error: EvolcoderError | None = None
-        self._stopped = asyncio.Event()
-
-    async def admit(self, body: Mapping[str, Any]) -> Ticket:
-        while self._error is None:
-            now = time.monotonic()
-            usable = [door for door in self._open if self._paused_until[door] <= now]
-            if usable:
-                door = min(usable, key=self._in_flight.__getitem__)
-                self._in_flight[door] += 1
-                return Ticket(door)
-            wait = min(self._paused_until[door] for door in self._open) - now + random.uniform(0, 0.1)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._stopped.wait()
-        raise type(self._error)(*self._error.args)
-
-    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
-        self._in_flight[ticket.door] -= 1
-
-    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
-        self._paused_until[door] = max(self._paused_until[door], time.monotonic() + seconds)
-
-    def close(self, door: int) -> None:
-        self._open.discard(door)
-
-    def stop(self, error: EvolcoderError) -> None:
-        self._error = error
-        self._stopped.set()
 
 
 class _Door:
@@ -324,106 +208,3 @@ class EndpointClient:
             self._stop.set()
             self._gate.stop(error)
         return error
-
-
-def request_body(model: str, content: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
-    """The JSON body of a request: it decides the reply, so that its hash can stand for it."""
-    body: dict[str, Any] = {
-        "model": model,
-        **content,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-    }
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    return body
-
-
-def parse_reply(text: str) -> Reply:
-    """The reply in a chat completion's or a completion's JSON.
-
-    Raises:
-        Fault: ``garbage``, for whatever is no such JSON.
-    """
-    try:
-        return reply_of(json.loads(text))
-    except (ValueError, RecursionError):
-        raise _garbage(text) from None
-
-
-def reply_of(data: Any) -> Reply:
-    """The reply in a decoded completion. Raises as ``parse_reply`` does."""
-    try:
-        choice = data["choices"][0]
-        content = choice["message"]["content"] if "message" in choice else choice["text"]
-        usage = data.get("usage") or {}
-        prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        reason = str(choice.get("finish_reason") or "")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise _garbage(str(data)) from None
-    if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    if content is not None and not isinstance(content, str):
-        raise Fault("garbage", "the reply's content is no text", maybe_billed=True)
-    return Reply(content or "", reason, max(prompt, 0), max(completion, 0))
-
-
-def _garbage(text: str) -> Fault:
-    return Fault("garbage", f"the reply is no completion: {' '.join(text.split())[:80]!r}", maybe_billed=True)
-
-
-def api_key_from_environment(variable: str) -> str | None:
-    """The key that the variable holds; None when it is unset or empty."""
-    return os.environ.get(variable, "").strip() or None
-
-
-def check_endpoint(endpoint: Endpoint) -> None:
-    """Ask once whether the endpoint is there, takes the key and serves the model; in seconds, without trying again.
-
-    A server that lists no models, or fails to, is taken at its word: the first request will tell.
-
-    Raises:
-        EndpointError: it is unreachable, refuses the key, or serves other models.
-    """
-    import openai
-
-    client = openai.OpenAI(
-        base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, timeout=CHECK_TIMEOUT_SECONDS
-    )
-    try:
-        with client:
-            text = client.get("/models", cast_to=str)
-    except openai.APIStatusError as error:
-        if error.status_code in (401, 402, 403):
-            raise run_wide_error(error, endpoint.base_url, endpoint.model) or error from None
-        return
-    except (openai.APIError, OSError, ValueError) as error:
-        raise EndpointError(
-            f"The endpoint {endpoint.base_url} does not answer ({_innermost(error)}); start it, or correct the base URL."
-        ) from None
-    served = _model_names(text, endpoint.base_url)
-    if served and not any(name == endpoint.model or name.endswith("/" + endpoint.model) for name in served):
-        known = ", ".join(served[:8]) + (", ..." if len(served) > 8 else "")
-        raise EndpointError(
-            f"The endpoint {endpoint.base_url} does not serve a model {endpoint.model!r}; name one that it serves: {known}."
-        )
-
-
-def _model_names(text: str, base_url: str) -> list[str]:
-    try:
-        data = json.loads(text)
-    except ValueError:
-        raise EndpointError(
-            f"{base_url} answers, but not as an OpenAI-compatible API does; correct the base URL (most end in /v1)."
-        ) from None
-    entries = data.get("data") if isinstance(data, dict) else None
-    return [str(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())[:160] or type(error).__name__

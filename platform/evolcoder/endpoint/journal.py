@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from evolcoder.endpoint.client import Reply
+from evolcoder.endpoint.requests import Reply
 from evolcoder.errors import RunBusyError, RunFolderError
 from evolcoder.records import stable_hash
 from evolcoder.runs import Folder

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.endpoint.client import Reply
+from evolcoder.endpoint.requests import Reply
 
 _BURST_SHARE = 0.1
 _ROUNDING = 1e-6

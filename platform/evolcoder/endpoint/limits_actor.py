@@ -17,9 +17,10 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from evolcoder.endpoint.client import Reply, Ticket
+from evolcoder.endpoint.gates import Ticket
 from evolcoder.endpoint.journal import Epoch, Fence, JournalWriter, Mark, Withdrawn, recorded_tokens
 from evolcoder.endpoint.limits import Grant, Ledger, Limits, Outcome, Pause, Report, Tokens, upper_bound, used_tokens
+from evolcoder.endpoint.requests import Reply
 from evolcoder.errors import BudgetError, ClusterError, EvolcoderError
 from evolcoder.runs import Folder
 

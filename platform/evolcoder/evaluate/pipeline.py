@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.client import Endpoint, EndpointClient, RequestFailed
+from evolcoder.endpoint.client import EndpointClient
+from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.errors import DataError, IncompleteError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle

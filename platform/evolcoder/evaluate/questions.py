@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from evolcoder.endpoint.client import Sampling
+from evolcoder.endpoint.requests import Sampling
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.records import stable_hash

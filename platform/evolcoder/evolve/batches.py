@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from evolcoder.endpoint.batches import collect
-from evolcoder.endpoint.client import Endpoint
 from evolcoder.endpoint.journal import Epoch, JournalReader, JournalWriter, journal_token
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.runs import Folder
 from evolcoder.settings import TeacherSettings
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from evolcoder.endpoint.client import Reply, RequestFailed, Sampling
+from evolcoder.endpoint.requests import Reply, RequestFailed, Sampling
 from evolcoder.evolve.elimination import (
     Answered,
     Evolved,

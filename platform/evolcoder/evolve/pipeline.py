@@ -22,11 +22,12 @@ from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.client import Endpoint, check_endpoint
+from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.compaction import compact
 from evolcoder.endpoint.journal import Epoch
 from evolcoder.endpoint.limits import Limits, Rates
 from evolcoder.endpoint.limits_actor import LimitsActor
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.batches import Batches, batches_of, take_left_replies
 from evolcoder.evolve.decontamination import CONTAMINATION_FILE

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolcoder.endpoint.batches import BatchClient
-from evolcoder.endpoint.client import Endpoint, EndpointClient, Sampling, request_body
+from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.journal import Entry, Epoch, JournalReader, JournalWriter, request_key
 from evolcoder.endpoint.limits import Limits
 from evolcoder.endpoint.limits_actor import RunGate
+from evolcoder.endpoint.requests import Endpoint, Sampling, request_body
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.batches import Batches
 from evolcoder.evolve.evolution import Asked, RoundPlan, evolve_row, failed_row

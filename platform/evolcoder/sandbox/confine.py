@@ -15,6 +15,9 @@ import platform
 import resource
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 
 NOBODY = 65534
 
@@ -28,6 +31,7 @@ _CAP_DAC_READ_SEARCH = 2
 _LAST_CAPABILITY = 63
 _EINVAL, _EPERM, _ENOSYS, _ENOTTY, _EOPNOTSUPP = 22, 1, 38, 25, 95
 _TMP_INODES = 2048
+_PLAIN_FILES = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _X32_BIT = 0x40000000
@@ -132,7 +136,7 @@ def become_nobody(keep_search: bool = False) -> None:
 
 
 def enter_namespaces(tmp_bytes: int, names_itself: bool = False) -> None:
-    """Move to new user, mount, ipc and (for the next child) pid namespaces, with an own /tmp and nothing in /proc.
+    """Move to new user, mount, ipc and (for the next child) process namespaces, with an own /tmp and nothing in /proc.
 
     Args:
         names_itself: leave three files in /proc that say nothing new, without which some libraries do not work: TensorFlow
@@ -147,18 +151,44 @@ def enter_namespaces(tmp_bytes: int, names_itself: bool = False) -> None:
         with open(f"/proc/self/{told}", "w", encoding="ascii") as file:
             file.write(text)
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE, None)
-    options = f"size={tmp_bytes},nr_inodes={_TMP_INODES},mode=1777"
-    _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, options)
-    hidden = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _mount("tmpfs", "/proc", "tmpfs", hidden, "size=4096,nr_inodes=6,mode=755")
+    _mount("tmpfs", "/tmp", "tmpfs", _PLAIN_FILES, f"size={tmp_bytes},nr_inodes={_TMP_INODES},mode=1777")
+    _mount("tmpfs", "/proc", "tmpfs", _PLAIN_FILES, "size=4096,nr_inodes=6,mode=755")
     if names_itself:
         os.mkdir("/proc/self")
         os.symlink(sys.executable, "/proc/self/exe")
         for name, said in (("cmdline", b"python\0"), ("maps", b"")):
             with open(f"/proc/self/{name}", "wb") as made:
                 made.write(said)
-    _mount(None, "/proc", None, hidden | _MS_REMOUNT | _MS_RDONLY, None)
+    _mount(None, "/proc", None, _PLAIN_FILES | _MS_REMOUNT | _MS_RDONLY, None)
     os.chdir("/tmp")
+
+
+def resize_tmp(tmp_bytes: int) -> None:
+    """Let /tmp hold this much from now on; only in the namespaces that ``enter_namespaces`` made."""
+    _mount(None, "/tmp", None, _PLAIN_FILES | _MS_REMOUNT, f"size={tmp_bytes},nr_inodes={_TMP_INODES}")
+
+
+def tmp_state() -> tuple[object, ...]:
+    """All that a program can change of an empty /tmp: equal states hold no trace of what ran in between."""
+    found = os.stat("/tmp")
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return (found.st_mode, found.st_uid, found.st_gid, found.st_nlink, times, os.listdir("/tmp"), os.listxattr("/tmp"))
+
+
+@contextmanager
+def process_namespace() -> Iterator[None]:
+    """What is forked meanwhile, a single child, is the first of a process namespace, and all in it end with that child.
+
+    For a process that has ``enter_namespaces`` behind it, and is the first of the process namespace made there: only it can
+    come back.
+    """
+    _check(_libc.unshare(_CLONE_NEWPID), "unshare")
+    yield
+    own = os.pidfd_open(os.getpid())
+    try:
+        _check(_libc.setns(own, _CLONE_NEWPID), "setns")
+    finally:
+        os.close(own)
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None) -> None:
@@ -200,14 +230,13 @@ def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, proces
         resource.setrlimit(which, (allowed, allowed))
 
 
-def drop_capabilities() -> None:
-    """Give up what the new user namespace granted, for this process and all that it may become."""
+def empty_bounding_set() -> None:
+    """Nothing that this process starts can ever have a capability that it was not given here."""
     for capability in range(_LAST_CAPABILITY + 1):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             if ctypes.get_errno() != _EINVAL:
                 raise OSError(ctypes.get_errno(), "the capability bounding set cannot be emptied")
             break  # the kernel knows no higher one
-    keep_capabilities(0)
 
 
 def keep_capabilities(mask: int) -> None:
@@ -234,11 +263,17 @@ def filter_system_calls(shared: bool = False) -> None:
     _install(filter_program(platform.machine()))
 
 
+def prepare_filters() -> None:
+    """Work out the first filter now, for all processes that are forked from this one."""
+    filter_program(platform.machine())
+
+
 def _install(program: bytes) -> None:
     fprog = _SockFprog(len(program) // 8, program)
     _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
 
 
+@lru_cache(maxsize=1)
 def filter_program(machine: str) -> bytes:
     """The BPF program for an architecture, as ``struct sock_filter`` records.
 

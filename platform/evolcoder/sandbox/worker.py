@@ -4,6 +4,7 @@ It is started as a script, beside codec.py and confine.py, and imports nothing e
 landlock, shared.py and what that imports. The warm parent never runs a program. For each order on its control socket, which
 brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that reads a program from the
 first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
+In bubblewrap's box one supervisor, the cell, may serve many programs: see ``_open_cell``.
 
 Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
 """
@@ -21,7 +22,7 @@ import sys
 import types
 from collections.abc import Callable
 from time import perf_counter as _clock
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import codec  # type: ignore[import-not-found]
 import confine  # type: ignore[import-not-found]
@@ -53,23 +54,44 @@ def main() -> None:
         __import__(name)
     if warm and len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
+    confine.prepare_filters()
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if level != "bubblewrap":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[2]))
     control.send(b"warm")
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
-        if not message:
-            if quarters is not None:
-                quarters.end()
-            os._exit(0)
-        program, status = (socket.socket(fileno=fd) for fd in descriptors)
-        if os.fork() == 0:
+    while (order := _next_order(control)) is not None:
+        child = os.fork()
+        if child == 0 and level == "bubblewrap":
+            _open_cell(order, control, names_itself=bool(warm))
+        elif child == 0:
             control.close()
-            _supervise(program, status, json.loads(message), level, quarters)
-        program.close()
-        status.close()
+            _supervise(order, level, quarters)
+        order.program.close()
+        order.status.close()
+        if level == "bubblewrap":
+            os.waitpid(child, 0)  # the cell takes the orders as long as it lives
+    if quarters is not None:
+        quarters.end()
+    os._exit(0)
+
+
+class _Order(NamedTuple):
+    """A program to come: its channel, the socket on which its end is told, and what it may use."""
+
+    program: socket.socket
+    status: socket.socket
+    limits: dict[str, int]
+
+
+def _next_order(control: socket.socket) -> _Order | None:
+    """None: the trusted side has closed the box."""
+    message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
+    if not message:
+        return None
+    program, status = (socket.socket(fileno=fd) for fd in descriptors)
+    return _Order(program, status, json.loads(message))
 
 
 def _shared_quarters(plan: dict[str, Any]) -> Any:
@@ -78,26 +100,64 @@ def _shared_quarters(plan: dict[str, Any]) -> Any:
     return shared.start(plan)
 
 
-def _supervise(program: socket.socket, status: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
-    """Fork the program's process and tell how it ended. A fault before its first word is the box's, not the program's."""
+def _open_cell(order: _Order, control: socket.socket, names_itself: bool) -> NoReturn:
+    """Take orders from here on: each program in a process namespace of its own, but all in the same mounts, as new ones for
+    each would cost more time than most programs do. The one place that a program can write to is its /tmp: a cell ends after
+    the first program that touched it, so that no other finds what it left.
+    """
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if level == "bubblewrap":
-            confine.enter_namespaces(limits["tmp_bytes"], names_itself=len(sys.argv) > 3)
-        elif quarters is not None:
-            quarters.begin()
-        child = os.fork()
-        if child == 0:
-            status.close()
-            _become_program(program, limits, level, quarters)
-        program.close()
-        code, usage, why = quarters.watch(child, limits) if quarters is not None else (*os.wait4(child, 0)[1:], "")
-        end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
-        status.send(json.dumps(end).encode())
+        tmp_bytes = order.limits["tmp_bytes"]
+        confine.enter_namespaces(tmp_bytes, names_itself)
+        if os.fork() != 0:  # only the next process is in the new process namespace, and can lead out of those below it
+            order.program.close()
+            order.status.close()
+            os.wait()
+            os._exit(0)
+        confine.empty_bounding_set()
+        untouched = confine.tmp_state()
+        while True:
+            if order.limits["tmp_bytes"] != tmp_bytes:
+                tmp_bytes = order.limits["tmp_bytes"]
+                confine.resize_tmp(tmp_bytes)
+            with confine.process_namespace():
+                _run_program(order, "bubblewrap", None)
+            following = _next_order(control) if confine.tmp_state() == untouched else None
+            if following is None:
+                break
+            order = following
     except OSError as error:
-        status.send(json.dumps({"fault": str(error)}).encode())
+        order.status.send(json.dumps({"fault": str(error)}).encode())
     finally:
         os._exit(0)
+
+
+def _supervise(order: _Order, level: str, quarters: Any) -> NoReturn:
+    """Run one program, and end with it."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if quarters is not None:
+            quarters.begin()
+        _run_program(order, level, quarters)
+    except OSError as error:
+        order.status.send(json.dumps({"fault": str(error)}).encode())
+    finally:
+        os._exit(0)
+
+
+def _run_program(order: _Order, level: str, quarters: Any) -> None:
+    """Fork the program's process and tell how it ended.
+
+    Raises:
+        OSError: before its first word, this is the box's fault, not the program's.
+    """
+    child = os.fork()
+    if child == 0:
+        order.status.close()
+        _become_program(order.program, order.limits, level, quarters)
+    order.program.close()
+    code, usage, why = quarters.watch(child, order.limits) if quarters is not None else (*os.wait4(child, 0)[1:], "")
+    end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
+    order.status.send(json.dumps(end).encode())
 
 
 def _become_program(channel: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
@@ -118,7 +178,7 @@ def _become_program(channel: socket.socket, limits: dict[str, int], level: str, 
         if quarters is not None:
             quarters.lock()
         elif level == "bubblewrap":
-            confine.drop_capabilities()
+            confine.keep_capabilities(0)
             confine.filter_system_calls()
     except OSError as error:
         os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])

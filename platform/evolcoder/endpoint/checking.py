@@ -1,0 +1,66 @@
+"""Whether an endpoint is there, takes the key and serves the model: asked once, before any work begins."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from evolcoder.endpoint.faults import run_wide_error
+from evolcoder.endpoint.requests import Endpoint
+from evolcoder.errors import EndpointError
+
+CHECK_TIMEOUT_SECONDS = 15.0
+
+
+def api_key_from_environment(variable: str) -> str | None:
+    """The key that the variable holds; None when it is unset or empty."""
+    return os.environ.get(variable, "").strip() or None
+
+
+def check_endpoint(endpoint: Endpoint) -> None:
+    """Ask once whether the endpoint is there, takes the key and serves the model; in seconds, without trying again.
+
+    A server that lists no models, or fails to, is taken at its word: the first request will tell.
+
+    Raises:
+        EndpointError: it is unreachable, refuses the key, or serves other models.
+    """
+    import openai
+
+    client = openai.OpenAI(
+        base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, timeout=CHECK_TIMEOUT_SECONDS
+    )
+    try:
+        with client:
+            text = client.get("/models", cast_to=str)
+    except openai.APIStatusError as error:
+        if error.status_code in (401, 402, 403):
+            raise run_wide_error(error, endpoint.base_url, endpoint.model) or error from None
+        return
+    except (openai.APIError, OSError, ValueError) as error:
+        raise EndpointError(
+            f"The endpoint {endpoint.base_url} does not answer ({_innermost(error)}); start it, or correct the base URL."
+        ) from None
+    served = _model_names(text, endpoint.base_url)
+    if served and not any(name == endpoint.model or name.endswith("/" + endpoint.model) for name in served):
+        known = ", ".join(served[:8]) + (", ..." if len(served) > 8 else "")
+        raise EndpointError(
+            f"The endpoint {endpoint.base_url} does not serve a model {endpoint.model!r}; name one that it serves: {known}."
+        )
+
+
+def _model_names(text: str, base_url: str) -> list[str]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        raise EndpointError(
+            f"{base_url} answers, but not as an OpenAI-compatible API does; correct the base URL (most end in /v1)."
+        ) from None
+    entries = data.get("data") if isinstance(data, dict) else None
+    return [str(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:160] or type(error).__name__
