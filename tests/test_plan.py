@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.plan import forecast_teaching, parameter_count, training_memory_gib
+from evolcoder.plan import forecast_teaching, parameter_count, teaching_table, training_memory_gib
 from evolcoder.runs import FileEntry, RunFolder, publish_manifest
 from evolcoder.settings import RunSettings, TrainSettings, load_preset
 
@@ -87,3 +87,12 @@ def test_a_judge_is_one_more_call_a_row(settings: RunSettings) -> None:
     judged = load_preset("wizardcoder-15b", "p", [f"storage={settings.storage}", "evolve.judge=true"])
     assert forecast_teaching(judged, 20_000).calls == 180_000
     assert forecast_teaching(judged, 100).prompt_tokens > forecast_teaching(settings, 100).prompt_tokens
+
+
+def test_batches_are_counted_and_take_a_day_each_at_most(tmp_path: Path) -> None:
+    overrides = [f"storage={tmp_path}", "teacher.batch=true", "teacher.max_concurrency=5000"]
+    batched = load_preset("wizardcoder-15b", "p", overrides)
+    teaching = forecast_teaching(batched, 20_000)
+    assert (teaching.batches, teaching.hours) == (3 * 2 * 4, None)
+    rows = {str(row[0]): row[1:] for row in teaching_table(batched, teaching)[2]}
+    assert rows["hours, when each takes its whole day"] == [None, None, 24 * 24]

@@ -21,6 +21,8 @@ TYPICAL_PROMPT_TOKENS = 400
 """Of both calls of a row together: the operator's prompt with the parent, then the evolved instruction."""
 TYPICAL_COMPLETION_TOKENS = 550
 """Of both calls together: an evolved instruction of about 150 tokens, and a response of about 400."""
+BATCH_HOURS = 24
+"""Within this time OpenAI's Batch API answers a batch."""
 _RANGE = (0.6, 1.6)
 
 Rows = list[list[object]]
@@ -37,6 +39,7 @@ class Teaching:
     completion_tokens: tuple[int, int, int]
     usd: tuple[float, float, float] | None
     hours: float | None
+    batches: int | None
     measured: bool
 
 
@@ -72,7 +75,8 @@ def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
         prompt_tokens=prompt,
         completion_tokens=completion,
         usd=_dollars(settings.teacher, prompt, completion),
-        hours=_hours(settings.teacher, calls, prompt[1] + completion[1]),
+        hours=None if settings.teacher.batch else _hours(settings.teacher, calls, prompt[1] + completion[1]),
+        batches=_batches(settings.teacher, seeds, calls) if settings.teacher.batch else None,
         measured=measured,
     )
 
@@ -113,6 +117,9 @@ def teaching_table(settings: RunSettings, teaching: Teaching) -> tuple[str, list
         rows.append(["budget in dollars, a wall", None, None, settings.teacher.budget_usd])
     if teaching.hours is not None:
         rows.append(["hours at the rate limits", None, teaching.hours, None])
+    if teaching.batches is not None:
+        rows.append(["batches, one after the other", None, teaching.batches, None])
+        rows.append(["hours, when each takes its whole day", None, None, teaching.batches * BATCH_HOURS])
     return title, ["", "low", "likely", "high"], rows
 
 
@@ -175,6 +182,11 @@ def _hours(teacher: TeacherSettings, calls: int, tokens: int) -> float | None:
     limits = [(calls, requests), (tokens, volumes)]
     minutes = [amount / sum(filter(None, per_minute)) for amount, per_minute in limits if None not in per_minute]
     return max(minutes) / 60 if minutes else None
+
+
+def _batches(teacher: TeacherSettings, seeds: int, calls: int) -> int:
+    """Each call of a row waits for the one before it, and a batch holds what may be in flight at once."""
+    return calls // max(seeds, 1) * math.ceil(seeds / teacher.max_concurrency)
 
 
 def parameter_count(config: dict[str, object]) -> int | None:

@@ -113,6 +113,22 @@ def test_the_gate_hears_of_every_try() -> None:
     assert gate.admitted == gate.replies + gate.nothing
 
 
+def test_each_look_at_a_batch_is_told() -> None:
+    seen: list[tuple[str, int, int]] = []
+    with scripted_teacher(Script(**QUICK)) as teacher:
+
+        async def ask() -> None:
+            client = BatchClient(endpoint_of(teacher), "us", 0.05, on_look=lambda *look: seen.append(look))
+            try:
+                await asyncio.gather(*(client.chat(question, SAMPLING) for question in questions(7)))
+            finally:
+                await client.close()
+
+        asyncio.run(ask())
+    assert seen[0] == ("batch_0", 0, 7)
+    assert seen[-1] == ("batch_0", 7, 7)
+
+
 def test_a_killed_asker_finds_its_batches_again() -> None:
     """Nothing is asked again, what is known is not taken twice, and batches of others are left alone."""
     with scripted_teacher(Script(**QUICK)) as teacher:

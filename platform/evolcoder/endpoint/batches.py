@@ -34,6 +34,9 @@ _LONGEST_PAUSE_SECONDS = 300.0
 
 T = TypeVar("T")
 
+OnLook = Callable[[str, int, int], object]
+"""Is called with a batch's id, how many of its requests have an outcome, and how many it has."""
+
 
 @dataclass
 class _Asked:
@@ -56,13 +59,21 @@ class BatchClient:
     Args:
         owner: whose the batches are.
         poll_seconds: how often a batch is looked at.
+        on_look: is told each time how far it is.
     """
 
-    def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        owner: str,
+        poll_seconds: float,
+        gate: Gate | None = None,
+        on_look: OnLook | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.faults: Counter[str] = Counter()
         self.sent = 0
-        self._desk = _Desk(endpoint, owner, poll_seconds)
+        self._desk = _Desk(endpoint, owner, poll_seconds, on_look)
         self._gate: Gate = OpenGate(1) if gate is None else gate
         self._gather_seconds = min(LONGEST_GATHER_SECONDS, poll_seconds)
         self._waiting: list[_Asked] = []
@@ -166,8 +177,9 @@ class BatchClient:
 class _Desk:
     """The Batch API's own calls."""
 
-    def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float, on_look: OnLook | None = None) -> None:
         self._endpoint = endpoint
+        self._on_look = on_look
         self._owner = owner
         self._poll_seconds = poll_seconds
         self._openai = openai_client(endpoint.base_url, endpoint.api_key, endpoint.timeout_seconds)
@@ -193,9 +205,11 @@ class _Desk:
 
     async def outcomes(self, batch: Any) -> AsyncIterator[tuple[str, Reply | Fault]]:
         """Wait until a batch ended, and give its outcomes by key. Raises as ``answers`` does."""
+        self._look(batch)
         while batch.status not in _ENDED:
             await asyncio.sleep(self._poll_seconds)
             batch = await self._patiently(partial(self._openai.batches.retrieve, batch.id))
+            self._look(batch)
         if batch.status == "failed":
             errors = getattr(batch.errors, "data", None) or []
             said = "; ".join(str(error.message) for error in errors[:3]) or "no reason given"
@@ -207,6 +221,11 @@ class _Desk:
                     outcome = _outcome(line)
                     if outcome is not None:
                         yield outcome
+
+    def _look(self, batch: Any) -> None:
+        counts = batch.request_counts
+        if self._on_look is not None and counts is not None:
+            self._on_look(batch.id, counts.completed + counts.failed, counts.total)
 
     async def owned(self) -> list[Any]:
         """The owner's batches that the endpoint knows of."""

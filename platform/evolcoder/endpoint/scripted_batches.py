@@ -76,6 +76,7 @@ class BatchDesk:
             "output_file_id": None,
             "error_file_id": None,
             "errors": None,
+            "request_counts": {"total": self._files[asked["input_file_id"]].count(b"\n"), "completed": 0, "failed": 0},
             **asked,
         }
         task = asyncio.get_running_loop().create_task(self._end(name))
@@ -105,6 +106,7 @@ class BatchDesk:
             (bad if outcome["response"] is None or outcome["response"]["status_code"] != 200 else good).append(outcome)
         batch["output_file_id"] = self._lines(good)
         batch["error_file_id"] = self._lines(bad)
+        batch["request_counts"].update(completed=len(good), failed=len(bad))
         batch["status"] = "completed"
 
     def _outcome(self, line: Mapping[str, Any]) -> dict[str, Any]:

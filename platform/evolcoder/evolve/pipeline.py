@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ from evolcoder.evolve.shards import (
     read_pool,
     write_shard,
 )
-from evolcoder.evolve.worker import Board, RoundJob, RowEvolver
+from evolcoder.evolve.worker import Board, RoundJob, RowEvolver, Standing
 from evolcoder.records import Instruction
 from evolcoder.runs import Folder, Manifest, RunFolder, publish_manifest, stage_state
 from evolcoder.settings import EndpointSettings, RunSettings, TeacherSettings
@@ -227,7 +226,8 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
         with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
             with _watching(board, progress, teaching.limits, reporter):
                 _evolve_pool(this, teaching, board, batches)
-            totals, stop, _ = ray.get(board.read.remote())
+            standing: Standing = ray.get(board.read.remote())
+            totals, stop = standing.totals, standing.stop
             if stop is not None:
                 done = totals["kept"] + totals["eliminated"]
                 raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
@@ -267,22 +267,23 @@ def _watching(board: Any, progress: Progress, limits: Limits, reporter: Reporter
     over = threading.Event()
 
     def watch() -> None:
-        shown = 0
+        shown = (0, 0)
         warned: set[str] = set()
         ended = False
         while not ended:
             ended = over.wait(_POLL_SECONDS)  # and look once more at the end
             try:
-                totals, _, warnings = ray.get(board.read.remote(), timeout=10)
+                standing: Standing = ray.get(board.read.remote(), timeout=10)
             except ray.exceptions.RayError:
                 continue
-            for warning in sorted(warnings - warned):
+            for warning in sorted(standing.warnings - warned):
                 reporter.warn(warning)
-            warned |= warnings
-            done = totals["kept"] + totals["eliminated"] + totals["failed"]
-            if done > shown:
-                progress.update(done, **_figures(totals, limits))
-            shown = done
+            warned |= standing.warnings
+            totals = standing.totals
+            now = (totals["kept"] + totals["eliminated"] + totals["failed"], standing.batches_answered)
+            if now > shown:
+                progress.update(now[0], **_figures(standing, limits))
+            shown = now
 
     thread = threading.Thread(target=watch, name="evolve-progress", daemon=True)
     thread.start()
@@ -293,10 +294,14 @@ def _watching(board: Any, progress: Progress, limits: Limits, reporter: Reporter
         thread.join()
 
 
-def _figures(totals: Counter[str], limits: Limits) -> dict[str, object]:
+def _figures(standing: Standing, limits: Limits) -> dict[str, object]:
+    totals = standing.totals
     figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
     if totals["replies_reused"]:
         figures["replies_reused"] = totals["replies_reused"]
+    if standing.batches_asked:
+        figures["batch_requests"] = standing.batches_asked
+        figures["batch_replies"] = standing.batches_answered
     figures["tokens"] = totals["prompt_tokens"] + totals["completion_tokens"]
     if limits.usd_per_million_input_tokens is not None:
         figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])

@@ -27,6 +27,17 @@ REPORT_SECONDS = 0.25
 NOT_ASKED = "not asked: the run was stopped"
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the board knows. The last two count the requests in batches of the Batch API."""
+
+    totals: Counter[str]
+    stop: EvolcoderError | None
+    warnings: set[str]
+    batches_answered: int
+    batches_asked: int
+
+
 class Board:
     """To be started with ``ray.remote``: running totals of all workers, and why the run must stop, if it must."""
 
@@ -34,6 +45,7 @@ class Board:
         self._totals: Counter[str] = Counter()
         self._stop: EvolcoderError | None = None
         self._warnings: set[str] = set()
+        self._batches: dict[str, tuple[int, int]] = {}
 
     def add(self, counts: Counter[str]) -> None:
         self._totals.update(counts)
@@ -46,8 +58,13 @@ class Board:
         """Said once, however many workers say it."""
         self._warnings.add(sentence)
 
-    def read(self) -> tuple[Counter[str], EvolcoderError | None, set[str]]:
-        return self._totals, self._stop, self._warnings
+    def look(self, batch: str, answered: int, asked: int) -> None:
+        """How far a batch of the Batch API was when it was last looked at."""
+        self._batches[batch] = (answered, asked)
+
+    def read(self) -> Standing:
+        answered, asked = (sum(numbers) for numbers in zip((0, 0), *self._batches.values(), strict=True))
+        return Standing(self._totals, self._stop, self._warnings, answered, asked)
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,9 @@ class RowEvolver:
         self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
         self._client: EndpointClient | BatchClient
         if job.batches is not None:
-            self._client = BatchClient(job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._gate)
+            self._client = BatchClient(
+                job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._gate, board.look.remote
+            )
         else:
             self._client = EndpointClient(job.endpoints, job.concurrency, self._gate, self._warn_of_closed)
         self._stopped = False
