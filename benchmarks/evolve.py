@@ -7,7 +7,9 @@ teacher, which takes 0.2 s a reply; at most 256 requests are in flight, so that 
 keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own. ``evolcoder`` is
 with ``teacher.transport: aiohttp``. The rate is that of all calls between the first request and the last reply; CPU and
 memory are those of the whole process tree, start-up, checks and writing included. Peers run in virtual environments of
-their own, made at the first use.
+their own, made at the first use. ``evolcoder-faults`` is the same work with a teacher of whose replies 10 % are a 429 with
+Retry-After, 5 % a 500, 1 % a dropped connection and 1 % a page of HTML; each try meets them anew, so that 1.205 requests a
+call are to be expected.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import threading
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,7 @@ PEERS = {
     "curator": ["bespokelabs-curator==0.1.31"],
     "distilabel": ["distilabel[openai]==1.5.3", "requests"],
 }
+FAULTS = {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.01}
 POLL_SECONDS = 0.25
 
 
@@ -49,6 +52,7 @@ class Measured:
     """What one tool took. ``seconds`` are from the first request to the last reply."""
 
     calls: int = 0
+    requests: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
@@ -86,13 +90,16 @@ def main() -> None:
     for name in names:
         found[name] = measure(name, given.rows)
         print(found[name].row(name, given.rows), flush=True)
+    if "evolcoder-faults" in found:
+        faulty = found.pop("evolcoder-faults")
+        print(f"\nevolcoder-faults sent {faulty.requests / faulty.calls:.3f} requests a call; no row was left without a reply.")
     if "evolcoder" in found:
-        for name in names[1:]:
+        for name in list(found)[1:]:
             print(f"\nevolcoder's rate is {found['evolcoder'].rate / found[name].rate:.2f} times that of {name}.")
 
 
 def measure(name: str, rows: int) -> Measured:
-    with tempfile.TemporaryDirectory() as folder, _teacher() as base_url:
+    with tempfile.TemporaryDirectory() as folder, _teacher(FAULTS if name == "evolcoder-faults" else {}) as base_url:
         seeds = _write_seeds(Path(folder), rows)
         command, environment = _command(name, Path(folder), seeds, base_url)
         log = Path(folder) / "log"
@@ -116,7 +123,7 @@ def _watch(process: subprocess.Popen[bytes], base_url: str, calls: int) -> Measu
         now, answered, requests = time.perf_counter(), *_counts(base_url)
         first = first or (now if requests else 0.0)
         if answered > measured.calls:
-            measured.calls, last = answered, now
+            measured.calls, measured.requests, last = answered, requests, now
     sampler.join()
     measured.seconds = last - first
     measured.cpu_seconds = sum(measured.pids.values())
@@ -150,8 +157,9 @@ def _counts(base_url: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _teacher() -> Iterator[str]:
+def _teacher(faults: Mapping[str, float]) -> Iterator[str]:
     command = [sys.executable, "-m", "evolcoder.endpoint.scripted", "--port", "0", "--latency-seconds", str(LATENCY_SECONDS)]
+    command += [part for name, share in faults.items() for part in ("--fault", f"{name}={share}")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -315,6 +317,48 @@ def test_batches_make_the_same_rounds_and_outlive_the_driver(
     with scripted_teacher() as teacher:
         unbroken, _ = run_evolve(settings_in(tmp_path / "unbroken", seeds), teacher)
     assert json.loads(out.splitlines()[-1]) == hashes(unbroken)
+
+
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o "size=$1k" none "$STORAGE" || exit
+shift
+"$@"
+echo "ended with $?" >&2
+mount -o remount,size=64m "$STORAGE"
+exec "$@"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [40, 120])
+def test_a_disk_that_fills_up_ends_in_a_sentence_and_loses_nothing_that_was_paid(
+    local_ray: None, tmp_path: Path, seeds: Path, kilobytes: int
+) -> None:
+    """In namespaces of its own, Ray and all; what it is compared with runs on the tests' Ray."""
+    storage = tmp_path / "small"
+    storage.mkdir()
+    with scripted_teacher(Script(latency_seconds=0.1)) as teacher:
+        driver = [sys.executable, str(Path(__file__).with_name("driver.py"))]
+        driver += [json.dumps(plain_settings(storage, seeds)), teacher.base_url]
+        ended = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ON_A_SMALL_DISK, "sh", str(kilobytes), *driver],
+            env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"STORAGE": str(storage)},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        counts = teacher.counts()
+    assert ended.returncode == 0, ended.stderr
+    before, _, _ = ended.stderr.partition("ended with ")
+    assert "ended with 1" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert re.search("^error: .*(disk is full|No space left).*$", before, re.MULTILINE), before
+    assert counts["distinct"] == 2 * ROWS
+    assert counts["answered_again"] <= 8, "what could not be written down was in flight"
+    with scripted_teacher() as teacher:
+        unbroken, _ = run_evolve(settings_in(tmp_path / "unbroken", seeds), teacher)
+    assert json.loads(ended.stdout.splitlines()[-1]) == hashes(unbroken)
 
 
 @pytest.mark.slow
