@@ -265,7 +265,7 @@ def test_nothing_in_tmp_is_left_for_the_next_program(namespaced_box: Sandbox, tr
 
 
 def test_programs_one_after_the_other_share_no_processes_and_may_differ_in_limits(namespaced_box: Sandbox) -> None:
-    """Most share the mounts of those before them; see ``_open_cell``."""
+    """Most share the mounts of those before them; see ``_live_in_a_cell``."""
     source = (
         "import os\n"
         "def ids(): return os.getpid(), os.getppid(), os.getuid()\n"
@@ -287,6 +287,31 @@ def test_programs_one_after_the_other_share_no_processes_and_may_differ_in_limit
             program.function("fill")((megabytes << 20) - 8192)
             with pytest.raises(ProgramRaised, match="OSError"):
                 program.function("fill")((megabytes << 20) + 1)
+
+
+def test_only_a_program_that_touched_tmp_costs_new_mounts(namespaced_box: Sandbox) -> None:
+    made_at = "import os\ndef f():\n    return os.stat('/tmp').st_ctime_ns\n"
+
+    def ask(extra: str = "") -> int:
+        with namespaced_box.start(made_at + extra) as program:
+            return int(program.function("f")())
+
+    ask("open('/tmp/left', 'w').close()\n")
+    first = ask()
+    assert [ask(), ask("x = [0] * 1000\n"), ask("raise_later = 1\n")] == [first] * 3
+    ask("os.unlink(open('/tmp/left', 'w').name)\n")
+    assert ask() != first
+
+
+def test_programs_may_run_side_by_side(namespaced_box: Sandbox) -> None:
+    source = "import os\nkept = []\ndef f(x):\n    kept.append(x)\n    return kept, os.getpid(), os.listdir('/tmp')\n"
+    with namespaced_box.start(source) as first, namespaced_box.start(source) as second:
+        assert first.function("f")(1) == ([1], 1, [])
+        assert second.function("f")(2) == ([2], 1, [])
+        second.close()
+        with namespaced_box.start(source) as third:
+            assert third.function("f")(3) == ([3], 1, [])
+        assert first.function("f")(4) == ([1, 4], 1, [])
 
 
 def test_a_box_whose_cell_dies_is_replaced(namespaced_box: Sandbox) -> None:

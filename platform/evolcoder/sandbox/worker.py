@@ -4,7 +4,7 @@ It is started as a script, beside codec.py and confine.py, and imports nothing e
 landlock, shared.py and what that imports. The warm parent never runs a program. For each order on its control socket, which
 brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that reads a program from the
 first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
-In bubblewrap's box one supervisor, the cell, may serve many programs: see ``_open_cell``.
+In bubblewrap's box one supervisor, the cell, may serve many programs: see ``_live_in_a_cell``.
 
 Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
 """
@@ -15,6 +15,7 @@ import gc
 import json
 import marshal
 import os
+import select
 import signal
 import socket
 import struct
@@ -32,6 +33,8 @@ _LENGTH = struct.Struct(">I")
 _FLUSH_BYTES = 1 << 16
 _FLUSH_SECONDS = 0.005
 _MAX_MESSAGE_CHARACTERS = 1000
+_FREE = b"f"
+"""What a cell says to the warm parent when it can take another order."""
 _WARM_MODULES = (
     "abc", "array", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string",
@@ -57,21 +60,19 @@ def main() -> None:
     confine.prepare_filters()
     gc.collect()
     gc.freeze()
-    if level != "bubblewrap":
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[2]))
     control.send(b"warm")
+    cells: list[socket.socket] = []
     while (order := _next_order(control)) is not None:
-        child = os.fork()
-        if child == 0 and level == "bubblewrap":
-            _open_cell(order, control, names_itself=bool(warm))
-        elif child == 0:
+        if level == "bubblewrap":
+            cell = _free_cell(cells) or _new_cell(cells, control, order.limits["tmp_bytes"], names_itself=bool(warm))
+            socket.send_fds(cell, [json.dumps(order.limits).encode()], [order.program.fileno(), order.status.fileno()])
+        elif os.fork() == 0:
             control.close()
             _supervise(order, level, quarters)
         order.program.close()
         order.status.close()
-        if level == "bubblewrap":
-            os.waitpid(child, 0)  # the cell takes the orders as long as it lives
     if quarters is not None:
         quarters.end()
     os._exit(0)
@@ -100,35 +101,69 @@ def _shared_quarters(plan: dict[str, Any]) -> Any:
     return shared.start(plan)
 
 
-def _open_cell(order: _Order, control: socket.socket, names_itself: bool) -> NoReturn:
-    """Take orders from here on: each program in a process namespace of its own, but all in the same mounts, as new ones for
+def _free_cell(cells: list[socket.socket]) -> socket.socket | None:
+    """A cell whose last program has ended; those that are no more are forgotten."""
+    for cell in select.select(cells, [], [], 0)[0]:
+        if cell.recv(1) == _FREE:
+            return cell
+        cells.remove(cell)
+        cell.close()
+    return None
+
+
+def _new_cell(cells: list[socket.socket], control: socket.socket, tmp_bytes: int, names_itself: bool) -> socket.socket:
+    cell, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        for other in (control, cell, *cells):
+            other.close()
+        _live_in_a_cell(inner, tmp_bytes, names_itself)
+    inner.close()
+    cells.append(cell)
+    return cell
+
+
+def _live_in_a_cell(orders: socket.socket, tmp_bytes: int, names_itself: bool) -> NoReturn:
+    """Run one program after the other, each in a process namespace of its own, but all in the same mounts, as new ones for
     each would cost more time than most programs do. The one place that a program can write to is its /tmp: a cell ends after
     the first program that touched it, so that no other finds what it left.
     """
+    order = None
     try:
-        tmp_bytes = order.limits["tmp_bytes"]
-        confine.enter_namespaces(tmp_bytes, names_itself)
-        if os.fork() != 0:  # only the next process is in the new process namespace, and can lead out of those below it
-            order.program.close()
-            order.status.close()
-            os.wait()
-            os._exit(0)
-        confine.empty_bounding_set()
-        untouched = confine.tmp_state()
-        while True:
-            if order.limits["tmp_bytes"] != tmp_bytes:
-                tmp_bytes = order.limits["tmp_bytes"]
-                confine.resize_tmp(tmp_bytes)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        fault = _enter(tmp_bytes, names_itself)
+        while (order := _next_order(orders)) is not None:
+            if fault is not None:
+                raise fault
             with confine.process_namespace():
-                _run_program(order, "bubblewrap", None)
-            following = _next_order(control) if confine.tmp_state() == untouched else None
-            if following is None:
+                if order.limits["tmp_bytes"] != tmp_bytes:
+                    tmp_bytes = order.limits["tmp_bytes"]
+                    confine.resize_tmp(tmp_bytes)
+                untouched = confine.tmp_state()
+                end = _run_program(order, "bubblewrap", None)
+            free = confine.tmp_state() == untouched
+            if free:
+                orders.send(_FREE)  # before its end is told, so that the next order finds it
+            order.status.send(end)
+            if not free:
                 break
-            order = following
+            order.status.close()
     except OSError as error:
-        order.status.send(json.dumps({"fault": str(error)}).encode())
+        if order is not None:
+            order.status.send(_fault(error))
     finally:
         os._exit(0)
+
+
+def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
+    """Go on as the first process of a new process namespace, which alone can lead out of those that it makes in it."""
+    try:
+        confine.enter_namespaces(tmp_bytes, names_itself)
+        if os.fork() != 0:
+            os._exit(0)
+        confine.empty_bounding_set()
+    except OSError as error:
+        return error
+    return None
 
 
 def _supervise(order: _Order, level: str, quarters: Any) -> NoReturn:
@@ -137,19 +172,20 @@ def _supervise(order: _Order, level: str, quarters: Any) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if quarters is not None:
             quarters.begin()
-        _run_program(order, level, quarters)
+        order.status.send(_run_program(order, level, quarters))
     except OSError as error:
-        order.status.send(json.dumps({"fault": str(error)}).encode())
+        order.status.send(_fault(error))
     finally:
         os._exit(0)
 
 
-def _run_program(order: _Order, level: str, quarters: Any) -> None:
-    """Fork the program's process and tell how it ended.
+def _fault(error: OSError) -> bytes:
+    """Instead of an end: before the program's first word, this is the box's fault, not the program's."""
+    return json.dumps({"fault": str(error)}).encode()
 
-    Raises:
-        OSError: before its first word, this is the box's fault, not the program's.
-    """
+
+def _run_program(order: _Order, level: str, quarters: Any) -> bytes:
+    """Fork the program's process, wait for its end, and return how it ended."""
     child = os.fork()
     if child == 0:
         order.status.close()
@@ -157,7 +193,7 @@ def _run_program(order: _Order, level: str, quarters: Any) -> None:
     order.program.close()
     code, usage, why = quarters.watch(child, order.limits) if quarters is not None else (*os.wait4(child, 0)[1:], "")
     end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
-    order.status.send(json.dumps(end).encode())
+    return json.dumps(end).encode()
 
 
 def _become_program(channel: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
