@@ -303,6 +303,19 @@ def test_only_a_program_that_touched_tmp_costs_new_mounts(namespaced_box: Sandbo
     assert ask() != first
 
 
+def test_the_end_of_each_program_is_seen_at_once(namespaced_box: Sandbox) -> None:
+    """Nothing else holds its channel: also not what was made for the first one, or for others beside it."""
+    ends = "import os\ndef f():\n    os._exit(3)\n"
+    with namespaced_box.start("open('/tmp/left', 'w').close()\n"):
+        pass  # so that the next one is the first in its mounts
+    with namespaced_box.start(ends) as first, namespaced_box.start(ends) as second, namespaced_box.start(ends) as third:
+        for program in (second, first, third):
+            started = program.wall_seconds
+            with pytest.raises(ProgramEnded, match="exit status 3"):
+                program.function("f")()
+            assert program.wall_seconds - started < LIMITS.call_cpu_seconds * LIMITS.wall_factor
+
+
 def test_programs_may_run_side_by_side(namespaced_box: Sandbox) -> None:
     source = "import os\nkept = []\ndef f(x):\n    kept.append(x)\n    return kept, os.getpid(), os.listdir('/tmp')\n"
     with namespaced_box.start(source) as first, namespaced_box.start(source) as second:

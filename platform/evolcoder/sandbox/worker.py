@@ -66,7 +66,7 @@ def main() -> None:
     cells: list[socket.socket] = []
     while (order := _next_order(control)) is not None:
         if level == "bubblewrap":
-            cell = _free_cell(cells) or _new_cell(cells, control, order.limits["tmp_bytes"], names_itself=bool(warm))
+            cell = _free_cell(cells) or _new_cell(cells, control, order, names_itself=bool(warm))
             socket.send_fds(cell, [json.dumps(order.limits).encode()], [order.program.fileno(), order.status.fileno()])
         elif os.fork() == 0:
             control.close()
@@ -111,12 +111,13 @@ def _free_cell(cells: list[socket.socket]) -> socket.socket | None:
     return None
 
 
-def _new_cell(cells: list[socket.socket], control: socket.socket, tmp_bytes: int, names_itself: bool) -> socket.socket:
+def _new_cell(cells: list[socket.socket], control: socket.socket, order: _Order, names_itself: bool) -> socket.socket:
+    """A cell that is to be given this order first."""
     cell, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
-        for other in (control, cell, *cells):
+        for other in (control, order.program, order.status, cell, *cells):
             other.close()
-        _live_in_a_cell(inner, tmp_bytes, names_itself)
+        _live_in_a_cell(inner, order.limits["tmp_bytes"], names_itself)
     inner.close()
     cells.append(cell)
     return cell
