@@ -4,7 +4,7 @@
 
 Two sets of samples for each benchmark: the reference solutions, and a mix (the references, as many wrong mutants, and
 every 20th hanging). Both evaluators use two processes, are warm (expected outputs are cached, Ray is up, packages are
-imported) and take turns with the bare calls; each is measured ``REPEATS`` times and the best counts. Bare is the CPU time of
+imported) and take turns with the bare calls; on the references each is measured twice and the best counts. Bare is the CPU time of
 the same calls on the references in this process, with no isolation and no comparison; half of it is what two processes
 could reach.
 """
@@ -34,7 +34,7 @@ from evolcoder.evaluate.judge import Job, Source
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.settings import EvaluateSettings
 
-REPEATS = 2
+REPEATS = {"references": 2, "mix": 1}
 PROCESSES = 2
 HANGING_EVERY = 20
 DATASETS = {"humaneval+": "humaneval", "mbpp+": "mbpp"}
@@ -71,7 +71,7 @@ def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[s
         samples = folder / f"{benchmark}-{name}.jsonl"
         samples.write_text("".join(json.dumps({"task_id": task, "solution": text}) + "\n" for task, text in programs))
         bare, ours, theirs = [], [], []
-        for _ in range(REPEATS):
+        for _ in range(REPEATS[name]):
             bare.append(_bare_cpu_seconds(benchmark) / PROCESSES if name == "references" else float("nan"))
             ours.append(_ours(benchmark, programs))
             theirs.append(_evalplus_seconds(benchmark, samples, folder))

@@ -48,7 +48,7 @@ def run(box: Sandbox, program: str) -> Verdict:
     return judge(box, Job("humaneval", PROBLEM, 0, Source("solution", program)))
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+@pytest.fixture(scope="module", params=["bubblewrap", pytest.param("landlock", marks=pytest.mark.long)])
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     if request.param == "landlock" and landlock.version() == 0:
         pytest.skip("this kernel has no Landlock")
