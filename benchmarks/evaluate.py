@@ -4,9 +4,9 @@
 
 Two sets of samples for each benchmark: the reference solutions, and a mix (the references, as many wrong mutants, and
 every 20th hanging). Both evaluators use two processes, are warm (expected outputs are cached, Ray is up, packages are
-imported) and take turns with the bare calls; on the references each is measured twice and the best counts. Bare is the CPU time of
-the same calls on the references in this process, with no isolation and no comparison; half of it is what two processes
-could reach.
+imported) and take turns with the bare calls; on the references each is measured twice and the best counts. Bare is the CPU
+time of the same calls on the references in this process, with no isolation and no comparison; half of it is what two
+processes could reach.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,6 +152,21 @@ def test_the_rate_of_a_door_is_learned_from_its_refusals() -> None:
     replies, refusals = _served(capacity_per_second=50, seconds=120)
     assert replies > 0.75 * 50 * 60, "most of what the server takes is used"
     assert refusals < 0.15 * replies, "few requests are refused, though 2,000 a second would like to go"
+
+
+def test_refusals_at_any_rate_slow_nothing_down() -> None:
+    """Some servers refuse one request in ten whatever comes; going slower helps nothing there, and would never end."""
+    ledger = Ledger(Limits(), 0.0, now=0.0)
+    draw = random.Random(0)
+    granted = 0
+    for step in range(1, 1201):
+        now = step * 0.1
+        sent = len(ledger.grant([ONE] * 50, now).doors)
+        refused = sum(draw.random() < 0.1 for _ in range(sent))
+        outcomes = [Outcome(0, ONE, ONE)] * (sent - refused) + [Outcome(0, ONE, None)] * refused
+        ledger.take_in(Report(outcomes, {0: sent - refused}, [Pause(0, 0.0, True)] * refused), now)
+        granted += sent if step > 600 else 0
+    assert granted > 0.9 * 600 * 50
 
 
 def test_a_cut_is_forgotten_when_no_refusal_follows() -> None:

@@ -25,12 +25,14 @@ LONGEST_WAIT_SECONDS = 5.0
 FREE_SECONDS = 1.0
 """So long a worker need not ask while nothing limits any door."""
 
-_SLOWDOWN = 0.9
+_SLOWDOWN = 0.85
 _RECOVERY_PER_SECOND = 0.14
 _CUT_SECONDS = 2.0
 _FORGET_SECONDS = 30.0
 _SLOWEST_PER_SECOND = 2.0
 _MEMORY_SECONDS = 5.0
+_SHARE_OF_CHANCE = 0.15
+"""While no more of the requests are refused, it may be for another reason than their rate: some servers refuse at any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +141,13 @@ class _Bucket:
 
 
 class _LearnedRate:
-    """What a door takes, learned from its 429s: cut to a little below what went through, then growing until the next.
+    """What a door takes, learned from its 429s: cut to a little below what went through, then growing until too many come.
 
     Nothing is known (``holds`` is false) before the first 429, and again when the last was long ago.
     """
 
     def __init__(self, now: float) -> None:
-        self._through = 0.0  # replies, each counting less as it grows old
+        self._through = self._refusals = 0.0  # replies and 429s, each counting less as it grows old
         self._counted_at = now
         self._per_second = 0.0
         self._level = 0.0
@@ -156,11 +158,13 @@ class _LearnedRate:
         self._age(now)
         self._through += count
 
-    def cut(self, resume_at: float, now: float) -> None:
+    def refused(self, resume_at: float, now: float) -> None:
         """A request was refused for coming too fast; one cut stands for all that were on their way with it."""
-        if self.holds and now < self._cut_at + _CUT_SECONDS:
-            return
         self._age(now)
+        self._refusals += 1
+        few = self._refusals <= _SHARE_OF_CHANCE * (self._refusals + self._through)
+        if few or (self.holds and now < self._cut_at + _CUT_SECONDS):
+            return
         self._per_second = max(_SLOWEST_PER_SECOND, _SLOWDOWN * self._through / _MEMORY_SECONDS)
         self._cut_at = self._filled_at = max(now, resume_at)
         self._level = 0.0
@@ -182,7 +186,8 @@ class _LearnedRate:
         self._level -= 1.0
 
     def _age(self, now: float) -> None:
-        self._through *= math.exp((self._counted_at - now) / _MEMORY_SECONDS)
+        fading = math.exp((self._counted_at - now) / _MEMORY_SECONDS)
+        self._through, self._refusals = self._through * fading, self._refusals * fading
         self._counted_at = now
 
 
@@ -249,7 +254,7 @@ class Ledger:
             door = self._doors[pause.door]
             door.paused_until = max(door.paused_until, now + pause.seconds)
             if pause.rate_limited:
-                door.learned.cut(door.paused_until, now)
+                door.learned.refused(door.paused_until, now)
         for number in report.closed:
             self._doors[number].closed = True
 
