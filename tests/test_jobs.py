@@ -41,6 +41,17 @@ def test_a_job_is_thin_and_calls_the_verb_of_its_name(job: Path, tmp_path: Path)
     assert ended.stderr.startswith("error: name the run's YAML file")
 
 
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_a_python_without_the_packages_is_one_sentence(job: Path, tmp_path: Path) -> None:
+    """As when the head was started without the environment: its jobs run whatever `python` its PATH has."""
+    bare = [sys.executable, "-S", "-E", str(job), "run.yaml"]
+    ended = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert "start the Ray head with evolcoder's environment" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_the_submitted_package_wins_and_no_job_hides_a_package(tmp_path: Path) -> None:
     """A copy of the repository's shape stands in for an upload; a package called `evaluate` is somewhere on the path."""
     for name, text in {
