@@ -376,24 +376,27 @@ def test_a_program_killed_from_outside_is_no_fault_of_the_program(closed_box: Sa
 
 @pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
 def test_everything_dies_with_the_process_that_started_it(level: str) -> None:
+    """With many programs and several times: some die of their parent's death while they are being killed."""
     skip_without(level)
     script = (
         "import sys, time\nfrom evolcoder.sandbox.box import BoxSettings, Sandbox\n"
-        f"box = Sandbox(BoxSettings({level!r}))\nprogram = box.start('def f():\\n    pass\\n')\n"
-        "print(box._process.pid, program._pid, box._folder, flush=True)\ntime.sleep(60)\n"
+        f"box = Sandbox(BoxSettings({level!r}))\n"
+        "programs = [box.start('def f():\\n    pass\\n') for _ in range(20)]\n"
+        "print(box._folder, box._process.pid, *(program._pid for program in programs), flush=True)\ntime.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        box_pid, program_pid, folder = child.stdout.readline().split()
-        assert (folder == "None") or Path(folder).is_dir()
-        child.kill()
-    for _ in range(500):
-        if not (_alive(int(box_pid)) or _alive(int(program_pid)) or Path(folder).exists()):
-            break
-        time.sleep(0.02)
-    assert not _alive(int(box_pid))
-    assert not _alive(int(program_pid))
-    assert not Path(folder).exists(), "its temporary files are left"
+    for _ in range(4):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            folder, *pids = child.stdout.readline().split()
+            assert len(pids) == 21
+            assert (folder == "None") or Path(folder).is_dir()
+            child.kill()
+        for _ in range(500):
+            if not (any(_alive(int(pid)) for pid in pids) or Path(folder).exists()):
+                break
+            time.sleep(0.02)
+        assert not [pid for pid in pids if _alive(int(pid))]
+        assert not Path(folder).exists(), "its temporary files are left"
 
 
 def _alive(pid: int) -> bool:

@@ -50,7 +50,10 @@ def watch(child: int, folder: str, most_bytes: int, most_threads: int) -> tuple[
 
 
 def end_children() -> None:
-    """Kill and reap every child of this process; returns when there is none."""
+    """Kill and reap every child of this process; returns when there is none.
+
+    SIGCHLD must not be ignored: a child that vanishes between being found and being killed would be an error here.
+    """
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

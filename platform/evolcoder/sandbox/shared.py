@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ class Quarters:
 
     def end(self) -> None:
         """In the warm parent, when nobody is left to ask for programs."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a child that dies by itself stays until it is reaped
         scratch.end_children()
         scratch.remove(self._base)
 
