@@ -8,8 +8,8 @@ keeps replies on disk as they do by default: evolcoder its journal, curator its 
 with ``teacher.transport: aiohttp``. The rate is that of all calls between the first request and the last reply; CPU and
 memory are those of the whole process tree, start-up, checks and writing included. Peers run in virtual environments of
 their own, made at the first use. ``evolcoder-faults`` is the same work with a teacher of whose replies 10 % are a 429 with
-Retry-After, 5 % a 500, 1 % a dropped connection and 1 % a page of HTML; each try meets them anew, so that 1.205 requests a
-call are to be expected.
+Retry-After, 5 % a 500, 1 % a dropped connection and 1 % a page of HTML. Each try may meet them, but who waits as long as
+Retry-After says meets no 429 the next time: 1.192 requests a call are to be expected, and more of a client that comes early.
 """
 
 from __future__ import annotations

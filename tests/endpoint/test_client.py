@@ -62,6 +62,7 @@ def test_a_mix_of_faults_ends_with_a_reply_for_every_request_and_few_extra() -> 
     assert counts["answered"] == counts["distinct"] == 300
     assert counts["requests"] <= 1.25 * 300
     assert counts["most_in_flight"] <= 16
+    assert counts["early"] == 0
     assert {"rate_limited", "server_error"} <= set(client.faults)
 
 

@@ -169,9 +169,25 @@ def test_refusals_at_any_rate_slow_nothing_down() -> None:
     assert granted > 0.9 * 600 * 50
 
 
+def test_a_refusal_that_comes_before_the_replies_is_chance_too() -> None:
+    """Refusals are made faster than replies, so the first to come back may be most of what is known."""
+    ledger = Ledger(Limits(), 0.0, now=0.0)
+    assert len(ledger.grant([ONE] * 256, now=0.0).doors) == 256
+    ledger.take_in(Report(replies={0: 4}, pauses=[Pause(0, 0.0, True)] * 2), now=0.2)
+    assert len(ledger.grant([ONE] * 256, now=0.2).doors) == 256
+
+
+def test_the_first_cut_is_to_what_the_door_has_shown_that_it_takes() -> None:
+    """A hundred replies in the first second are a hundred a second, though nothing was counted in the seconds before."""
+    ledger = Ledger(Limits(), 0.0, now=50.0)
+    ledger.take_in(Report(replies={0: 100}), now=99.0)
+    ledger.take_in(Report(pauses=[Pause(0, 0.0, True)] * 100), now=100.0)
+    assert 30 < len(ledger.grant([ONE] * 1000, now=101.0).doors) < 60, "a burst of half a second"
+
+
 def test_a_cut_is_forgotten_when_no_refusal_follows() -> None:
     ledger = Ledger(Limits(), 0.0, now=0.0)
-    ledger.take_in(Report(pauses=[Pause(0, 0.0, True)]), now=0.0)
+    ledger.take_in(Report(pauses=[Pause(0, 0.0, True)] * 9), now=0.0)
     assert len(ledger.grant([ONE] * 1000, now=0.1).doors) == 0
     assert 0 < len(ledger.grant([ONE] * 1000, now=1.0).doors) < 10
     assert len(ledger.grant([ONE] * 1000, now=40.0).doors) == 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -52,6 +53,18 @@ def test_faults_come_at_their_rates_and_asking_again_draws_again() -> None:
     second = [script.fault(h, 1) for h in hashes]
     assert [f == "empty" for f in first] == [f == "empty" for f in second], "a reply's content stays"
     assert [f == "error_500" for f in first] != [f == "error_500" for f in second]
+
+
+def test_who_comes_before_retry_after_is_refused_again_and_counted() -> None:
+    body: dict[str, object] = {"model": Script.model, "messages": [{"role": "user", "content": "q"}], "max_tokens": 50}
+    with scripted_teacher(Script(faults={"retry_after": 1.0}, retry_after_seconds=0.5)) as teacher:
+        for _ in range(2):
+            with pytest.raises(urllib.error.HTTPError, match="429"):
+                post(teacher.base_url, body)
+        time.sleep(0.6)
+        assert post(teacher.base_url, body)["choices"]
+        counts = teacher.counts()
+    assert (counts["requests"], counts["early"], counts["answered"]) == (3, 1, 1)
 
 
 def test_an_unknown_fault_is_refused() -> None:

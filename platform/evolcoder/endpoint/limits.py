@@ -31,8 +31,12 @@ _CUT_SECONDS = 2.0
 _FORGET_SECONDS = 30.0
 _SLOWEST_PER_SECOND = 2.0
 _MEMORY_SECONDS = 5.0
-_SHARE_OF_CHANCE = 0.15
-"""While no more of the requests are refused, it may be for another reason than their rate: some servers refuse at any."""
+_SHARE_OF_CHANCE = 0.1
+"""Some servers refuse as many of the requests at any rate; going slower helps nothing there."""
+_SHARE_THAT_TELLS = 0.15
+_DEVIATIONS_THAT_TELL = 2.5
+"""Standard deviations of the binomial distribution. Refusals come back first: of few requests, chance may refuse many."""
+_FEW_REFUSALS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class _LearnedRate:
 
     def __init__(self, now: float) -> None:
         self._through = self._refusals = 0.0  # replies and 429s, each counting less as it grows old
-        self._counted_at = now
+        self._counted_at = self._counted_from = now
         self._per_second = 0.0
         self._level = 0.0
         self._filled_at = self._cut_at = now
@@ -162,10 +166,9 @@ class _LearnedRate:
         """A request was refused for coming too fast; one cut stands for all that were on their way with it."""
         self._age(now)
         self._refusals += 1
-        few = self._refusals <= _SHARE_OF_CHANCE * (self._refusals + self._through)
-        if few or (self.holds and now < self._cut_at + _CUT_SECONDS):
+        if self._by_chance() or (self.holds and now < self._cut_at + _CUT_SECONDS):
             return
-        self._per_second = max(_SLOWEST_PER_SECOND, _SLOWDOWN * self._through / _MEMORY_SECONDS)
+        self._per_second = max(_SLOWEST_PER_SECOND, _SLOWDOWN * self._through / self._remembered_seconds(now))
         self._cut_at = self._filled_at = max(now, resume_at)
         self._level = 0.0
         self.holds = True
@@ -185,7 +188,19 @@ class _LearnedRate:
     def take(self) -> None:
         self._level -= 1.0
 
+    def _by_chance(self) -> bool:
+        requests = self._refusals + self._through
+        deviation = math.sqrt(requests * _SHARE_OF_CHANCE * (1 - _SHARE_OF_CHANCE))
+        expected = _SHARE_OF_CHANCE * requests + _DEVIATIONS_THAT_TELL * deviation
+        return self._refusals <= max(_FEW_REFUSALS, _SHARE_THAT_TELLS * requests, expected)
+
+    def _remembered_seconds(self, now: float) -> float:
+        """The time over which replies at an even rate make up what is counted of them."""
+        return max(1.0, _MEMORY_SECONDS * -math.expm1((self._counted_from - now) / _MEMORY_SECONDS))
+
     def _age(self, now: float) -> None:
+        if self._through == self._refusals == 0:
+            self._counted_at = self._counted_from = now
         fading = math.exp((self._counted_at - now) / _MEMORY_SECONDS)
         self._through, self._refusals = self._through * fading, self._refusals * fading
         self._counted_at = now

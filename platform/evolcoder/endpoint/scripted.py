@@ -15,6 +15,7 @@ import json
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from evolcoder.endpoint.scripted_batches import BatchDesk
 from evolcoder.records import stable_hash
 
 TRANSPORT_FAULTS = (
-    "retry_after",  # 429 with Retry-After
+    "retry_after",  # 429 with Retry-After: the same request is refused until then, and the next time not for this reason
     "rate_limited",  # 429 without
     "error_500",
     "error_503",
@@ -99,10 +100,13 @@ class ScriptedTeacher:
         self._answered: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
-        self._in_flight = self._most_in_flight = self._refused = 0
+        self._in_flight = self._most_in_flight = self._refused = self._early = 0
+        self._refused_until: dict[str, float] = {}
 
     def counts(self) -> dict[str, Any]:
-        """What was asked so far. ``answered_again`` counts good replies to a request that already had one."""
+        """What was asked so far. ``answered_again`` counts good replies to a request that already had one; ``early``
+        those that came again before their Retry-After.
+        """
         requests = sum(self._asked.values())
         return {
             "requests": requests,
@@ -111,6 +115,7 @@ class ScriptedTeacher:
             "answered": sum(self._answered.values()),
             "answered_again": sum(self._answered.values()) - len(self._answered),
             "refused": self._refused,
+            "early": self._early,
             "in_flight": self._in_flight,
             "most_in_flight": self._most_in_flight,
             "faults": dict(self._faults),
@@ -158,8 +163,18 @@ class ScriptedTeacher:
 
     def met(self, request_hash: str) -> str | None:
         """Count a request, and draw the fault that it meets."""
+        now = time.monotonic()
         fault = self.script.fault(request_hash, self._asked[request_hash])
         self._asked[request_hash] += 1
+        until = self._refused_until.get(request_hash)
+        if until is not None and now < until:
+            self._early += 1
+            fault = "retry_after"
+        elif until is not None:
+            del self._refused_until[request_hash]
+            fault = None if fault == "retry_after" else fault
+        elif fault == "retry_after":
+            self._refused_until[request_hash] = now + self.script.latency_seconds + self.script.retry_after_seconds
         self._faults.update([fault] if fault else [])
         return fault
 
