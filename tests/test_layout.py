@@ -14,7 +14,7 @@ PACKAGE = ROOT / "platform" / "evolcoder"
 STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
     {"errors", "records", "templates", "exits"},
-    {"console", "settings"},
+    {"console", "settings", "settings_files"},
     {"runs"},
     {"endpoint", "sandbox", "sources", "benchmark_data", "benchmark_fetch", "cluster", "embedded"},
     {"models"},

@@ -6,7 +6,8 @@ import pytest
 
 from evolcoder.plan import forecast_teaching, parameter_count, teaching_table, training_memory_gib
 from evolcoder.runs import FileEntry, RunFolder, publish_manifest
-from evolcoder.settings import RunSettings, TrainSettings, load_preset
+from evolcoder.settings import RunSettings, TrainSettings
+from evolcoder.settings_files import load_preset
 
 STARCODER = {
     "model_type": "gpt_bigcode",

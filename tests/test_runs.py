@@ -188,7 +188,7 @@ def run_folder(tmp_path: Path) -> RunFolder:
 
 
 def test_the_settings_as_resolved_can_be_run_again(tmp_path: Path) -> None:
-    from evolcoder.settings import load_preset, load_settings
+    from evolcoder.settings_files import load_preset, load_settings
 
     wanted = load_preset("wizardcoder-15b", "r", [f"storage={tmp_path}"])
     RunFolder.open(wanted).write_settings(wanted)

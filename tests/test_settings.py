@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from evolcoder.errors import SettingsError
 from evolcoder.evolve.benchmark_texts import COMPARABLE
-from evolcoder.settings import (
-    OperatorSettings,
-    RunSettings,
-    load_preset,
-    load_settings,
-    override_settings,
-    parse_settings,
-    preset_names,
-    preset_text,
-)
+from evolcoder.settings import OperatorSettings, RunSettings
+from evolcoder.settings_files import load_preset, load_settings, override_settings, parse_settings, preset_names, preset_text
 
 
 def refused(text: str | bytes, tmp_path: Path, *overrides: str) -> str:

@@ -63,7 +63,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write NAME.yaml from a preset, with a comment on each setting."""
-    from evolcoder.settings import preset_text
+    from evolcoder.settings_files import preset_text
 
     text = preset_text(preset, name)
     file = Path(f"{name}.yaml")
@@ -234,7 +234,7 @@ def demo(
 ) -> None:
     """The whole loop in minutes on this machine: no key, no download."""
     from evolcoder import verbs
-    from evolcoder.settings import load_preset
+    from evolcoder.settings_files import load_preset
 
     chosen = [f"storage={storage}", *(["evaluate.limit=null"] if full else []), *(overrides or [])]
     verbs.demo(load_preset("demo", "demo", chosen), _reporter(output), shlex.join(chosen[1:]))
@@ -247,7 +247,7 @@ def main() -> None:
 
 def _run(verb: str, run: Path, overrides: list[str] | None, output: str) -> None:
     from evolcoder import verbs
-    from evolcoder.settings import load_settings
+    from evolcoder.settings_files import load_settings
 
     typed = shlex.join([str(run), *(overrides or [])])
     getattr(verbs, verb)(load_settings(run, overrides or []), _reporter(output), typed)
@@ -255,7 +255,7 @@ def _run(verb: str, run: Path, overrides: list[str] | None, output: str) -> None
 
 def _settings_with_or_without_file(arguments: list[str], defaults: dict[str, Any]) -> RunSettings:
     """Settings from ``[RUN.yaml] key=value ...``; without a file they stand on the defaults."""
-    from evolcoder.settings import load_settings, override_settings
+    from evolcoder.settings_files import load_settings, override_settings
 
     if arguments and not _is_override(arguments[0]):
         return load_settings(arguments[0], arguments[1:])

@@ -5,6 +5,11 @@ alone and exits with ``exit_code``; anything outside this tree is a defect and k
 only their message, so that they can be pickled between Ray processes.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class EvolcoderError(Exception):
     """The base of every expected failure."""
@@ -60,3 +65,12 @@ class TrainingError(EvolcoderError):
 
 class ClusterError(EvolcoderError):
     """Ray cannot be reached or has not what the run asks for."""
+
+
+def suggestion(word: str, known: Iterable[str], section: str = "") -> str:
+    """What to add to a sentence about an unknown word: the known one that was meant, or all of them."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if not close:
+        names = ", ".join(sorted(known))
+        return f" (known: {names})"
+    return f" (did you mean {section + '.' if section else ''}{close[0]}?)"

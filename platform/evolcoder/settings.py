@@ -1,26 +1,20 @@
-"""What a run is: one YAML plus ``key=value`` overrides, as frozen models checked at birth.
+"""What a run is, as frozen models checked at birth; ``settings_files.py`` reads them from YAML.
 
-Precedence: command line, then environment (``EVOLCODER__SECTION__KEY``), then YAML, then the defaults, which are a
-laptop's. Fields listed in a model's ``NOT_IDENTITY`` say where and how fast, not what: they are no part of the
-fingerprint, so changing them never makes a finished stage stale.
+The defaults are a laptop's. Fields listed in a model's ``NOT_IDENTITY`` say where and how fast, not what: they are no part
+of the fingerprint, so changing them never makes a finished stage stale.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from evolcoder.errors import SettingsError
+from evolcoder.errors import suggestion
 from evolcoder.records import SEED_OPERATOR, stable_hash
 
-ENVIRONMENT_PREFIX = "EVOLCODER__"
 EMBEDDED = "embedded"
 """As a base URL: serve the small model ourselves. As a model: the small model of the PyPI package."""
 
@@ -138,7 +132,7 @@ class OperatorSettings(Section):
         if self.name == SEED_OPERATOR:
             raise ValueError("the name 'seed' is taken: it stands for the seeds themselves")
         if self.template is None and self.name not in PAPER_OPERATORS:
-            hint = _suggestion(self.name, PAPER_OPERATORS)
+            hint = suggestion(self.name, PAPER_OPERATORS)
             raise ValueError(f"it is none of the default operators{hint}, so it needs a template with {{task}} in it")
         if self.template is not None and self.template.count("{task}") != 1:
             raise ValueError("its template must hold {task} once, where the task to evolve goes")
@@ -195,7 +189,7 @@ class EvolveSettings(Section):
 def _operator(given: Any) -> str | OperatorSettings:
     if isinstance(given, str):
         if given not in PAPER_OPERATORS:
-            raise ValueError(f"there is no operator {given!r}{_suggestion(given, PAPER_OPERATORS)}")
+            raise ValueError(f"there is no operator {given!r}{suggestion(given, PAPER_OPERATORS)}")
         return given
     if not isinstance(given, Mapping | OperatorSettings):
         raise ValueError(f"an operator is a name or a mapping with name and template, not {given!r}")
@@ -206,7 +200,7 @@ def _operator(given: Any) -> str | OperatorSettings:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            text = f"unknown key {key!r}{_suggestion(key, OperatorSettings.model_fields)}"
+            text = f"unknown key {key!r}{suggestion(key, OperatorSettings.model_fields)}"
         else:
             text = f"{key}{': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}"
         raise ValueError(f"operator {name!r}: {text}") from None
@@ -324,124 +318,3 @@ class RunSettings(Section):
 def fingerprint(value: Mapping[str, Any]) -> str:
     """A short hash of plain data that does not depend on the order of keys."""
     return stable_hash(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
-
-
-def load_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunSettings:
-    """Read a run's YAML and apply environment and command-line overrides.
-
-    Raises:
-        SettingsError: the file is missing or malformed, or a key or value is wrong; the message names it.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    file = Path(path)
-    try:
-        config = OmegaConf.load(file)
-    except FileNotFoundError:
-        raise SettingsError(f"There is no file {file}; write one with `evolcoder init NAME --preset laptop`.") from None
-    except IsADirectoryError:
-        raise SettingsError(f"{file} is a folder; name the run's YAML file.") from None
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, OSError) as error:
-        where = " ".join(str(error).split())
-        raise SettingsError(f"{file} is not readable as YAML: {where}.") from None
-    if not OmegaConf.is_dict(config):
-        raise SettingsError(f"{file} must hold `key: value` pairs at its top level.")
-    return override_settings(config, overrides, source=str(file))
-
-
-def load_preset(preset: str, name: str, overrides: Sequence[str] = ()) -> RunSettings:
-    """A preset's settings for a run called ``name``."""
-    import yaml
-
-    return override_settings(yaml.safe_load(preset_text(preset, name)), overrides, source=f"the preset {preset}")
-
-
-def override_settings(config: Any, overrides: Sequence[str], source: str) -> RunSettings:
-    """Put the environment's and the command line's overrides on plain data, and check the whole."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        merged = OmegaConf.merge(config, *_environment_overrides(os.environ), *_dotted(overrides))
-        plain = OmegaConf.to_container(merged, resolve=True)
-    except OmegaConfBaseException as error:
-        raise SettingsError(f"{source} with these overrides does not resolve: {str(error).splitlines()[0]}.") from None
-    return parse_settings(plain, source)
-
-
-def parse_settings(plain: Any, source: str) -> RunSettings:
-    """Check plain data against the models; errors name every wrong key, and suggest the right one."""
-    try:
-        return RunSettings.model_validate(plain)
-    except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        raise SettingsError(f"{source}: " + "; ".join(problems) + ".") from None
-
-
-def preset_names() -> list[str]:
-    folder = resources.files("evolcoder") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def preset_text(preset: str, name: str) -> str:
-    """The commented YAML of a preset for a run called ``name``."""
-    known = preset_names()
-    if preset not in known:
-        raise SettingsError(f"There is no preset {preset!r}{_suggestion(preset, known)}; presets: {', '.join(known)}.")
-    text = (resources.files("evolcoder") / "presets" / f"{preset}.yaml").read_text("utf-8")
-    parse_settings({"name": name}, source=f"the name {name!r}")
-    return text.replace("name: NAME", f"name: {name}", 1)
-
-
-def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    for override in overrides:
-        key, separator, _ = override.partition("=")
-        if not separator or not key.strip():
-            raise SettingsError(f"{override!r} is not an override; write it as section.key=value, e.g. evolve.rounds=2.")
-        try:
-            yield OmegaConf.from_dotlist([override])
-        except YAMLError as error:
-            raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}.") from None
-
-
-def _environment_overrides(environment: Mapping[str, str]) -> Iterable[Any]:
-    pairs = sorted((key, value) for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX))
-    for key, value in pairs:
-        yield from _dotted([f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"])
-
-
-def _explain(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    dotted = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        section, known = _section_at(location[:-1])
-        return f"unknown key {dotted!r}{_suggestion(location[-1], known, section)}"
-    if problem["type"] == "missing":
-        return f"the key {dotted!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error" and len(location) < 2:
-        return str(message)
-    given = json.dumps(problem["input"], default=str)
-    return f"{dotted}={given}: {message[:1].lower()}{message[1:]}"
-
-
-def _section_at(location: Sequence[str]) -> tuple[str, list[str]]:
-    model: type[BaseModel] = RunSettings
-    for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return ".".join(location), list(model.model_fields)
-
-
-def _suggestion(word: str, known: Iterable[str], section: str = "") -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    if not close:
-        names = ", ".join(sorted(known))
-        return f" (known: {names})"
-    return f" (did you mean {section + '.' if section else ''}{close[0]}?)"

@@ -21,7 +21,8 @@ from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import Model, data_rounds, find_model
 from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, load_settings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings
+from evolcoder.settings_files import load_settings
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint

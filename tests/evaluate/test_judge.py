@@ -15,8 +15,8 @@ from evolcoder.evaluate.judge import Job, Source, TestBodyTimeout, body_limit, j
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.outcomes import BoxFault
 from evolcoder.sandbox.pool import SandboxPool
-from evolcoder.sandbox.program import BoxFault
 
 PROBLEMS = HumanEval().problems()
 LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=1, task_cpu_seconds=2)

@@ -17,8 +17,8 @@ from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.evaluate.oracles import Comparison
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.outcomes import BoxFault
 from evolcoder.sandbox.pool import SandboxPool
-from evolcoder.sandbox.program import BoxFault
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from evolcoder.evolve.decontamination import Hit
 from evolcoder.evolve.shards import part_name, read_instructions, rejected_name, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.runs import Manifest, RunFolder, describe_file, publish_manifest, read_manifest
-from evolcoder.settings import RunSettings, parse_settings
+from evolcoder.settings import RunSettings
+from evolcoder.settings_files import parse_settings
 
 from .rows import child, seed
 

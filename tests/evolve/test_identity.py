@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from evolcoder.evolve.identity import round_identity, round_plan, seeds_identity
-from evolcoder.settings import RunSettings, parse_settings
+from evolcoder.settings import RunSettings
+from evolcoder.settings_files import parse_settings
 
 from .rows import seed
 

@@ -26,7 +26,8 @@ from evolcoder.evolve.identity import rounds_done
 from evolcoder.evolve.pipeline import plain_causes
 from evolcoder.evolve.shards import read_shard
 from evolcoder.runs import Manifest, RunFolder
-from evolcoder.settings import RunSettings, parse_settings
+from evolcoder.settings import RunSettings
+from evolcoder.settings_files import parse_settings
 
 ROWS = 24
 PROBLEM = next(row for row in benchmark_rows("humaneval") if row["task_id"] == "HumanEval/1")

@@ -11,7 +11,7 @@ import pytest
 from evolcoder.console import Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder, describe_file, publish_manifest
-from evolcoder.settings import parse_settings
+from evolcoder.settings_files import parse_settings
 
 
 @pytest.mark.gpu

@@ -22,9 +22,10 @@ from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.codec import encode
 from evolcoder.sandbox.confine import filter_program
 from evolcoder.sandbox.isolation import Level, Limits, box_command, find_bwrap
+from evolcoder.sandbox.outcomes import BadReply, BoxFault, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.sandbox.probe import probe, self_check
-from evolcoder.sandbox.program import BadReply, BoxFault, Program, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.program import Program
 
 LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
 

@@ -18,8 +18,8 @@ from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.confine import shared_filter_program
 from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.outcomes import ProgramEnded, ProgramRaised
 from evolcoder.sandbox.probe import self_check
-from evolcoder.sandbox.program import ProgramEnded, ProgramRaised
 
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
 LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=2, task_cpu_seconds=4, memory_bytes=512 << 20, tmp_bytes=4 << 20)

@@ -14,7 +14,8 @@ import pytest
 from evolcoder.console import Progress, Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import Folder, RunFolder, describe_file, publish_manifest
-from evolcoder.settings import RunSettings, parse_settings
+from evolcoder.settings import RunSettings
+from evolcoder.settings_files import parse_settings
 
 EOS = "<|im_end|>"
 

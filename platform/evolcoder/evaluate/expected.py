@@ -21,7 +21,7 @@ from evolcoder.records import stable_hash
 from evolcoder.sandbox import codec
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.isolation import Limits
-from evolcoder.sandbox.program import BoxFault, ProgramFault, ProgramRaised
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 
 _REFERENCE_LIMITS = Limits(import_cpu_seconds=60.0, call_cpu_seconds=120.0, task_cpu_seconds=300.0, memory_bytes=6 << 30)
 _BOUNDS = codec.Bounds(total_bytes=1 << 30, items=10_000_000)

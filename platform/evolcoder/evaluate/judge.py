@@ -17,7 +17,8 @@ from evolcoder.evaluate.extraction import ExtractionId, extract
 from evolcoder.evaluate.shown import printable, shown_call
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.sandbox.program import BoxFault, Program, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.program import Program
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 
-from evolcoder.sandbox.program import Call
+from evolcoder.sandbox.outcomes import Call
 
 
 class _Brief(reprlib.Repr):

@@ -28,7 +28,8 @@ from evolcoder.sandbox.isolation import (
     box_environment,
     make_folder,
 )
-from evolcoder.sandbox.program import BoxFault, Program
+from evolcoder.sandbox.outcomes import BoxFault
+from evolcoder.sandbox.program import Program
 
 NOT_UNDER_LANDLOCK = (
     "Programs that need an interpreter of their own can be isolated by bubblewrap only (evaluate.sandbox=bubblewrap)."

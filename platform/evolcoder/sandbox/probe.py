@@ -6,7 +6,7 @@ from evolcoder.errors import SandboxError
 from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, SandboxReport
-from evolcoder.sandbox.program import BoxFault, ProgramFault, ProgramRaised
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 
 _RIGHT = "def double(x):\n    return 2 * x\n"
 _WRONG = "def double(x):\n    return 2 * x + 1\n"

@@ -1,8 +1,7 @@
 """One running program, seen from the trusted side: load it, call its functions, time it, kill it.
 
 The clock is the kernel's CPU clock of the program's process, read from outside; wall time is the backstop. Results are
-rebuilt from plain data by the codec. A program's own exceptions arrive as ``ProgramRaised``, which a test may catch as it
-would catch the original; all other faults end the program, pass through ``except Exception``, and stay in ``fault``.
+rebuilt from plain data by the codec. What a program can say, and how it can fail, is in ``outcomes.py``.
 """
 
 from __future__ import annotations
@@ -16,12 +15,20 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from evolcoder.sandbox import codec
 from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.outcomes import (
+    BadReply,
+    BoxFault,
+    Call,
+    ProgramEnded,
+    ProgramFault,
+    ProgramTimeout,
+    Reply,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,84 +40,6 @@ _LONGEST_WAIT_SECONDS = 0.25
 _STARVED_FACTOR = 10
 _CHUNK_BYTES = 1 << 18
 _CREDENTIALS = struct.Struct("iii")
-
-
-class ProgramRaised(Exception):  # noqa: N818 - not an error of ours: what the program raised
-    """The program raised. ``kind`` is the name of the exception's type; both are the program's word."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}" if text else kind)
-        self.kind = kind
-
-
-class ProgramFault(BaseException):  # a test body's `except Exception` must not swallow it
-    """The program cannot be used any more, and that is its own doing."""
-
-
-class ProgramTimeout(ProgramFault):
-    """It used up its CPU time, or the wall time that is the backstop."""
-
-
-class ProgramEnded(ProgramFault):
-    """It ended or closed its channel before it was asked to."""
-
-
-class BadReply(ProgramFault):
-    """It sent what is no reply: too large, malformed, out of order."""
-
-
-class BoxFault(Exception):  # noqa: N818 - the box ends a run with it; SandboxError is for the user
-    """The box failed, not the program: nothing was learned about the program."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of the program, for messages. ``returned`` is empty until it returned. ``args`` is None for an expression."""
-
-    name: str
-    args: tuple[Any, ...] | None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    returned: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a program said to one call, in its own bytes: nothing is decoded before it is asked for.
-
-    ``payload`` is ``v`` and an encoded value, ``h`` and the digest and size of a value too large to be sent, ``u`` and why
-    a value could not be sent, or ``r`` and what was raised.
-    """
-
-    payload: bytes
-    bounds: codec.Bounds
-
-    def value(self) -> Any:
-        """The value that was returned.
-
-        Raises:
-            ProgramRaised: the program raised instead.
-            BadReply: the value is too large, or the bytes are no value within bounds.
-        """
-        kind, data = self.payload[:1], self.payload[1:]
-        if kind == b"h":
-            raise BadReply(f"its result cannot be taken over: it takes {int.from_bytes(data[32:40], 'big')} bytes")
-        try:
-            said = codec.decode(data, self.bounds)
-        except codec.CodecError as error:
-            raise BadReply(f"its reply cannot be decoded: {error}") from None
-        if kind == b"v":
-            return said
-        match kind, said:
-            case b"r", (str() as name, str() as text):
-                raise ProgramRaised(name, text)
-            case b"u", str():
-                raise BadReply(f"its result cannot be taken over: {said}")
-        raise BadReply("its reply is not of the form that was asked for")
-
-    @property
-    def returned(self) -> bool:
-        """Whether it says that the call returned."""
-        return self.payload[:1] in (b"v", b"h")
 
 
 class Program:

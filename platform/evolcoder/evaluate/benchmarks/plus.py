@@ -22,7 +22,8 @@ from evolcoder.evaluate.shown import shown
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.codec import MARSHAL_VERSION
 from evolcoder.sandbox.isolation import Limits
-from evolcoder.sandbox.program import Call, Program
+from evolcoder.sandbox.outcomes import Call
+from evolcoder.sandbox.program import Program
 
 LEAST_CALL_SECONDS = 4.0
 REFERENCE_FACTOR = 4.0

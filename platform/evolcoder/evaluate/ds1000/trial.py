@@ -15,7 +15,8 @@ from typing import Any
 from evolcoder.evaluate.benchmarks.base import PartResult
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.sandbox.program import BoxFault, Program, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.program import Program
 from evolcoder.sources import DATA_VARIABLE
 
 _PACKAGE = "evolcoder.evaluate.ds1000"
