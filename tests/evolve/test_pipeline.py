@@ -30,6 +30,8 @@ from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
 
 ROWS = 24
+CONTENT_FAULTS = {"refusal": 0.08, "empty": 0.04}
+TRANSPORT_FAULTS = {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.01}
 PROBLEM = next(row for row in benchmark_rows("humaneval") if row["task_id"] == "HumanEval/1")
 PRICES = {"usd_per_million_input_tokens": 100.0, "usd_per_million_output_tokens": 200.0}
 
@@ -70,11 +72,10 @@ def hashes(manifests: list[Manifest]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_any_number_of_workers_and_any_faults_make_the_same_rounds_and_a_second_run_sends_nothing(
+def test_a_teacher_with_faults_makes_whole_rounds_and_a_second_run_sends_nothing(
     local_ray: None, tmp_path: Path, seeds: Path
 ) -> None:
-    content = {"refusal": 0.08, "empty": 0.04}
-    faults = content | {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.01}
+    faults = CONTENT_FAULTS | TRANSPORT_FAULTS
     with scripted_teacher(Script(faults=faults, retry_after_seconds=0.02, latency_seconds=0.02)) as teacher:
         settings = settings_in(tmp_path / "one", seeds, rounds=2, workers=1)
         first, _ = run_evolve(settings, teacher)
@@ -89,10 +90,6 @@ def test_any_number_of_workers_and_any_faults_make_the_same_rounds_and_a_second_
         assert rounds_done(settings, RunFolder.open(settings))
         assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=3), RunFolder.open(settings))
         assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=2, seed=1), RunFolder.open(settings))
-    for workers in (2, 8):
-        with scripted_teacher(Script(faults=content)) as teacher:
-            other = settings_in(tmp_path / f"by {workers}", seeds, rounds=2, workers=workers)
-            assert hashes(run_evolve(other, teacher)[0]) == hashes(first)
     for number, manifest in enumerate(first):
         folder = RunFolder.open(settings).round(number)
         rows = [row for name in folder.names("*.arrow") for row in read_shard(folder, name)]
@@ -102,6 +99,17 @@ def test_any_number_of_workers_and_any_faults_make_the_same_rounds_and_a_second_
     merged = build_dataset(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
     kept = [manifest.summary["kept"] for manifest in first]
     assert merged.rows == sum(kept) - merged.summary["duplicates"]
+
+
+@pytest.mark.long
+def test_any_number_of_workers_and_any_faults_make_the_same_rounds(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    made = []
+    for workers, faults in ((1, TRANSPORT_FAULTS), (2, {}), (8, {})):
+        script = Script(faults=CONTENT_FAULTS | faults, retry_after_seconds=0.02, latency_seconds=0.02)
+        with scripted_teacher(script) as teacher:
+            settings = settings_in(tmp_path / f"by {workers}", seeds, rounds=2, workers=workers)
+            made.append(hashes(run_evolve(settings, teacher)[0]))
+    assert made[0] == made[1] == made[2]
 
 
 class _Copyist(Script):

@@ -107,7 +107,11 @@ def _assert_trained(base: Path, tuned: Path) -> None:
 
 @pytest.mark.parametrize(
     ("workers", "micro", "zero", "offload", "other_storage"),
-    [(1, 4, 0, None, False), (2, 1, 2, None, True), (2, 2, 3, "all", False)],
+    [
+        (1, 4, 0, None, False),
+        (2, 2, 3, "all", False),
+        pytest.param(2, 1, 2, None, True, marks=pytest.mark.long),
+    ],
 )
 def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
     local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any, tmp_path: Path,
@@ -246,6 +250,7 @@ def test_more_workers_than_the_machine_has_are_refused_before_anything_starts(
         train(settings, run, tiny_model, FINGERPRINT, watch())
 
 
+@pytest.mark.long
 def test_the_embedded_model_learns_and_its_export_generates_and_stops(
     local_ray: None, make_run: MakeRun, row: Callable[..., dict[str, Any]], watch: Any
 ) -> None:
