@@ -85,7 +85,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A door must not be used for so long. ``rate_limited``: it said that requests come too fast."""
+    """A door must not be used for so long from now on. ``rate_limited``: it said that requests come too fast."""
 
     door: int
     seconds: float

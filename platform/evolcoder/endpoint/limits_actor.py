@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayError
@@ -68,7 +68,7 @@ class RunGate:
         self._unrecorded: dict[int, str] = {}
         self._outcomes: list[Outcome] = []
         self._replies: Counter[int] = Counter()
-        self._pauses: list[Pause] = []
+        self._pauses: list[tuple[Pause, float]] = []  # each with the time at which it was asked for
         self._closed: frozenset[int] = frozenset()
         self._wanted: deque[tuple[Tokens, asyncio.Future[int]]] = deque()
         self._free: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ class RunGate:
             self._journal.note(Withdrawn(mark))
 
     def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
-        self._pauses.append(Pause(door, seconds, rate_limited))
+        self._pauses.append((Pause(door, seconds, rate_limited), time.monotonic()))
         self._free = ()
         self._ask_soon()
 
@@ -139,7 +139,9 @@ class RunGate:
         """Exchange with the ledger until nothing is wanted and nothing is left to tell."""
         while self._wanted or self._outcomes or self._pauses:
             await asyncio.sleep(_GATHER_SECONDS)
-            report = Report(self._outcomes, self._replies, self._pauses, self._closed)
+            now = time.monotonic()
+            pauses = [replace(pause, seconds=max(0.0, pause.seconds + asked_at - now)) for pause, asked_at in self._pauses]
+            report = Report(self._outcomes, self._replies, pauses, self._closed)
             self._outcomes, self._replies, self._pauses = [], Counter(), []
             try:
                 grant: Grant = await self._ledger.exchange.remote(report, [bound for bound, _ in self._wanted])
