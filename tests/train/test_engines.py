@@ -50,7 +50,7 @@ def train_each(model: str) -> list[Curve]:
     return curves
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_combination_learns_at_the_rate_it_is_given(tiny_model: Path, tmp_path: Path) -> None:
     found = tmp_path / "curves.json"
     subprocess.run([sys.executable, __file__, str(tiny_model), str(found)], check=True, capture_output=True, timeout=300)
