@@ -9,8 +9,7 @@ Round 0 is gathered from the seeds in the same way. Nothing but the seeds grows 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 
-from evolcoder.console import Progress, Reporter
+from evolcoder.console import Reporter
 from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.compaction import compact
 from evolcoder.endpoint.journal import Epoch
@@ -30,6 +29,7 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.batches import Batches, batches_of, take_left_replies
 from evolcoder.evolve.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.display import by_count, kept_rows, say_why, show_rounds, watching
 from evolcoder.evolve.gather import SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.identity import (
     finished_rounds,
@@ -57,7 +57,6 @@ STAGE = "evolve"
 _ROWS_PER_CALL = 16
 """How many rows of one block Ray Data hands to an async map at once; its default, which is read when it is imported."""
 _LONGEST_BLOCK_ROWS = 128
-_POLL_SECONDS = 0.5
 
 
 def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint], reporter: Reporter) -> list[Manifest]:
@@ -83,7 +82,7 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
         del seeds
         rows = _pool_size(manifests[0])
         for number in range(1, len(manifests)):
-            reporter.say(f"{round_name(number)} is done: {_kept(manifests[number]):,} rows kept, no request is sent")
+            reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
         if sieve is not None and len(manifests) <= settings.evolve.rounds:
             for endpoint in endpoints:
                 check_endpoint(endpoint)
@@ -91,7 +90,7 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
                 for number in range(len(manifests), settings.evolve.rounds + 1):
                     this = _Round(settings, run, number, partitions, rows, manifests, sieve)
                     manifests.append(_make_round(this, teaching, reporter))
-        _show(manifests, settings, reporter)
+        show_rounds(manifests, settings, reporter)
         return manifests
 
 
@@ -133,7 +132,7 @@ def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruct
     """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
     identity = seeds_identity(settings, seeds)
     state = stage_state(run.round(0), identity, {})
-    _say_why(0, state.kind, state.reason, reporter)
+    say_why(0, state.kind, state.reason, reporter)
     partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
     attempt = run.root / "attempts/00"
     attempt.delete()
@@ -148,7 +147,7 @@ def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruct
     summary = merged.summary(Limits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
     publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
     if summary["eliminated"]:
-        reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {_reasons(merged.reasons)}")
+        reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {by_count(merged.reasons)}")
 
 
 def _pool_size(seeds: Manifest) -> int:
@@ -157,22 +156,13 @@ def _pool_size(seeds: Manifest) -> int:
     Raises:
         DataError: none.
     """
-    kept = _kept(seeds)
+    kept = kept_rows(seeds)
     if not kept:
         raise DataError(
             f"None of the {seeds.rows:,} seeds is left: each holds a problem of a benchmark, or says what another one says; "
             f"rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in evolve.decontaminate."
         )
     return kept
-
-
-def _reasons(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
-    if kind in ("stale", "damaged"):
-        reporter.say(f"{round_name(number)} is made again: {reason}; replies that were paid for are used again where they fit")
 
 
 def _emptied(folder: Folder) -> Folder:
@@ -214,7 +204,7 @@ def _limits(teacher: TeacherSettings) -> Limits:
 def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
     identity, inputs = round_identity(this.settings), round_inputs(this.before)
     state = stage_state(this.folder, identity, inputs)
-    _say_why(this.number, state.kind, state.reason, reporter)
+    say_why(this.number, state.kind, state.reason, reporter)
     part = f"{this.number:02d}"
     batches = batches_of(this.settings.teacher, this.run.journal, part)
     if batches is not None:
@@ -224,7 +214,7 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     board = ray.remote(Board).options(num_cpus=0).remote()
     try:
         with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
-            with _watching(board, progress, teaching.limits, reporter):
+            with watching(lambda: _standing(board), progress, teaching.limits, reporter):
                 _evolve_pool(this, teaching, board, batches)
             standing: Standing = ray.get(board.read.remote())
             totals, stop = standing.totals, standing.stop
@@ -261,51 +251,12 @@ def plain_causes() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _watching(board: Any, progress: Progress, limits: Limits, reporter: Reporter) -> Iterator[None]:
-    """Show the board's totals and warnings while the driver waits for Ray Data."""
-    over = threading.Event()
-
-    def watch() -> None:
-        shown = (0, 0)
-        warned: set[str] = set()
-        ended = False
-        while not ended:
-            ended = over.wait(_POLL_SECONDS)  # and look once more at the end
-            try:
-                standing: Standing = ray.get(board.read.remote(), timeout=10)
-            except ray.exceptions.RayError:
-                continue
-            for warning in sorted(standing.warnings - warned):
-                reporter.warn(warning)
-            warned |= standing.warnings
-            totals = standing.totals
-            now = (totals["kept"] + totals["eliminated"] + totals["failed"], standing.batches_answered)
-            if now > shown:
-                progress.update(now[0], **_figures(standing, limits))
-            shown = now
-
-    thread = threading.Thread(target=watch, name="evolve-progress", daemon=True)
-    thread.start()
+def _standing(board: Any) -> Standing | None:
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _figures(standing: Standing, limits: Limits) -> dict[str, object]:
-    totals = standing.totals
-    figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
-    if totals["replies_reused"]:
-        figures["replies_reused"] = totals["replies_reused"]
-    if standing.batches_asked:
-        figures["batch_requests"] = standing.batches_asked
-        figures["batch_replies"] = standing.batches_answered
-    figures["tokens"] = totals["prompt_tokens"] + totals["completion_tokens"]
-    if limits.usd_per_million_input_tokens is not None:
-        figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])
-    return figures
+        standing: Standing = ray.get(board.read.remote(), timeout=10)
+    except ray.exceptions.RayError:
+        return None
+    return standing
 
 
 def _evolve_pool(this: _Round, teaching: _Teaching, board: Any, batches: Batches | None) -> None:
@@ -383,29 +334,3 @@ def _refuse_incomplete(this: _Round, merged: Merged) -> None:
             f"{failed:,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them for this reason: "
             f"{reason}. The other replies are kept; the same command again sends only what is missing."
         )
-
-
-def _kept(manifest: Manifest) -> int:
-    return int(manifest.summary.get("kept", manifest.rows))
-
-
-def _show(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:
-    """The final tables: by operator and rule, and by round."""
-    priced = settings.teacher.usd_per_million_input_tokens is not None
-    rows: list[list[object]] = []
-    for number, manifest in enumerate(manifests):
-        for operator, made in manifest.summary.get("operators", {}).items():
-            eliminated = made["eliminated"]
-            lengths = [round(made["mean_instruction_words"]), round(made["mean_response_words"])]
-            tokens = made["prompt_tokens"] + made["completion_tokens"]
-            row = [number, operator, made["kept"], sum(eliminated.values()), _reasons(eliminated) or "-", *lengths, tokens]
-            rows.append([*row, round(made["usd"], 4)] if priced else row)
-    columns = ["round", "operator", "kept", "eliminated", "by rule", "words asked", "words answered", "tokens"]
-    reporter.table("Evolved rows", [*columns, "USD"] if priced else columns, rows)
-    totals: list[list[object]] = []
-    for number, manifest in enumerate(manifests):
-        summary = manifest.summary
-        total = [number, _kept(manifest), summary.get("prompt_tokens", 0), summary.get("completion_tokens", 0)]
-        totals.append([*total, round(summary.get("usd", 0.0), 4)] if priced else total)
-    columns = ["round", "kept", "prompt tokens", "completion tokens"]
-    reporter.table("What it took", [*columns, "USD"] if priced else columns, totals)
