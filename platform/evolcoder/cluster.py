@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from evolcoder.embedded import cache_folder
 from evolcoder.errors import ClusterError
@@ -70,6 +71,14 @@ def ray_session() -> Iterator[None]:
     with ExitStack() as session:
         (_keeper or session).callback(ray.shutdown)
         yield
+
+
+def beside_the_driver() -> Any:
+    """The scheduling strategy of an actor that the driver cannot do without: a node that is lost takes both, or neither."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _require_listener(address: str) -> None:

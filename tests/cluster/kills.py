@@ -1,8 +1,8 @@
 """Kills a part of running evolve runs on a cluster of three nodes: ``kills.py VICTIM MOMENTS FOLDER``.
 
-VICTIM is driver, worker, limits or node. For each moment, drawn under a seed, a run of its own is started, hit once when
-the teacher has given so many answers, and started again if it ended by that. Prints a line of JSON for each: what the
-teacher counted, and the hashes that the run ended with; first those of a run that nothing happened to.
+VICTIM is driver, worker, limits, board or node. For each moment, drawn under a seed, a run of its own is started, hit once
+when the teacher has given so many answers, and started again if it ended by that. Prints a line of JSON for each: what
+the teacher counted, and the hashes that the run ended with; first those of a run that nothing happened to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teache
 ROWS = 40
 IN_FLIGHT = 8
 DRIVER = Path(__file__).parents[1] / "evolve" / "driver.py"
-TITLES = {"worker": "MapWorker", "limits": "LimitsActor"}
+TITLES = {"worker": "MapWorker", "limits": "LimitsActor", "board": "Board"}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ MOMENTS = int(os.environ.get("EVOLCODER_KILLS", "1"))
 
 
 @pytest.mark.timeout(300 + 120 * MOMENTS)
-@pytest.mark.parametrize("victim", ["driver", "worker", "limits", "node"])
+@pytest.mark.parametrize("victim", ["driver", "worker", "limits", "board", "node"])
 def test_a_kill_changes_nothing_and_costs_what_was_in_flight(victim: str, tmp_path: Path) -> None:
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), victim, str(MOMENTS), str(tmp_path)]

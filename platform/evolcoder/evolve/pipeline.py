@@ -19,6 +19,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 
+from evolcoder.cluster import beside_the_driver
 from evolcoder.console import Reporter
 from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.compaction import compact
@@ -211,7 +212,8 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
         left = take_left_replies(batches, teaching.endpoints[0], this.run.journal, part, teaching.epoch)
         if left:
             reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
-    board = ray.remote(Board).options(num_cpus=0).remote()
+    kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
     try:
         with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
             with watching(lambda: _standing(board), progress, teaching.limits, reporter):

@@ -7,6 +7,7 @@ board and hands the rest of its rows through as they are, without a request; the
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -39,16 +40,21 @@ class Standing:
 
 
 class Board:
-    """To be started with ``ray.remote``: running totals of all workers, and why the run must stop, if it must."""
+    """To be started with ``ray.remote``: running totals of all workers, and why the run must stop, if it must.
+
+    One that is started again soon knows the totals: each worker tells all that it counted so far. A reason to stop is told
+    once; without it, the driver still finds the rows that were not asked.
+    """
 
     def __init__(self) -> None:
-        self._totals: Counter[str] = Counter()
+        self._counts: dict[str, Counter[str]] = {}
         self._stop: EvolcoderError | None = None
         self._warnings: set[str] = set()
         self._batches: dict[str, tuple[int, int]] = {}
 
-    def add(self, counts: Counter[str]) -> None:
-        self._totals.update(counts)
+    def count(self, worker: str, counts: Counter[str]) -> None:
+        """All that a worker counted so far."""
+        self._counts[worker] = counts
 
     def stop(self, error: EvolcoderError) -> None:
         """The first reason stands."""
@@ -64,7 +70,8 @@ class Board:
 
     def read(self) -> Standing:
         answered, asked = (sum(numbers) for numbers in zip((0, 0), *self._batches.values(), strict=True))
-        return Standing(self._totals, self._stop, self._warnings, answered, asked)
+        totals: Counter[str] = sum(self._counts.values(), Counter())
+        return Standing(totals, self._stop, self._warnings, answered, asked)
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ class RowEvolver:
         else:
             self._client = EndpointClient(job.endpoints, job.concurrency, self._gate, self._warn_of_closed)
         self._stopped = False
+        self._name = uuid.uuid4().hex
         self._counts: Counter[str] = Counter()
-        self._reported_requests = 0
         self._timer: asyncio.TimerHandle | None = None
         if self._paid.damaged_lines:
             self._counts["damaged_lines"] = self._paid.damaged_lines
@@ -141,7 +148,5 @@ class RowEvolver:
 
     def _report(self) -> None:
         self._timer = None
-        self._counts["requests"] += self._client.sent - self._reported_requests
-        self._reported_requests = self._client.sent
-        counts, self._counts = self._counts, Counter()
-        self._board.add.remote(counts)
+        self._counts["requests"] = self._client.sent
+        self._board.count.remote(self._name, self._counts)

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evolcoder.cluster import beside_the_driver
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import data_rounds
@@ -95,7 +96,7 @@ def _prepare_job(
         reporter.warn(
             f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
         )
-    board = ray.remote(num_cpus=0)(ProgressBoard).remote()
+    board = ray.remote(num_cpus=0, scheduling_strategy=beside_the_driver())(ProgressBoard).remote()
     return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, board), prepared
 
 
