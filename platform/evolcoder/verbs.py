@@ -248,9 +248,10 @@ def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
     from evolcoder.evolve.identity import rounds_done
 
     run = _open(settings)
-    reporter.stage(f"Evolve {settings.name}: {settings.evolve.rounds} rounds")
+    rounds = settings.evolve.rounds
+    reporter.stage(f"Evolve {settings.name}: {rounds} round{'s' if rounds != 1 else ''}")
     if rounds_done(settings, run):  # reads the seeds: what is wrong with them is said before anything starts
-        reporter.say(f"rounds 0 to {settings.evolve.rounds} are done: no request is sent")
+        reporter.say(f"rounds 0 to {rounds} are done: no request is sent")
     else:
         with _teacher(settings, reporter) as endpoints, ray_session():
             from evolcoder.evolve.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
