@@ -89,6 +89,16 @@ def _end(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def _processes(title: str) -> list[int]:
+    """Those of that title, as soon as there are any: an actor may have been asked for and not be up yet."""
+    give_up = time.monotonic() + 30
+    while not (found := _processes_now(title)):
+        if time.monotonic() > give_up:
+            raise SystemExit(f"no process is a {title}")
+        time.sleep(0.05)
+    return found
+
+
+def _processes_now(title: str) -> list[int]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
