@@ -27,11 +27,11 @@ from typing import Any
 
 from benchmarks.mutants import hanging, mutants
 
-from evolcoder.benchmark_data import read_benchmark
 from evolcoder.cluster import ray_session
 from evolcoder.evaluate.benchmarks import BENCHMARKS
 from evolcoder.evaluate.judge import Job, Source
 from evolcoder.evaluate.measurement import box_settings
+from evolcoder.problems.files import read_benchmark
 from evolcoder.settings import EvaluateSettings
 
 REPEATS = {"references": 2, "mix": 1}

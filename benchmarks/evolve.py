@@ -31,10 +31,10 @@ from pathlib import Path
 
 import psutil
 
-from evolcoder.embedded import cache_folder
-from evolcoder.endpoint.scripted import Script
-from evolcoder.evolve.operators import OPERATORS
-from evolcoder.records import stable_hash
+from evolcoder.endpoint.scripted.server import Script
+from evolcoder.evolve.rules.operators import OPERATORS
+from evolcoder.storage.cache import cache_folder
+from evolcoder.storage.hashes import stable_hash
 
 CONCURRENCY = 256
 LATENCY_SECONDS = 0.2
@@ -158,7 +158,15 @@ def _counts(base_url: str) -> tuple[int, int]:
 
 @contextmanager
 def _teacher(faults: Mapping[str, float]) -> Iterator[str]:
-    command = [sys.executable, "-m", "evolcoder.endpoint.scripted", "--port", "0", "--latency-seconds", str(LATENCY_SECONDS)]
+    command = [
+        sys.executable,
+        "-m",
+        "evolcoder.endpoint.scripted",
+        "--port",
+        "0",
+        "--latency-seconds",
+        str(LATENCY_SECONDS),
+    ]
     command += [part for name, share in faults.items() for part in ("--fault", f"{name}={share}")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

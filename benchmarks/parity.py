@@ -24,12 +24,12 @@ from evalplus.eval import untrusted_check
 from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS
 from evalplus.gen.util import trusted_exec
 
-from evolcoder.benchmark_data import benchmark_rows
 from evolcoder.evaluate.benchmarks import BENCHMARKS
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.plus import LEAST_CALL_SECONDS
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.evaluate.measurement import box_settings
+from evolcoder.problems.files import benchmark_rows
 from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.settings import EvaluateSettings
 

@@ -12,7 +12,8 @@ from evolcoder import cluster
 from evolcoder.cluster import ray_kept, ray_session
 
 USE_RAY = """
-from evolcoder.cluster import ray_kept, ray_session
+from evolcoder.cluster import ray_kept
+from evolcoder.cluster import ray_session
 with ray_kept():
     for _ in range(2):
         with ray_session():

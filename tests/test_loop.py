@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.endpoint.scripted import Script, scripted_teacher
+from evolcoder.endpoint.scripted.server import Script, scripted_teacher
 
 pytestmark = pytest.mark.slow
 

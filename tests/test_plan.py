@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from evolcoder.plan import forecast_teaching, parameter_count, teaching_table, training_memory_gib
-from evolcoder.runs import FileEntry, RunFolder, publish_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings, TrainSettings
 from evolcoder.settings_files import load_preset
+from evolcoder.storage.stage import FileEntry, publish_manifest
 
 STARCODER = {
     "model_type": "gpt_bigcode",

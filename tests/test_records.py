@@ -13,16 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder import errors
-from evolcoder.records import (
-    COMPLETION_SCHEMA,
-    INSTRUCTION_SCHEMA,
-    VERDICT_SCHEMA,
-    Completion,
-    Instruction,
-    Verdict,
-    stable_hash,
-)
-from evolcoder.settings import fingerprint
+from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
+from evolcoder.storage.hashes import fingerprint, stable_hash
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 count = st.integers(0, 2**40)

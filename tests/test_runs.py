@@ -17,17 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evolcoder.errors import RunBusyError, RunFolderError
-from evolcoder.runs import (
-    MANIFEST,
-    Folder,
-    Manifest,
-    RunFolder,
-    describe_file,
-    publish_manifest,
-    read_manifest,
-    stage_state,
-)
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import MANIFEST, Manifest, describe_file, publish_manifest, read_manifest, stage_state
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.errors import SettingsError
-from evolcoder.evolve.benchmark_texts import COMPARABLE
+from evolcoder.problems.rows import COMPARABLE
 from evolcoder.settings import OperatorSettings, RunSettings
 from evolcoder.settings_files import load_preset, load_settings, override_settings, parse_settings, preset_names, preset_text
 

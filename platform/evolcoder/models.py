@@ -13,8 +13,10 @@ from typing import Literal
 
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
-from evolcoder.runs import RunFolder, read_manifest
-from evolcoder.settings import EMBEDDED, RunSettings, fingerprint
+from evolcoder.runs import RunFolder
+from evolcoder.settings import EMBEDDED, RunSettings
+from evolcoder.storage.hashes import fingerprint
+from evolcoder.storage.stage import read_manifest
 
 TUNED = "tuned"
 BASE = "base"

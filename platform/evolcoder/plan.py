@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evolcoder.console import Reporter
-from evolcoder.runs import RunFolder, read_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings, TrainSettings
+from evolcoder.storage.stage import read_manifest
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -48,7 +49,7 @@ def seed_count(settings: RunSettings, reporter: Reporter) -> int:
     made = read_manifest(RunFolder.open(settings).round(0))
     if made is not None:
         return int(made.summary.get("kept", made.rows))
-    from evolcoder.evolve.seeds import load_seeds
+    from evolcoder.evolve.seeds.load import load_seeds
 
     return len(load_seeds(settings.seeds, reporter))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -157,13 +156,3 @@ class Score(_Row):
     interval: tuple[float, float]
     interval_method: str
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-def stable_hash(*parts: str) -> str:
-    """20 hex digits that depend on the parts and on where one ends and the next begins."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()[:20]

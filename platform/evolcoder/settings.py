@@ -6,14 +6,13 @@ of the fingerprint, so changing them never makes a finished stage stale.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evolcoder.errors import suggestion
-from evolcoder.records import SEED_OPERATOR, stable_hash
+from evolcoder.records import SEED_OPERATOR
 
 EMBEDDED = "embedded"
 """As a base URL: serve the small model ourselves. As a model: the small model of the PyPI package."""
@@ -313,8 +312,3 @@ class RunSettings(Section):
                 f"train.data_rounds={self.train.data_rounds} asks for more rounds than evolve.rounds={self.evolve.rounds}"
             )
         return self
-
-
-def fingerprint(value: Mapping[str, Any]) -> str:
-    """A short hash of plain data that does not depend on the order of keys."""
-    return stable_hash(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))

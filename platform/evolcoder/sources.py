@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from evolcoder.errors import DataError
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 
 DATA_VARIABLE = "EVOLCODER_DATA"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")

@@ -20,9 +20,11 @@ from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
 from evolcoder.models import Model, data_rounds, find_model
-from evolcoder.runs import Folder, RunFolder, read_manifest, shown_path
+from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings
 from evolcoder.settings_files import load_settings
+from evolcoder.storage.folders import Folder, shown_path
+from evolcoder.storage.stage import read_manifest
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
@@ -244,8 +246,8 @@ def _with_lasting_storage(settings: RunSettings, reporter: Reporter) -> RunSetti
 
 def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
     from evolcoder.cluster import ray_session
-    from evolcoder.evolve.dataset import build_dataset
-    from evolcoder.evolve.identity import rounds_done
+    from evolcoder.evolve.dataset.build import build_dataset
+    from evolcoder.evolve.rounds.identity import rounds_done
 
     run = _open(settings)
     rounds = settings.evolve.rounds
@@ -254,7 +256,9 @@ def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
         reporter.say(f"rounds 0 to {rounds} are done: no request is sent")
     else:
         with _teacher(settings, reporter) as endpoints, ray_session():
-            from evolcoder.evolve.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
+            from evolcoder.evolve.rounds.pipeline import (
+                evolve as evolve_rounds,  # imports Ray, which the session must set up first
+            )
 
             evolve_rounds(settings, run, endpoints, reporter)
     build_dataset(settings, run, reporter)

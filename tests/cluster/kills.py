@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from ray.cluster_utils import Cluster
 
-from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
+from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 
 ROWS = 40
 IN_FLIGHT = 8

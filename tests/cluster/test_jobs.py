@@ -20,8 +20,9 @@ import pytest
 import yaml
 
 from evolcoder.cluster import free_port
-from evolcoder.endpoint.scripted import scripted_teacher
-from evolcoder.runs import Folder, read_manifest
+from evolcoder.endpoint.scripted.server import scripted_teacher
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(sys.executable).with_name("ray")

@@ -16,9 +16,9 @@ from evolcoder.cluster import free_port
 from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.faults import Fault
-from evolcoder.endpoint.gates import Ticket
+from evolcoder.endpoint.limits.gate import Ticket
 from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, parse_reply
-from evolcoder.endpoint.scripted import Script, ScriptedTeacher, scripted_teacher
+from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, EndpointError, EvolcoderError
 
 MODEL = Script.model

@@ -14,9 +14,6 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 
-collect_ignore = ["hostile_ds1000"]
-"""Programs that no one but a sandbox must run."""
-
 Answer = Callable[[Problem], str]
 
 

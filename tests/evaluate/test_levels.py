@@ -11,10 +11,10 @@ import pytest
 from evolcoder.console import Reporter
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.pipeline import evaluate_samples
-from evolcoder.runs import Folder
-from evolcoder.sandbox import landlock
+from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.isolation import Level
 from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.folders import Folder
 
 
 @pytest.mark.slow

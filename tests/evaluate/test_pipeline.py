@@ -15,8 +15,9 @@ from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, rescore
 from evolcoder.evaluate.questions import check_left_out, subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
-from evolcoder.runs import Folder, read_manifest
 from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import read_manifest
 
 SETTINGS = EvaluateSettings(limit=8, workers=2, max_concurrency=4)
 

@@ -9,7 +9,7 @@ import pytest
 from evolcoder.errors import RunFolderError
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.records import Completion
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 
 
 def completion(number: int) -> Completion:

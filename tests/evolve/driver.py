@@ -8,7 +8,7 @@ import sys
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.endpoint.requests import Endpoint
-from evolcoder.evolve.pipeline import evolve
+from evolcoder.evolve.rounds.pipeline import evolve
 from evolcoder.exits import guarded
 from evolcoder.runs import RunFolder
 from evolcoder.settings_files import parse_settings

@@ -10,7 +10,7 @@ import tokenize
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from evolcoder.evolve.canonical import DIGIT_WORDS, docstrings
+from evolcoder.evolve.copies.canonical import DIGIT_WORDS, docstrings
 
 Plant = tuple[str, str]
 """An instruction and a response."""

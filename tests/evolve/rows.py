@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from evolcoder.records import Instruction, stable_hash
+from evolcoder.records import Instruction
+from evolcoder.storage.hashes import stable_hash
 
 
 def seed(instruction: str, response: str = "print(1)", **changes: Any) -> Instruction:

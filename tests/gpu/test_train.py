@@ -10,8 +10,9 @@ import pytest
 
 from evolcoder.console import Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
-from evolcoder.runs import RunFolder, describe_file, publish_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings_files import parse_settings
+from evolcoder.storage.stage import describe_file, publish_manifest
 
 
 @pytest.mark.gpu

@@ -17,10 +17,10 @@ import pytest
 
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox import box as box_module
-from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
-from evolcoder.sandbox.codec import encode
-from evolcoder.sandbox.confine import filter_program
+from evolcoder.sandbox.inside import landlock
+from evolcoder.sandbox.inside.codec import encode
+from evolcoder.sandbox.inside.confine import filter_program
 from evolcoder.sandbox.isolation import Level, Limits, box_command, find_bwrap
 from evolcoder.sandbox.outcomes import BadReply, BoxFault, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.pool import SandboxPool

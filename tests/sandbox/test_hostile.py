@@ -16,8 +16,8 @@ import pytest
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
-from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.isolation import Limits
 
 CORPUS = sorted((Path(__file__).parent / "hostile").glob("*.py"))
@@ -144,9 +144,9 @@ def test_hostile_program(path: Path, box: Sandbox, listener: socket.socket, name
 
 def test_the_package_on_disk_is_unchanged_by_all_of_them(box: Sandbox) -> None:
     folder = Path(__file__).parents[2] / "platform/evolcoder/sandbox"
-    before = {path: path.read_bytes() for path in folder.glob("*.py")}
+    before = {path: path.read_bytes() for path in folder.rglob("*.py")}
     run(box, (Path(__file__).parent / "hostile/write_outside.py").read_text("utf-8"))
-    assert {path: path.read_bytes() for path in folder.glob("*.py")} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*.py")} == before
 
 
 @pytest.mark.parametrize("program", ["solve = 1\0", "def solve(n:\n", "\ud800", "", "   return 5", "x" * 3_000_000], ids=repr)

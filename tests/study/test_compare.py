@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 from evolcoder.study.compare import compare, compare_evaluations, show_comparison
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from evolcoder.errors import RunFolderError
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
-from evolcoder.runs import Folder, RunFolder, describe_file, publish_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import describe_file, publish_manifest
 from evolcoder.study.report import write_report
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"

@@ -13,9 +13,11 @@ import pytest
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
-from evolcoder.runs import Folder, RunFolder, describe_file, publish_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import describe_file, publish_manifest
 
 EOS = "<|im_end|>"
 

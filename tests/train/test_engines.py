@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.runs import Folder
 from evolcoder.settings import TrainSettings
+from evolcoder.storage.folders import Folder
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.job import TrainingJob
 

@@ -8,8 +8,8 @@ from ray.train.v2._internal.exceptions import (
 )
 
 from evolcoder.errors import ClusterError, TrainingError
-from evolcoder.runs import Folder
 from evolcoder.settings import TrainSettings
+from evolcoder.storage.folders import Folder
 from evolcoder.train import fit as fit_module
 from evolcoder.train.checkpoints import check_layout, layout
 from evolcoder.train.fit import explain_failure

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import ClusterError, ModelError, TrainingError
-from evolcoder.runs import Folder, RunFolder, read_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import read_manifest
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.launch import train, training_done
 from evolcoder.train.order import global_batch

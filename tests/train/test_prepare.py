@@ -63,7 +63,7 @@ def test_a_training_set_that_leaves_no_row_is_refused(
 def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], tiny_tokenizer: Any) -> None:
     import pyarrow.fs as pafs
 
-    from evolcoder.runs import Folder
+    from evolcoder.storage.folders import Folder
 
     _, run = make_run()
     local = run.root / "work"

@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
-from evolcoder.endpoint.gates import Gate, OpenGate, Ticket
+from evolcoder.endpoint.limits.gate import Gate, OpenGate, Ticket
 from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, parse_reply, request_body
 from evolcoder.endpoint.transport import StatusError, transport_named
 from evolcoder.errors import EndpointError, EvolcoderError

@@ -14,11 +14,11 @@ from typing import Any
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem
 from evolcoder.evaluate.extraction import ExtractionId, extract
-from evolcoder.evaluate.shown import printable, shown_call
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.program import Program
+from evolcoder.sandbox.shown import printable, shown_call
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""

@@ -39,9 +39,11 @@ from evolcoder.evaluate.questions import Question, left_out, questions, subset
 from evolcoder.evaluate.result import publish, read_completions, read_score, score_from_file, show
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
-from evolcoder.records import Completion, Score, Verdict, stable_hash
-from evolcoder.runs import Folder, stage_state
-from evolcoder.settings import EvaluateSettings, fingerprint
+from evolcoder.records import Completion, Score, Verdict
+from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import fingerprint, stable_hash
+from evolcoder.storage.stage import stage_state
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge

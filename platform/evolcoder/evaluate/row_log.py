@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from evolcoder.errors import RunFolderError
 from evolcoder.records import Completion, Verdict
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 
 R = TypeVar("R", Completion, Verdict)
 _SEGMENT_LINES = 64

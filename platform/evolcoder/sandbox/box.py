@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox import scratch
+from evolcoder.sandbox.inside import scratch
 from evolcoder.sandbox.isolation import (
     BubblewrapMissingError,
     Interpreter,

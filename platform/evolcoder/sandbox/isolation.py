@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox import landlock, scratch
-from evolcoder.sandbox.confine import NOBODY
+from evolcoder.sandbox.inside import landlock, scratch
+from evolcoder.sandbox.inside.confine import NOBODY
 
 Level = Literal["bubblewrap", "landlock", "none"]
 
@@ -150,7 +150,7 @@ def box_command(
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise SandboxError("Model-written programs can be run on Linux (x86-64 or arm64) only; evaluate on such a machine.")
-    here = Path(__file__).parent
+    here = Path(__file__).parent / "inside"
     python = interpreter or this_interpreter()
     start = [str(python.executable), "-S", "-s", "-B"]
     if level == "none":

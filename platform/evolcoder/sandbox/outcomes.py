@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolcoder.sandbox import codec
+from evolcoder.sandbox.inside import codec
 
 
 class ProgramRaised(Exception):  # noqa: N818 - not an error of ours: what the program raised

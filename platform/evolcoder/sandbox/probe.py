@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox import landlock
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.isolation import Level, SandboxReport
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from evolcoder.sandbox import codec
+from evolcoder.sandbox.inside import codec
 from evolcoder.sandbox.isolation import Limits
 from evolcoder.sandbox.outcomes import (
     BadReply,

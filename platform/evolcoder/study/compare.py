@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 
 _RESAMPLES = 10_000
 _SEED = 0

@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from evolcoder.models import data_rounds
-from evolcoder.runs import Folder, RunFolder, read_manifest
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import read_manifest
 from evolcoder.study.compare import compare, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
 

@@ -15,8 +15,10 @@ import altair as alt
 import jinja2
 
 from evolcoder.errors import RunFolderError
-from evolcoder.runs import FileEntry, RunFolder, describe_file, publish_manifest, stage_state
-from evolcoder.settings import RunSettings, fingerprint
+from evolcoder.runs import RunFolder
+from evolcoder.settings import RunSettings
+from evolcoder.storage.hashes import fingerprint
+from evolcoder.storage.stage import FileEntry, describe_file, publish_manifest, stage_state
 from evolcoder.study.evidence import Evidence, gather
 from evolcoder.study.figures import draw
 

@@ -16,8 +16,8 @@ import ray.train
 import torch.distributed
 
 from evolcoder.errors import TrainingError
-from evolcoder.runs import Folder
 from evolcoder.settings import TrainSettings
+from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision
 from evolcoder.train.job import MetricsRow, TrainingJob
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from evolcoder.errors import ModelError
-from evolcoder.records import stable_hash
+from evolcoder.storage.hashes import stable_hash
 from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 
 ENCODED_SCHEMA = pa.schema(

@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
-from evolcoder.runs import MANIFEST, Folder
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import MANIFEST
 from evolcoder.templates import alpaca_prompt
 from evolcoder.train.encode import chat_template
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob

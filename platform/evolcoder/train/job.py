@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evolcoder.runs import Folder
 from evolcoder.settings import TrainSettings
+from evolcoder.storage.folders import Folder
 
 ENCODED_FILE = "encoded.arrow"
 METRICS_FILE = "metrics.jsonl"

@@ -13,8 +13,11 @@ from evolcoder.cluster import beside_the_driver
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import data_rounds
-from evolcoder.runs import Folder, Manifest, RunFolder, describe_file, publish_manifest, read_manifest, stage_state
-from evolcoder.settings import RunSettings, fingerprint
+from evolcoder.runs import RunFolder
+from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import fingerprint
+from evolcoder.storage.stage import Manifest, describe_file, publish_manifest, read_manifest, stage_state
 from evolcoder.train.encode import TEMPLATE_HASH
 from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, ProgressBoard, TrainingJob
 from evolcoder.train.order import total_steps

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evolcoder.errors import TrainingError
-from evolcoder.runs import Folder
+from evolcoder.storage.folders import Folder
 from evolcoder.train import checkpoints
 from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
 from evolcoder.train.encode import EncodedRow

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs import Folder, Manifest, RunFolder, read_manifest, stage_state
+from evolcoder.runs import RunFolder
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Manifest, read_manifest, stage_state
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 from evolcoder.train.job import ENCODED_FILE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark
-from evolcoder.evaluate.benchmarks.ds1000 import Ds1000, Ds1000Insertion
+from evolcoder.evaluate.benchmarks.ds1000.benchmark import Ds1000, Ds1000Insertion
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.benchmarks.humaneval_plus import HumanEvalPlus
 from evolcoder.evaluate.benchmarks.mbpp import Mbpp, MbppDev

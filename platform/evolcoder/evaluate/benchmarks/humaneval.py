@@ -13,9 +13,9 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.prompts import BASE_STOPS, scoring_prompt, tabbed
+from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
 from evolcoder.sandbox.program import Program
 
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")

@@ -16,9 +16,10 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
+from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
+from evolcoder.problems.rows import entry_point
 from evolcoder.sandbox.program import Program
 
 TEST_TASKS = range(11, 511)
@@ -81,27 +82,17 @@ def _problem(row: dict[str, Any]) -> Problem:
     return Problem(
         task_id=f"Mbpp/{row['task_id']}",
         prompt=row["text"],
-        entry_point=_entry_point(code, tests),
+        entry_point=entry_point(code, tests),
         canonical_solution=code,
         test="\n".join(tests) + "\n",
         material={"number": row["task_id"], "setup": row["test_setup_code"].replace("\r\n", "\n")},
     )
 
 
-def _entry_point(code: str, tests: list[str]) -> str:
-    """The function of the reference that the assertions call; the last one defined when they call several."""
-    called = {name for test in tests for name in _called_names(_parsed(test))}
-    return [node.name for node in _parsed(code).body if isinstance(node, ast.FunctionDef) and node.name in called][-1]
-
-
 def _parsed(source: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some tasks hold odd escapes in their strings
         return ast.parse(source)
-
-
-def _called_names(tree: ast.AST) -> set[str]:
-    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
 
 
 @lru_cache(maxsize=1024)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from evolcoder.benchmark_data import find_benchmark
 from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
+from evolcoder.problems.files import find_benchmark
 
 
 class MbppPlus(PlusBenchmark):

@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from evolcoder.benchmark_data import BENCHMARK_FILES, benchmark_rows
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.expected import Expected, expected_outputs, reference_seconds
-from evolcoder.evaluate.oracles import Comparison, agrees
-from evolcoder.evaluate.shown import shown
+from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison, agrees
+from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, reference_seconds
+from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.sandbox.codec import MARSHAL_VERSION
+from evolcoder.sandbox.inside.codec import MARSHAL_VERSION
 from evolcoder.sandbox.isolation import Limits
 from evolcoder.sandbox.outcomes import Call
 from evolcoder.sandbox.program import Program
+from evolcoder.sandbox.shown import shown
 
 LEAST_CALL_SECONDS = 4.0
 REFERENCE_FACTOR = 4.0

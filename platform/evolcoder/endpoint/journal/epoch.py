@@ -1,0 +1,89 @@
+"""Which run may send: an epoch is claimed by each run, and ends the right to send of every older one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from evolcoder.errors import RunBusyError
+from evolcoder.storage.folders import Folder
+
+REMOTE_SEGMENT_SECONDS = 1.0
+
+
+_EPOCH = "epoch"
+
+
+_TOKEN = "token"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A run's right to send requests; it ends when a newer run claims the journal."""
+
+    folder: Folder
+    number: int
+    token: str
+
+    @classmethod
+    def claim(cls, folder: Folder) -> Epoch:
+        """Take over the journal; workers of older epochs stop sending."""
+        current = _read_epoch(folder)
+        epoch = cls(folder, int(current.get("epoch", 0)) + 1, uuid.uuid4().hex)
+        folder.write_text(_EPOCH, json.dumps({"epoch": epoch.number, "token": epoch.token}))
+        return epoch
+
+
+def journal_token(folder: Folder) -> str:
+    """What names this journal and no other, wherever it lies; made at the first call."""
+    if not folder.exists(_TOKEN):
+        folder.write_text(_TOKEN, uuid.uuid4().hex)
+    return folder.read_text(_TOKEN).strip()
+
+
+class Fence:
+    """Asks, before each request, whether the epoch still holds: cheaply on local storage, once a second elsewhere."""
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._signature: tuple[int, int] | None = None
+        self._checked_at = float("-inf")
+
+    def check(self) -> None:
+        """
+        Raises:
+            RunBusyError: a newer run has taken over.
+        """
+        if self._unchanged():
+            return
+        if _read_epoch(self._epoch.folder).get("token") != self._epoch.token:
+            raise RunBusyError("A newer run of the same name has taken over; this one sends nothing more. Look at that one.")
+
+    def _unchanged(self) -> bool:
+        if self._epoch.folder.is_local:
+            try:
+                status = os.stat(f"{self._epoch.folder.path}/{_EPOCH}")
+            except FileNotFoundError:
+                return False
+            signature = (status.st_ino, status.st_mtime_ns)
+            same, self._signature = signature == self._signature, signature
+            return same
+        now = time.monotonic()
+        if now - self._checked_at < REMOTE_SEGMENT_SECONDS:
+            return True
+        self._checked_at = now
+        return False
+
+
+def _read_epoch(folder: Folder) -> dict[str, Any]:
+    if not folder.exists(_EPOCH):
+        return {}
+    try:
+        data = json.loads(folder.read_text(_EPOCH))
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,109 @@
+"""Finds the paid replies of a part of the journal, and adds up what all parts had cost. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evolcoder.endpoint.journal.lines import Entry, Item, Mark, Replaces, Spent, Withdrawn, key_of, parse_line
+from evolcoder.endpoint.requests import Reply
+from evolcoder.storage.folders import Folder
+
+COMPACTED = "compacted-"
+
+
+class JournalReader:
+    """Finds paid replies of one part. Holds their keys and places in memory; texts only where reading one is slow."""
+
+    def __init__(self, folder: Folder, part: str) -> None:
+        self._folder = folder / part
+        self._places: dict[str, tuple[str, int, int]] = {}
+        self._texts: dict[str, bytes] = {}
+        self.damaged_lines = 0
+        for name in live_segments(self._folder):
+            for offset, line in read_lines(self._folder, name):
+                key = key_of(line)
+                if key is not None and folder.is_local:
+                    self._places[key] = (name, offset, len(line))
+                elif key is not None:
+                    self._texts[key] = line
+                elif parse_line(line) is None:
+                    self.damaged_lines += 1
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self._texts)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places or key in self._texts
+
+    def find(self, key: str) -> Reply | None:
+        line = self._texts.get(key) or self._read(key)
+        entry = parse_line(line) if line is not None else None
+        return entry.reply if isinstance(entry, Entry) else None
+
+    def _read(self, key: str) -> bytes | None:
+        place = self._places.get(key)
+        if place is None:
+            return None
+        name, offset, length = place
+        with self._folder.open_input(name) as file:
+            file.seek(offset)
+            return bytes(file.read(length))
+
+
+def read_lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
+    """The lines of a segment with their offsets; the last may lack its end."""
+    offset, rest = 0, b""
+    with folder.open_input(name) as file:
+        while chunk := file.read(1 << 20):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for piece in whole:
+                yield offset, piece + b"\n"
+                offset += len(piece) + 1
+    if rest:
+        yield offset, rest
+
+
+def live_segments(part: Folder) -> list[str]:
+    """The names of a part's segments that count, a writer's in their order: all but those that a compacted one replaces."""
+    names = part.names("*.jsonl")
+    replaced: set[str] = set()
+    for name in names:
+        if name.startswith(COMPACTED):
+            first = next((parse_line(line) for _, line in read_lines(part, name)), None)
+            replaced |= set(first.replaces.split()) if isinstance(first, Replaces) else set()
+    return [name for name in names if name not in replaced]
+
+
+class Account:
+    """Adds up what lines say was spent. Memory grows with what was on its way at once, not with the lines."""
+
+    def __init__(self) -> None:
+        self._prompt = self._completion = 0
+        self._marks: dict[str, Mark] = {}
+
+    def add(self, item: Item | None) -> None:
+        if isinstance(item, Entry | Spent):
+            self._prompt += item.prompt_tokens
+            self._completion += item.completion_tokens
+        elif isinstance(item, Mark):
+            self._marks[item.mark] = item
+        elif isinstance(item, Withdrawn):
+            self._marks.pop(item.withdrawn, None)
+
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens; marks that were never withdrawn count in full."""
+        marks = self._marks.values()
+        return (
+            self._prompt + sum(mark.prompt_tokens for mark in marks),
+            self._completion + sum(mark.completion_tokens for mark in marks),
+        )
+
+
+def recorded_tokens(folder: Folder) -> tuple[int, int]:
+    """Prompt and completion tokens of all replies of all parts, and of marks that were never withdrawn."""
+    account = Account()
+    for part in sorted({name.partition("/")[0] for name in folder.names("*/*.jsonl", recursive=True)}):
+        for name in live_segments(folder / part):
+            for _, line in read_lines(folder / part, name):
+                account.add(parse_line(line))
+    return account.tokens()

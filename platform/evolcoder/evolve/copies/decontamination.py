@@ -1,0 +1,98 @@
+"""Which rows hold a benchmark's problem, its solution or its tests, disguised or not. Pure.
+
+An index is made once from the problems; ``hits`` compares a row with it and says, for each problem found, by which rule and
+by which text. Instruction and response are read as one text too, so that a problem split over both is seen.
+
+| rule         | falls when the row holds                                                                               |
+|--------------|--------------------------------------------------------------------------------------------------------|
+| ``exact``    | a problem's statement as its instruction or as a docstring: case and punctuation aside                 |
+| ``words``    | 13 words in a row of a prompt, solution or test that are not mere idiom, or a whole shorter statement  |
+| ``reworded`` | 13 words of a statement once numbers, number words and a function's own names are each made one        |
+| ``near``     | a text that shares most of its word triples with a statement, or a function most of its code with a    |
+|              | solution, whatever the names (MinHash finds them, then they are counted)                               |
+| ``solution`` | the body of a solution, however it is laid out and commented                                           |
+| ``renamed``  | that body with other names and literals                                                                |
+| ``function`` | the function that is asked for, by its name, with its body or its parameters                           |
+| ``tests``    | assertions of a test                                                                                   |
+
+What many problems of one benchmark share (imports, a harness) says nothing of any of them and is left out, and so are bodies
+that anyone would write. A solution by another algorithm under another name, with the task told in new words, is not found;
+nor is one in another language.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any
+
+from evolcoder.evolve.copies.canonical import without_fences
+from evolcoder.evolve.copies.programs import SolutionIndex
+from evolcoder.evolve.copies.statements import Found, StatementIndex
+from evolcoder.problems.files import BENCHMARK_FILES
+from evolcoder.problems.rows import ProblemText, read_problems
+
+RULES_VERSION = 2
+"""Raised whenever a rule finds other rows than before, so that finished rounds are made anew."""
+
+CONTAMINATION_FILE = "contamination.json"
+"""What was found, in the folder of each round and in the data set's."""
+
+EVIDENCE_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One problem found in one row."""
+
+    row_id: str
+    benchmark: str
+    task_id: str
+    rule: str
+    evidence: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class BenchmarkIndex:
+    """All that rows are compared with. Made once; picklable, and the same on every machine."""
+
+    def __init__(self, problems: Sequence[ProblemText]) -> None:
+        self._names = [(problem.benchmark, problem.task_id) for problem in problems]
+        self._statements = StatementIndex(problems)
+        self._solutions = SolutionIndex(problems)
+
+    @classmethod
+    def read(cls, benchmarks: Sequence[str]) -> BenchmarkIndex:
+        """The index of these benchmarks.
+
+        Raises:
+            DataError: the data of one of them is not there.
+        """
+        return cls(read_problems(benchmarks))
+
+    def hits(self, row_id: str, task: str, response: str) -> list[Hit]:
+        """Every problem that the row holds, once each, with the first rule that found it."""
+        task, response = without_fences(task), without_fences(response)
+        whole = f"{task}\n{response}"
+        found: dict[int, Found] = {}
+        for one in chain(self._statements.find(task, whole), self._solutions.find(whole)):
+            found.setdefault(one.problem, one)
+        return [Hit(row_id, *self._names[one.problem], one.rule, one.evidence[:EVIDENCE_CHARACTERS]) for one in found.values()]
+
+
+def decontamination_identity(benchmarks: Sequence[str]) -> dict[str, Any]:
+    """What decides which rows are found: the data, to the byte, and the rules."""
+    return {"rules": RULES_VERSION, "benchmarks": {name: BENCHMARK_FILES[name].sha256 for name in sorted(set(benchmarks))}}
+
+
+def summary_of_hits(hits: Sequence[Hit]) -> dict[str, Any]:
+    """Counts for manifests and cards."""
+    return {
+        "rows": len({hit.row_id for hit in hits}),
+        "by_benchmark": dict(sorted(Counter(hit.benchmark for hit in hits).items())),
+        "by_rule": dict(sorted(Counter(hit.rule for hit in hits).items())),
+    }

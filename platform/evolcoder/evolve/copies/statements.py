@@ -1,0 +1,114 @@
+"""Finds the words of benchmark problems in a text: whole statements, runs of 13 words, near-duplicates. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evolcoder.evolve.copies.canonical import defined_names, docstrings, without_numbers, words
+from evolcoder.evolve.copies.grams import GRAM_WORDS, Grams, is_telling
+from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature
+from evolcoder.problems.rows import ProblemText
+
+NEAR_SIMILARITY = 0.6
+_FEWEST_NEAR_SHINGLES = 8
+_FEWEST_EXACT_WORDS = 5
+_FEWEST_TELLING_WORDS = 6
+"""Of a whole statement that is shorter than an n-gram, to be looked for inside other text."""
+_LOOKED_UP_BY = 3
+_PERMUTATIONS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A problem, by its number, that a text holds."""
+
+    problem: int
+    rule: str
+    evidence: str
+
+
+class StatementIndex:
+    """What problems say: their statements, prompts, solutions and tests as words."""
+
+    def __init__(self, problems: Sequence[ProblemText]) -> None:
+        self._words = Grams.of(
+            (number, words(text)) for number, p in enumerate(problems) for text in (p.prompt, *p.solutions, p.tests)
+        )
+        self._reworded = Grams.of(
+            (number, found) for number, p in enumerate(problems) for found in _without_details(p.statement, p.prompt)
+        )
+        self._whole: dict[str, set[int]] = defaultdict(set)
+        self._short: dict[tuple[str, ...], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+        self._near: list[tuple[int, frozenset[str]]] = []
+        self._buckets: dict[bytes, list[int]] = defaultdict(list)
+        for number, problem in enumerate(problems):
+            self._add(number, problem)
+
+    def _add(self, number: int, problem: ProblemText) -> None:
+        names = defined_names(problem.prompt)
+        for text in {problem.statement, *docstrings(problem.prompt)}:
+            for found in (words(text), without_numbers(words(text), names)):
+                if len(found) >= _FEWEST_EXACT_WORDS:
+                    self._whole[" ".join(found)].add(number)
+        statement = tuple(words(problem.statement))
+        if len(statement) < GRAM_WORDS and sum(map(is_telling, statement)) >= _FEWEST_TELLING_WORDS:
+            self._short[statement[-_LOOKED_UP_BY:]].append((number, statement))
+        triples = _triples(problem.statement)
+        if len(triples) >= _FEWEST_NEAR_SHINGLES:
+            for key in _near_keys(triples):
+                self._buckets[key].append(len(self._near))
+            self._near.append((number, frozenset(triples)))
+
+    def find(self, task: str, whole: str) -> Iterator[Found]:
+        """Problems in a row, of which ``task`` is the instruction and ``whole`` instruction and response together."""
+        names = defined_names(whole)
+        told = docstrings(whole)
+        yield from self._exact(task, words(task))
+        for text in told:
+            yield from self._exact(text, without_numbers(words(text), names))
+        for number, evidence in self._words.find(words(whole)):
+            yield Found(number, "words", evidence)
+        yield from self._short_ones(words(task))
+        for found in _without_details(whole, whole):
+            for number, evidence in self._reworded.find(found):
+                yield Found(number, "reworded", evidence)
+        for text in (task, *told):
+            yield from self._similar(text)
+
+    def _exact(self, text: str, found: Sequence[str]) -> Iterator[Found]:
+        for number in sorted(self._whole.get(" ".join(found), ())):
+            yield Found(number, "exact", " ".join(text.split()))
+
+    def _short_ones(self, found: Sequence[str]) -> Iterator[Found]:
+        for end in range(_LOOKED_UP_BY, len(found) + 1):
+            for number, statement in self._short.get(tuple(found[end - _LOOKED_UP_BY : end]), ()):
+                if tuple(found[max(end - len(statement), 0) : end]) == statement:
+                    yield Found(number, "words", " ".join(statement))
+
+    def _similar(self, text: str) -> Iterator[Found]:
+        triples = _triples(text)
+        if len(triples) < _FEWEST_NEAR_SHINGLES:
+            return
+        for place in sorted({place for key in _near_keys(triples) for place in self._buckets.get(key, ())}):
+            number, known = self._near[place]
+            share = len(triples & known) / len(triples | known)
+            if share >= NEAR_SIMILARITY:
+                yield Found(number, "near", f"{share:.2f} of the word triples: {' '.join(text.split())}")
+
+
+def _triples(text: str) -> set[str]:
+    return shingles(without_numbers(words(text)))
+
+
+def _near_keys(triples: set[str]) -> list[bytes]:
+    return band_keys(signature(triples, _PERMUTATIONS), rows_per_band(NEAR_SIMILARITY, _PERMUTATIONS))
+
+
+def _without_details(text: str, program: str) -> list[list[str]]:
+    """The words of a text without its numbers, and also without the names of the functions of a program."""
+    found = words(text)
+    names = defined_names(program)
+    plain = without_numbers(found)
+    return [plain, without_numbers(found, names)] if names else [plain]

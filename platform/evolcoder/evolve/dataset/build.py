@@ -1,0 +1,236 @@
+"""The training set of a run: the kept rows of all its rounds in one folder, in the formats that trainers read.
+
+    train-*.arrow         records.Instruction, sorted by round and id; what our own train stage reads
+    data/train-*.parquet  the same rows, for the hub and `datasets.load_dataset`
+    train.jsonl           Alpaca format: instruction, input, output; what LLaMA-Factory and axolotl read
+    dataset_info.json     says so to LLaMA-Factory
+    contamination.json    which rows of which round fell for which benchmark problem, with the evidence
+    README.md             the data set card
+
+Needs no Ray: rounds are read one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evolcoder.console import Reporter
+from evolcoder.errors import RunFolderError
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.copies.dedup import task_hash
+from evolcoder.evolve.dataset.card import dataset_card
+from evolcoder.evolve.rounds.identity import round_inputs, round_name
+from evolcoder.evolve.rounds.shards import part_name, read_instructions, write_shard
+from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
+from evolcoder.runs import RunFolder
+from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import FileEntry, Manifest, describe_file, publish_manifest, read_manifest, stage_state
+
+STAGE = "dataset"
+FORMAT = 2
+_CARD, _JSONL, _INFO = "README.md", "train.jsonl", "dataset_info.json"
+_ROWS_PER_PARQUET = 50_000
+
+
+def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> Manifest:
+    """Merge the kept rows of rounds 0 to ``evolve.rounds``; does nothing when that is done.
+
+    Of rows whose instruction and input are the same but for case, white space and closing punctuation, the one of the
+    lowest round and id is taken. Rows without a response (seeds, at times) have nothing to train on and are left out.
+
+    Raises:
+        RunFolderError: a round is not there yet.
+    """
+    rounds = _rounds(settings, run)
+    identity = {"rounds": settings.evolve.rounds, "rows_per_shard": settings.evolve.rows_per_shard, "format": FORMAT}
+    inputs = round_inputs(rounds)
+    with run.lock(STAGE):
+        state = stage_state(run.dataset, identity, inputs)
+        if state.done and state.manifest is not None:
+            reporter.say(f"the training set is done: {state.manifest.summary['rows']:,} rows")
+            return state.manifest
+        return _build(settings, run, rounds, identity, inputs, reporter)
+
+
+def _rounds(settings: RunSettings, run: RunFolder) -> list[Manifest]:
+    manifests = []
+    for number in range(settings.evolve.rounds + 1):
+        manifest = read_manifest(run.round(number))
+        if manifest is None:
+            raise RunFolderError(f"{round_name(number)} of {run.root} is not there yet; run `evolcoder evolve` first.")
+        manifests.append(manifest)
+    return manifests
+
+
+def _build(
+    settings: RunSettings,
+    run: RunFolder,
+    rounds: Sequence[Manifest],
+    identity: dict[str, Any],
+    inputs: dict[str, str],
+    reporter: Reporter,
+) -> Manifest:
+    folder = run.dataset
+    for name in ("manifest.json", _CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", *folder.names("train*")):
+        folder.delete(name)
+    folder.make()
+    merge = _Merge(run, rounds)
+    files = _write(folder, merge, settings.evolve.rows_per_shard)
+    contamination = _contamination(run, rounds)
+    summary = merge.summary() | {"contaminated": contamination["rows"] if contamination else None}
+    folder.write_text(_CARD, dataset_card(settings, rounds, summary, contamination))
+    folder.write_text(_INFO, json.dumps(_llama_factory_info(settings.name), indent=1) + "\n")
+    names = [_CARD, _JSONL, _INFO]
+    if contamination is not None:
+        folder.write_text(CONTAMINATION_FILE, json.dumps(contamination, indent=1) + "\n")
+        names.append(CONTAMINATION_FILE)
+    files += [describe_file(folder, name) for name in names]
+    reporter.say(
+        f"training set: {summary['rows']:,} rows of {len(rounds)} rounds; left out: {summary['duplicates']:,} exact "
+        f"duplicates, {summary['without_response']:,} without a response"
+    )
+    return publish_manifest(folder, STAGE, identity, inputs, files, summary, packages=["pyarrow"])
+
+
+@dataclass
+class _Merge:
+    """The rows of the training set in their order, and what was left out on the way; iterate over it once."""
+
+    run: RunFolder
+    rounds: Sequence[Manifest]
+    kept: Counter[int] = field(default_factory=Counter)
+    operators: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    without_response: int = 0
+    _seen: set[bytes] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Instruction]:
+        for number, manifest in enumerate(self.rounds):
+            for row in sorted(_kept_rows(self.run.round(number), manifest), key=lambda row: row.id):
+                if self._wanted(row):
+                    self.kept[number] += 1
+                    self.operators[row.operator] += 1
+                    yield row
+
+    def _wanted(self, row: Instruction) -> bool:
+        if not row.response.strip():
+            self.without_response += 1
+            return False
+        digest = bytes.fromhex(task_hash(row))
+        if digest in self._seen:
+            self.duplicates += 1
+            return False
+        self._seen.add(digest)
+        return True
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "rows": self.kept.total(),
+            "rows_by_round": {str(number): self.kept[number] for number in range(len(self.rounds))},
+            "rows_by_operator": dict(sorted(self.operators.items())),
+            "duplicates": self.duplicates,
+            "without_response": self.without_response,
+        }
+
+
+def _kept_rows(folder: Folder, manifest: Manifest) -> Iterator[Instruction]:
+    prefix = part_name(0).partition("-")[0]
+    for entry in manifest.files:
+        if entry.path.startswith(prefix):
+            yield from read_instructions(folder, entry.path)
+
+
+def _write(folder: Folder, rows: Iterable[Instruction], rows_per_shard: int) -> list[FileEntry]:
+    """Write all rows in every format in one pass; returns the Arrow shards and the Parquet files."""
+    files: list[FileEntry] = []
+    with folder.open_output(_JSONL) as jsonl, _ParquetFiles(folder) as parquet:
+        for number, shard in enumerate(_shards(rows, rows_per_shard)):
+            files += write_shard(folder, f"train-{number:05d}.arrow", shard)
+            parquet.write(pa.Table.from_pylist([row.to_row() for row in shard], schema=INSTRUCTION_SCHEMA))
+            _write_alpaca(jsonl, shard)
+    return files + [describe_file(folder, name) for name in parquet.names]
+
+
+class _ParquetFiles:
+    """Tables into ``data/train-*.parquet``, a new file whenever one is full. There is always one, though it be empty."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        (folder / "data").make()
+        self.names: list[str] = []
+        self._rows = 0
+        self._open()
+
+    def _open(self) -> None:
+        self.names.append(f"data/train-{len(self.names):05d}.parquet")
+        self._file = self._folder.open_output(self.names[-1])
+        self._writer = pq.ParquetWriter(self._file, INSTRUCTION_SCHEMA)
+        self._rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        if self._rows and self._rows + table.num_rows > _ROWS_PER_PARQUET:
+            self._close()
+            self._open()
+        self._writer.write_table(table)
+        self._rows += table.num_rows
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def __enter__(self) -> _ParquetFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+def _contamination(run: RunFolder, rounds: Sequence[Manifest]) -> dict[str, Any] | None:
+    """What the rounds found, put together; None when their rows were compared with no benchmark."""
+    found = [
+        (number, json.loads(run.round(number).read_text(CONTAMINATION_FILE)))
+        for number, manifest in enumerate(rounds)
+        if any(entry.path == CONTAMINATION_FILE for entry in manifest.files)
+    ]
+    if not found:
+        return None
+    hits = [{"round": number, **hit} for number, one in found for hit in one["hits"]]
+    return {
+        "rules": found[-1][1]["rules"],
+        "benchmarks": found[-1][1]["benchmarks"],
+        "rows_compared": sum(one["rows_compared"] for _, one in found),
+        "rows": sum(one["rows"] for _, one in found),
+        "by_benchmark": dict(sorted(Counter(hit["benchmark"] for hit in hits).items())),
+        "by_rule": dict(sorted(Counter(hit["rule"] for hit in hits).items())),
+        "hits": hits,
+    }
+
+
+def _llama_factory_info(name: str) -> dict[str, Any]:
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    return {name: {"file_name": _JSONL, "formatting": "alpaca", "columns": columns}}
+
+
+def _shards(rows: Iterable[Instruction], size: int) -> Iterator[list[Instruction]]:
+    shard: list[Instruction] = []
+    for row in rows:
+        shard.append(row)
+        if len(shard) == size:
+            yield shard
+            shard = []
+    if shard:
+        yield shard
+
+
+def _write_alpaca(file: IO[bytes], rows: Iterable[Instruction]) -> None:
+    for row in rows:
+        example = {"instruction": row.instruction, "input": row.input, "output": row.response}
+        file.write(json.dumps(example, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")

@@ -1,0 +1,54 @@
+"""Where the workers of a round report: what they have done so far, and why the run must stop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from evolcoder.errors import EvolcoderError
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the board knows. The last two count the requests in batches of the Batch API."""
+
+    totals: Counter[str]
+    stop: EvolcoderError | None
+    warnings: set[str]
+    batches_answered: int
+    batches_asked: int
+
+
+class Board:
+    """To be started with ``ray.remote``: running totals of all workers, and why the run must stop, if it must.
+
+    One that is started again soon knows the totals: each worker tells all that it counted so far. A reason to stop is told
+    once; without it, the driver still finds the rows that were not asked.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+        self._stop: EvolcoderError | None = None
+        self._warnings: set[str] = set()
+        self._batches: dict[str, tuple[int, int]] = {}
+
+    def count(self, worker: str, counts: Counter[str]) -> None:
+        """All that a worker counted so far."""
+        self._counts[worker] = counts
+
+    def stop(self, error: EvolcoderError) -> None:
+        """The first reason stands."""
+        self._stop = self._stop or error
+
+    def warn(self, sentence: str) -> None:
+        """Said once, however many workers say it."""
+        self._warnings.add(sentence)
+
+    def look(self, batch: str, answered: int, asked: int) -> None:
+        """How far a batch of the Batch API was when it was last looked at."""
+        self._batches[batch] = (answered, asked)
+
+    def read(self) -> Standing:
+        answered, asked = (sum(numbers) for numbers in zip((0, 0), *self._batches.values(), strict=True))
+        totals: Counter[str] = sum(self._counts.values(), Counter())
+        return Standing(totals, self._stop, self._warnings, answered, asked)

@@ -1,0 +1,100 @@
+"""What a user sees of evolving: figures while a round runs, the tables at the end, and the sentences around them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from evolcoder.console import Progress, Reporter
+from evolcoder.endpoint.limits.ledger import Limits
+from evolcoder.evolve.rounds.board import Standing
+from evolcoder.evolve.rounds.identity import round_name
+from evolcoder.settings import RunSettings
+from evolcoder.storage.stage import Manifest
+
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def watching(read: Callable[[], Standing | None], progress: Progress, limits: Limits, reporter: Reporter) -> Iterator[None]:
+    """Show the totals and warnings while the driver waits for Ray Data. ``read`` gives None when nothing can be learned."""
+    over = threading.Event()
+
+    def watch() -> None:
+        shown = (0, 0)
+        warned: set[str] = set()
+        ended = False
+        while not ended:
+            ended = over.wait(_POLL_SECONDS)  # and look once more at the end
+            standing = read()
+            if standing is None:
+                continue
+            for warning in sorted(standing.warnings - warned):
+                reporter.warn(warning)
+            warned |= standing.warnings
+            totals = standing.totals
+            now = (totals["kept"] + totals["eliminated"] + totals["failed"], standing.batches_answered)
+            if now > shown:
+                progress.update(now[0], **_figures(standing, limits))
+            shown = now
+
+    thread = threading.Thread(target=watch, name="evolve-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _figures(standing: Standing, limits: Limits) -> dict[str, object]:
+    totals = standing.totals
+    figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
+    if totals["replies_reused"]:
+        figures["replies_reused"] = totals["replies_reused"]
+    if standing.batches_asked:
+        figures["batch_requests"] = standing.batches_asked
+        figures["batch_replies"] = standing.batches_answered
+    figures["tokens"] = totals["prompt_tokens"] + totals["completion_tokens"]
+    if limits.usd_per_million_input_tokens is not None:
+        figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])
+    return figures
+
+
+def show_rounds(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:
+    """The final tables: by operator and rule, and by round."""
+    priced = settings.teacher.usd_per_million_input_tokens is not None
+    rows: list[list[object]] = []
+    for number, manifest in enumerate(manifests):
+        for operator, made in manifest.summary.get("operators", {}).items():
+            eliminated = made["eliminated"]
+            lengths = [round(made["mean_instruction_words"]), round(made["mean_response_words"])]
+            tokens = made["prompt_tokens"] + made["completion_tokens"]
+            row = [number, operator, made["kept"], sum(eliminated.values()), by_count(eliminated) or "-", *lengths, tokens]
+            rows.append([*row, round(made["usd"], 4)] if priced else row)
+    columns = ["round", "operator", "kept", "eliminated", "by rule", "words asked", "words answered", "tokens"]
+    reporter.table("Evolved rows", [*columns, "USD"] if priced else columns, rows)
+    totals: list[list[object]] = []
+    for number, manifest in enumerate(manifests):
+        summary = manifest.summary
+        total = [number, kept_rows(manifest), summary.get("prompt_tokens", 0), summary.get("completion_tokens", 0)]
+        totals.append([*total, round(summary.get("usd", 0.0), 4)] if priced else total)
+    columns = ["round", "kept", "prompt tokens", "completion tokens"]
+    reporter.table("What it took", [*columns, "USD"] if priced else columns, totals)
+
+
+def kept_rows(manifest: Manifest) -> int:
+    """Rows of a finished round that were not eliminated."""
+    return int(manifest.summary.get("kept", manifest.rows))
+
+
+def by_count(reasons: Mapping[str, int]) -> str:
+    """The reasons with their counts, the most frequent first."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
+    """Why a round that is there is made again."""
+    if kind in ("stale", "damaged"):
+        reporter.say(f"{round_name(number)} is made again: {reason}; replies that were paid for are used again where they fit")

@@ -1,0 +1,103 @@
+"""From what an attempt left to the shards of a round, on Ray: sifted, compared with every earlier round, and merged.
+
+Sifting and merging are one task for each partition. One more task holds the fingerprints of all rows of the run (about 600
+bytes each) and says which are duplicates. The driver holds counts, and the rows that were found to be copies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, RULES_VERSION, BenchmarkIndex, summary_of_hits
+from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, find_duplicates
+from evolcoder.evolve.rounds.merge import (
+    CONTAMINATED,
+    DUPLICATE,
+    Merged,
+    fingerprint_partition,
+    merge_partition,
+    sift_partition,
+)
+from evolcoder.problems.files import BENCHMARK_FILES
+from evolcoder.settings import DedupSettings, EvolveSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import FileEntry, describe_file
+
+DUPLICATES_FILE = "duplicates.json"
+SMALL_TASK_CPUS = 0.1
+_SIFT_TASK_CPUS = 0.4
+"""Sifting computes all the time, and each task holds the benchmarks' index; an engine on a small machine leaves half a CPU."""
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """What rows are compared with: the benchmarks' index, in Ray's object store, and each other."""
+
+    benchmarks: tuple[str, ...]
+    dedup: DedupSettings
+    index: Any | None
+
+    @classmethod
+    def of(cls, settings: EvolveSettings) -> Sieve:
+        """
+        Raises:
+            DataError: the data of a benchmark is not there.
+        """
+        benchmarks = tuple(sorted(set(settings.decontaminate)))
+        return cls(benchmarks, settings.dedup, ray.put(BenchmarkIndex.read(benchmarks)) if benchmarks else None)
+
+
+def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partitions: int, sieve: Sieve) -> Merged:
+    """Make the round in ``folder``, an empty one, of what the attempt left.
+
+    Args:
+        earlier: the rounds before, round 0 first; none for round 0.
+    """
+    sift = ray.remote(sift_partition).options(num_cpus=_SIFT_TASK_CPUS, num_returns=2)
+    sifted = [sift.remote(attempt, partition, sieve.index, sieve.dedup) for partition in range(partitions)]
+    fingerprint = ray.remote(fingerprint_partition).options(num_cpus=SMALL_TASK_CPUS)
+    known = [fingerprint.remote(place, partition, sieve.dedup) for place in earlier for partition in range(partitions)]
+    find = ray.remote(_find_duplicates).options(num_cpus=SMALL_TASK_CPUS)
+    duplicates = find.remote(sieve.dedup, len(earlier), *known, *(prints for _, prints in sifted))
+    merge = ray.remote(merge_partition).options(num_cpus=SMALL_TASK_CPUS)
+    pending = [
+        merge.remote(attempt, earlier, folder, partition, hits, duplicates) for partition, (hits, _) in enumerate(sifted)
+    ]
+    merged = Merged()
+    for reference in pending:
+        merged.add(ray.get(reference))
+    if not merged.failures:
+        merged.files += _write_findings(folder, merged, sieve)
+    return merged
+
+
+def _find_duplicates(settings: DedupSettings, round_number: int, *parts: Fingerprints) -> dict[str, Duplicate]:
+    return find_duplicates(settings, round_number, parts)
+
+
+def _write_findings(folder: Folder, merged: Merged, sieve: Sieve) -> list[FileEntry]:
+    """What was found and why, beside the rows."""
+    names = [DUPLICATES_FILE]
+    duplicates = sorted(merged.duplicates, key=lambda duplicate: duplicate.row_id)
+    _write_json(folder, DUPLICATES_FILE, {"dedup": sieve.dedup.identity(), "duplicates": [one.to_json() for one in duplicates]})
+    if sieve.benchmarks:
+        names.append(CONTAMINATION_FILE)
+        hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
+        found = {
+            "rules": RULES_VERSION,
+            "benchmarks": {name: BENCHMARK_FILES[name].version for name in sieve.benchmarks},
+            "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
+            **summary_of_hits(hits),
+            "hits": [hit.to_json() for hit in hits],
+        }
+        _write_json(folder, CONTAMINATION_FILE, found)
+    return [describe_file(folder, name) for name in names]
+
+
+def _write_json(folder: Folder, name: str, content: object) -> None:
+    folder.write_text(name, json.dumps(content, indent=1, ensure_ascii=True) + "\n")

@@ -1,0 +1,181 @@
+"""From the files that an attempt's tasks left to one partition of a round; and the counts that its manifest shows. No Ray.
+
+First each partition is *sifted*: its rows are compared with the benchmarks, and the fingerprints of those that stay are made.
+With the duplicates among all fingerprints known, each partition is *merged*: what was found falls, and the shards are written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolcoder.errors import RunFolderError
+from evolcoder.evolve.copies.decontamination import BenchmarkIndex, Hit
+from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints
+from evolcoder.evolve.rounds.shards import part_name, read_instructions, read_pool, rejected_name, write_shard
+from evolcoder.evolve.rules.operators import task_text
+from evolcoder.records import Instruction
+from evolcoder.settings import DedupSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import FileEntry
+
+KEPT = "kept"
+CONTAMINATED = "contaminated"
+DUPLICATE = "duplicate"
+
+Price = Callable[[int, int], float]
+"""What prompt and completion tokens cost, in USD."""
+
+
+@dataclass
+class OperatorTally:
+    """What one operator made in one round. Words are those of kept rows, tokens those of all."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def count(self, row: Instruction) -> None:
+        self.outcomes[row.reason or KEPT] += 1
+        self.totals.update(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
+        if row.status == KEPT:
+            self.totals.update(instruction_words=len(row.instruction.split()), response_words=len(row.response.split()))
+
+    def add(self, other: OperatorTally) -> None:
+        self.outcomes.update(other.outcomes)
+        self.totals.update(other.totals)
+
+    def summary(self, usd: Price) -> dict[str, Any]:
+        kept = self.outcomes[KEPT]
+        prompt, completion = self.totals["prompt_tokens"], self.totals["completion_tokens"]
+        return {
+            "kept": kept,
+            "eliminated": {reason: rows for reason, rows in sorted(self.outcomes.items()) if reason != KEPT},
+            "mean_instruction_words": round(self.totals["instruction_words"] / max(kept, 1), 1),
+            "mean_response_words": round(self.totals["response_words"] / max(kept, 1), 1),
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "usd": usd(prompt, completion),
+        }
+
+
+@dataclass
+class Merged:
+    """What a merge of one partition, or of several, found and wrote.
+
+    ``failures`` counts failed rows by fault, and ``examples`` holds one whole reason for each.
+    """
+
+    files: list[FileEntry] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    operators: dict[str, OperatorTally] = field(default_factory=lambda: defaultdict(OperatorTally))
+    failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    tokens: Counter[str] = field(default_factory=Counter)
+    hits: list[Hit] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
+
+    def add(self, other: Merged) -> None:
+        self.files += other.files
+        self.statuses.update(other.statuses)
+        self.reasons.update(other.reasons)
+        for name, tally in other.operators.items():
+            self.operators[name].add(tally)
+        self.failures.update(other.failures)
+        self.examples = other.examples | self.examples
+        self.tokens.update(other.tokens)
+        self.hits += other.hits
+        self.duplicates += other.duplicates
+
+    def count(self, row: Instruction) -> None:
+        self.statuses[row.status] += 1
+        self.tokens.update(prompt=row.prompt_tokens, completion=row.completion_tokens)
+        if row.status == "failed":
+            reason = row.reason or "unknown"
+            fault = reason.partition(":")[0]
+            self.failures[fault] += 1
+            self.examples.setdefault(fault, reason)
+        else:
+            self.reasons.update([row.reason] if row.reason else [])
+            self.operators[row.operator].count(row)
+
+    def summary(self, usd: Price) -> dict[str, Any]:
+        prompt, completion = self.tokens["prompt"], self.tokens["completion"]
+        return {
+            "rows": self.statuses.total(),
+            "kept": self.statuses["kept"],
+            "eliminated": self.statuses["eliminated"],
+            "operators": {name: tally.summary(usd) for name, tally in sorted(self.operators.items())},
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "usd": usd(prompt, completion),
+        }
+
+
+def sift_partition(
+    attempt: Folder, partition: int, index: BenchmarkIndex | None, dedup: DedupSettings
+) -> tuple[list[Hit], Fingerprints]:
+    """The benchmark problems among the attempt's kept rows, and the fingerprints of the rows that hold none."""
+    rows = [row for row in read_attempt(attempt, partition).values() if row.status == "kept"]
+    hits = [hit for row in rows for hit in _hits(index, row)] if index is not None else []
+    contaminated = {hit.row_id for hit in hits}
+    return hits, Fingerprints.of((row for row in rows if row.id not in contaminated), dedup)
+
+
+def fingerprint_partition(folder: Folder, partition: int, dedup: DedupSettings) -> Fingerprints:
+    """The fingerprints of the rows that an earlier round kept."""
+    return Fingerprints.of(read_instructions(folder, part_name(partition)), dedup)
+
+
+def merge_partition(
+    attempt: Folder,
+    earlier: Sequence[Folder],
+    folder: Folder,
+    partition: int,
+    hits: Sequence[Hit] = (),
+    duplicates: Mapping[str, Duplicate] | None = None,
+) -> Merged:
+    """Write one partition of a round, unless a row of it failed.
+
+    Args:
+        attempt: holds ``<partition>/*.arrow``; a row that two tasks wrote counts once.
+        earlier: the folders of the rounds before, round 0 first, from which the pool came; none for round 0.
+        hits: what ``sift_partition`` found.
+        duplicates: rows of the whole round that fall, by id.
+
+    Raises:
+        RunFolderError: the attempt does not hold every member of the pool, or holds others.
+    """
+    rows = read_attempt(attempt, partition)
+    lost = {member.root_id for member in read_pool(earlier, partition)} ^ set(rows) if earlier else ()
+    if lost:
+        raise RunFolderError(f"{len(lost)} rows were lost on the way to {attempt}; run the same command again.")
+    merged = Merged(hits=list(hits))
+    reasons = {hit.row_id: CONTAMINATED for hit in hits}
+    ordered = []
+    for root_id in sorted(rows):
+        row = rows[root_id]
+        if duplicates and row.id in duplicates:
+            merged.duplicates.append(duplicates[row.id])
+            reasons[row.id] = DUPLICATE
+        if row.id in reasons:
+            row = dataclasses.replace(row, status="eliminated", reason=reasons[row.id])
+        ordered.append(row)
+        merged.count(row)
+    if not merged.failures:
+        merged.files += write_shard(folder, part_name(partition), [row for row in ordered if row.status == "kept"])
+        merged.files += write_shard(folder, rejected_name(partition), [row for row in ordered if row.status == "eliminated"])
+    return merged
+
+
+def read_attempt(attempt: Folder, partition: int) -> dict[str, Instruction]:
+    """The rows that an attempt's tasks left for a partition, by root."""
+    source = attempt / f"{partition:05d}"
+    return {row.root_id: row for name in source.names("*.arrow") for row in read_instructions(source, name)}
+
+
+def _hits(index: BenchmarkIndex, row: Instruction) -> list[Hit]:
+    return index.hits(row.id, task_text(row.instruction, row.input), row.response)

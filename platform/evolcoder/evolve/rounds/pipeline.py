@@ -1,0 +1,341 @@
+"""The evolve stage on Ray Data: seeds into round 0, each pool into the next round, each round with its own manifest.
+
+A round streams: tasks read its pool partition by partition, actors evolve the rows, tasks write them into a folder of this
+attempt, split by root. Then ``gather`` compares what the attempt left there with the benchmarks and with all earlier rows,
+and merges it, sorted, so that a round's bytes do not depend on the number of workers, on restarts or on the order of rows.
+Round 0 is gathered from the seeds in the same way. Nothing but the seeds grows on the driver with the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.block import BlockAccessor
+from ray.data.datasource import Datasink
+
+from evolcoder.cluster import beside_the_driver
+from evolcoder.console import Reporter
+from evolcoder.endpoint.checking import check_endpoint
+from evolcoder.endpoint.journal.compaction import compact
+from evolcoder.endpoint.journal.epoch import Epoch
+from evolcoder.endpoint.limits.ledger import Limits, Rates
+from evolcoder.endpoint.limits.run_gate import LimitsActor
+from evolcoder.endpoint.requests import Endpoint
+from evolcoder.errors import DataError, EvolcoderError, IncompleteError
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.rounds.board import Board, Standing
+from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, watching
+from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, Sieve, gather
+from evolcoder.evolve.rounds.identity import (
+    finished_rounds,
+    round_identity,
+    round_inputs,
+    round_name,
+    round_plan,
+    seeds_identity,
+)
+from evolcoder.evolve.rounds.left_batches import Batches, batches_of, take_left_replies
+from evolcoder.evolve.rounds.merge import Merged
+from evolcoder.evolve.rounds.shards import (
+    arrow_bytes,
+    partition_count,
+    partition_of,
+    read_pool,
+    write_shard,
+)
+from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
+from evolcoder.evolve.seeds.load import load_seeds
+from evolcoder.records import Instruction
+from evolcoder.runs import RunFolder
+from evolcoder.settings import EndpointSettings, RunSettings, TeacherSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Manifest, publish_manifest, stage_state
+
+STAGE = "evolve"
+_ROWS_PER_CALL = 16
+"""How many rows of one block Ray Data hands to an async map at once; its default, which is read when it is imported."""
+_LONGEST_BLOCK_ROWS = 128
+
+
+def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint], reporter: Reporter) -> list[Manifest]:
+    """Make the rounds that are not there yet; returns the manifests of rounds 0 to ``evolve.rounds``.
+
+    ``endpoints`` all serve the teacher's model; there is one for each of ``teacher.endpoints``, else a single one.
+    Call it inside ``cluster.ray_session()``. The same command again goes on where this one stopped.
+
+    Raises:
+        DataError: the seeds cannot be used.
+        EndpointError: the teacher cannot be used; BudgetError: the budget is used up.
+        IncompleteError: some rows got no reply.
+        RunBusyError: another process evolves this run.
+    """
+    with run.lock(STAGE):
+        seeds = load_seeds(settings.seeds, reporter)
+        manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
+        sieve = Sieve.of(settings.evolve) if len(manifests) <= settings.evolve.rounds else None
+        if not manifests and sieve is not None:
+            _write_seeds(settings, run, seeds, sieve, reporter)
+            manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
+        partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+        del seeds
+        rows = _pool_size(manifests[0])
+        for number in range(1, len(manifests)):
+            reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
+        if sieve is not None and len(manifests) <= settings.evolve.rounds:
+            for endpoint in endpoints:
+                check_endpoint(endpoint)
+            with _cluster_of_teacher(settings, run, endpoints) as teaching:
+                for number in range(len(manifests), settings.evolve.rounds + 1):
+                    this = _Round(settings, run, number, partitions, rows, manifests, sieve)
+                    manifests.append(_make_round(this, teaching, reporter))
+        show_rounds(manifests, settings, reporter)
+        return manifests
+
+
+@dataclass(frozen=True)
+class _Teaching:
+    """What all rounds of one run share."""
+
+    endpoints: Sequence[Endpoint]
+    epoch: Epoch
+    limits: Limits
+    ledger: Any
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round about to be made."""
+
+    settings: RunSettings
+    run: RunFolder
+    number: int
+    partitions: int
+    rows: int
+    before: Sequence[Manifest]
+    sieve: Sieve
+
+    @property
+    def folder(self) -> Folder:
+        return self.run.round(self.number)
+
+    @property
+    def earlier(self) -> list[Folder]:
+        return [self.run.round(number) for number in range(self.number)]
+
+    def attempt(self, epoch: Epoch) -> Folder:
+        return self.run.root / f"attempts/{self.number:02d}-{epoch.number:06d}"
+
+
+def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruction], sieve: Sieve, reporter: Reporter) -> None:
+    """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
+    identity = seeds_identity(settings, seeds)
+    state = stage_state(run.round(0), identity, {})
+    say_why(0, state.kind, state.reason, reporter)
+    partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+    attempt = run.root / "attempts/00"
+    attempt.delete()
+    shards: list[list[Instruction]] = [[] for _ in range(partitions)]
+    for seed in seeds:
+        shards[partition_of(seed.root_id, partitions)].append(seed)
+    for partition, rows in enumerate(shards):
+        write_shard(attempt / f"{partition:05d}", "seeds.arrow", rows)
+    with plain_causes():
+        merged = gather(attempt, [], _emptied(run.round(0)), partitions, sieve)
+    attempt.delete()
+    summary = merged.summary(Limits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
+    publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
+    if summary["eliminated"]:
+        reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {by_count(merged.reasons)}")
+
+
+def _pool_size(seeds: Manifest) -> int:
+    """How many rows each round evolves.
+
+    Raises:
+        DataError: none.
+    """
+    kept = kept_rows(seeds)
+    if not kept:
+        raise DataError(
+            f"None of the {seeds.rows:,} seeds is left: each holds a problem of a benchmark, or says what another one says; "
+            f"rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in evolve.decontaminate."
+        )
+    return kept
+
+
+def _emptied(folder: Folder) -> Folder:
+    """The folder without a manifest and shards of another making; the manifest goes first."""
+    for name in ("manifest.json", *folder.names("*.arrow"), *folder.names("*.json")):
+        folder.delete(name)
+    return folder.make()
+
+
+@contextmanager
+def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint]) -> Iterator[_Teaching]:
+    """Claim the journal, and start the ledger that all workers share."""
+    limits = _limits(settings.teacher)
+    epoch = Epoch.claim(run.journal)
+    actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    ledger = actor.remote(limits, run.journal)
+    try:
+        yield _Teaching(endpoints, epoch, limits, ledger)
+    finally:
+        ray.kill(ledger)
+    (run.root / "attempts").delete()  # what runs that were killed left there, too
+
+
+def _limits(teacher: TeacherSettings) -> Limits:
+    return Limits(
+        tuple(
+            Rates(
+                one.requests_per_minute or teacher.requests_per_minute,
+                one.tokens_per_minute or teacher.tokens_per_minute,
+            )
+            for one in teacher.endpoints or (EndpointSettings(),)
+        ),
+        teacher.budget_usd,
+        teacher.usd_per_million_input_tokens,
+        teacher.usd_per_million_output_tokens,
+    )
+
+
+def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
+    identity, inputs = round_identity(this.settings), round_inputs(this.before)
+    state = stage_state(this.folder, identity, inputs)
+    say_why(this.number, state.kind, state.reason, reporter)
+    part = f"{this.number:02d}"
+    batches = batches_of(this.settings.teacher, this.run.journal, part)
+    if batches is not None:
+        left = take_left_replies(batches, teaching.endpoints[0], this.run.journal, part, teaching.epoch)
+        if left:
+            reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
+    kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
+    try:
+        with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
+            with watching(lambda: _standing(board), progress, teaching.limits, reporter):
+                _evolve_pool(this, teaching, board, batches)
+            standing: Standing = ray.get(board.read.remote())
+            totals, stop = standing.totals, standing.stop
+            if stop is not None:
+                done = totals["kept"] + totals["eliminated"]
+                raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
+            merged = gather(this.attempt(teaching.epoch), this.earlier, _emptied(this.folder), this.partitions, this.sieve)
+            this.attempt(teaching.epoch).delete()
+    finally:
+        ray.kill(board)
+    if totals["damaged_lines"]:
+        reporter.warn("the journal held lines that were cut short; their requests were sent again")
+    _refuse_incomplete(this, merged)
+    summary = merged.summary(teaching.limits.usd)
+    manifest = publish_manifest(
+        this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"]
+    )
+    compact(this.run.journal, part)
+    return manifest
+
+
+@contextmanager
+def plain_causes() -> Iterator[None]:
+    """Let what a Ray task raised for the user's eyes reach them as it was raised."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        cause: object = error
+        while isinstance(cause, ray.exceptions.RayTaskError):
+            cause = cause.cause
+        if isinstance(cause, EvolcoderError):
+            sentence, *_ = cause.message.splitlines()  # Ray Data adds lines of its own
+            raise type(cause)(sentence) from None
+        raise
+
+
+def _standing(board: Any) -> Standing | None:
+    try:
+        standing: Standing = ray.get(board.read.remote(), timeout=10)
+    except ray.exceptions.RayError:
+        return None
+    return standing
+
+
+def _evolve_pool(this: _Round, teaching: _Teaching, board: Any, batches: Batches | None) -> None:
+    """Run every row of the pool through the teacher, into this attempt's folder."""
+    _quieten()
+    concurrency = this.settings.teacher.max_concurrency
+    workers = min(this.settings.evolve.workers or _workers_that_fit(), concurrency, this.rows)
+    share = concurrency // workers
+    calls = -(-share // _ROWS_PER_CALL) + 1
+    block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
+    job = RoundJob(
+        plan=round_plan(this.settings, this.number, teaching.endpoints[0].model),
+        endpoints=tuple(teaching.endpoints),
+        concurrency=share,
+        journal=this.run.journal,
+        part=f"{this.number:02d}",
+        epoch=teaching.epoch,
+        limits=teaching.limits,
+        batches=batches,
+    )
+    earlier = this.earlier
+
+    def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
+        return [member.to_row() for member in read_pool(earlier, int(row["id"]))]
+
+    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=SMALL_TASK_CPUS)
+    evolved = pool.repartition(target_num_rows_per_block=block_rows).map(
+        RowEvolver,
+        fn_constructor_args=(job, board, teaching.ledger),
+        compute=ActorPoolStrategy(size=workers, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=calls + 1),
+        num_cpus=SMALL_TASK_CPUS,
+    )
+    sink = _AttemptSink(this.attempt(teaching.epoch).make(), this.partitions)
+    evolved.write_datasink(sink, ray_remote_args={"num_cpus": SMALL_TASK_CPUS})
+
+
+def _workers_that_fit() -> int:
+    return max(1, int(ray.available_resources().get("CPU", 1)))
+
+
+def _quieten() -> None:
+    """Ray Data shows nothing of its own, and waits as long as the teacher does: the client has its own time-outs."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1
+    for name in ("ray.data", "ray.data._internal"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a failure is told once, in our words
+
+
+class _AttemptSink(Datasink[None]):  # type: ignore[misc]
+    """Writes blocks as Arrow files below ``<attempt>/<partition>``; a task that is tried again overwrites its own files."""
+
+    def __init__(self, attempt: Folder, partitions: int) -> None:
+        self._attempt = attempt
+        self._partitions = partitions
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> None:
+        for index, block in enumerate(blocks):
+            by_partition: dict[int, list[Instruction]] = {}
+            for row in BlockAccessor.for_block(block).to_arrow().to_pylist():
+                instruction = Instruction.from_row(row)
+                by_partition.setdefault(partition_of(instruction.root_id, self._partitions), []).append(instruction)
+            for partition, rows in by_partition.items():
+                name = f"{partition:05d}/{ctx.task_idx:06d}-{index:04d}.arrow"
+                self._attempt.write_bytes(name, arrow_bytes(rows))
+
+
+def _refuse_incomplete(this: _Round, merged: Merged) -> None:
+    failed = merged.failures.total()
+    if failed:
+        fault, rows = merged.failures.most_common(1)[0]
+        reason = merged.examples[fault].rstrip(".")
+        raise IncompleteError(
+            f"{failed:,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them for this reason: "
+            f"{reason}. The other replies are kept; the same command again sends only what is missing."
+        )

@@ -1,0 +1,81 @@
+"""Rounds on disk: rows of ``records.Instruction`` in Arrow IPC files, split by root so that a lineage stays together.
+
+Partition p of every round holds the same roots, in ``part-p.arrow`` (kept) and ``rejected-p.arrow`` (eliminated), each sorted
+by root id. The same rows make the same bytes. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import stable_hash
+from evolcoder.storage.stage import FileEntry, describe_file
+
+_ROWS_PER_BATCH = 1024
+
+
+def partition_count(seeds: int, rows_per_shard: int) -> int:
+    """Partitions of each round of a run that has this many seeds."""
+    return max(1, -(-seeds // rows_per_shard))
+
+
+def partition_of(root_id: str, partitions: int) -> int:
+    return int(stable_hash(root_id)[:15], 16) % partitions
+
+
+def part_name(partition: int) -> str:
+    return f"part-{partition:05d}.arrow"
+
+
+def rejected_name(partition: int) -> str:
+    return f"rejected-{partition:05d}.arrow"
+
+
+def arrow_bytes(rows: Iterable[Instruction]) -> bytes:
+    """An Arrow IPC file of the rows, in their order."""
+    table = pa.Table.from_pylist([row.to_row() for row in rows], schema=INSTRUCTION_SCHEMA)
+    buffer = io.BytesIO()
+    with pa.ipc.new_file(buffer, INSTRUCTION_SCHEMA) as writer:
+        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
+    return buffer.getvalue()
+
+
+def write_shard(folder: Folder, name: str, rows: Sequence[Instruction]) -> list[FileEntry]:
+    """Write a shard whole; no rows make no file."""
+    if not rows:
+        return []
+    folder.write_bytes(name, arrow_bytes(rows))
+    return [describe_file(folder, name, rows=len(rows))]
+
+
+def read_shard(folder: Folder, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a shard as plain dicts; none when there is no such file."""
+    if not folder.exists(name):
+        return
+    with folder.open_input(name) as file, pa.ipc.open_file(file) as reader:
+        for index in range(reader.num_record_batches):
+            batch = reader.get_batch(index)
+            yield from (batch.select(list(columns)) if columns else batch).to_pylist()
+
+
+def read_instructions(folder: Folder, name: str) -> Iterator[Instruction]:
+    return (Instruction.from_row(row) for row in read_shard(folder, name))
+
+
+def read_pool(rounds: Sequence[Folder], partition: int) -> list[Instruction]:
+    """The pool that comes after these rounds (round 0 first), one partition of it, sorted by root id.
+
+    The pool holds one row for each root: what the last round kept of it. Where that round eliminated its try, the row that it
+    tried to evolve stays in the pool as it is, un-evolved, and meets an operator drawn for the new round.
+    """
+    newest: dict[str, Instruction] = {}
+    for folder in rounds:
+        for row in read_instructions(folder, part_name(partition)):
+            newest[row.root_id] = row
+    return [newest[root_id] for root_id in sorted(newest)]

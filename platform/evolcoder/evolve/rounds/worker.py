@@ -1,0 +1,109 @@
+"""What runs on the cluster's workers: the Ray Data class that evolves rows, and the board that they report to.
+
+A worker never raises for a row: whatever happens, a row comes out with a status. When the run must stop, it says so on the
+board and hands the rest of its rows through as they are, without a request; the driver reads the board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from evolcoder.endpoint.batch_client import BatchClient
+from evolcoder.endpoint.client import EndpointClient
+from evolcoder.endpoint.journal.epoch import Epoch
+from evolcoder.endpoint.journal.lines import Entry, request_key
+from evolcoder.endpoint.journal.reader import JournalReader
+from evolcoder.endpoint.journal.writer import JournalWriter
+from evolcoder.endpoint.limits.ledger import Limits
+from evolcoder.endpoint.limits.run_gate import RunGate
+from evolcoder.endpoint.requests import Endpoint, Sampling, request_body
+from evolcoder.errors import EvolcoderError
+from evolcoder.evolve.rounds.left_batches import Batches
+from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
+from evolcoder.records import Instruction
+from evolcoder.storage.folders import Folder
+
+REPORT_SECONDS = 0.25
+NOT_ASKED = "not asked: the run was stopped"
+
+
+@dataclass(frozen=True)
+class RoundJob:
+    """All that a worker must know; it travels to it once."""
+
+    plan: RoundPlan
+    endpoints: tuple[Endpoint, ...]
+    concurrency: int
+    journal: Folder
+    part: str
+    epoch: Epoch
+    limits: Limits
+    batches: Batches | None = None
+
+
+class RowEvolver:
+    """The class that Ray Data maps over a pool; its calls share one client and one journal segment."""
+
+    def __init__(self, job: RoundJob, board: Any, ledger: Any) -> None:
+        self._job = job
+        self._board = board
+        self._paid = JournalReader(job.journal, job.part)
+        self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
+        self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
+        self._client: EndpointClient | BatchClient
+        if job.batches is not None:
+            self._client = BatchClient(
+                job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._gate, board.look.remote
+            )
+        else:
+            self._client = EndpointClient(job.endpoints, job.concurrency, self._gate, self._warn_of_closed)
+        self._stopped = False
+        self._name = uuid.uuid4().hex
+        self._counts: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        if self._paid.damaged_lines:
+            self._counts["damaged_lines"] = self._paid.damaged_lines
+
+    async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        parent = Instruction.from_row(row)
+        child = failed_row(parent, self._job.plan, NOT_ASKED)
+        if not self._stopped:
+            try:
+                child = await evolve_row(parent, self._job.plan, self._ask)
+            except EvolcoderError as error:
+                self._stopped = True
+                await self._board.stop.remote(type(error)(error.message))
+        self._count(child)
+        return child.to_row()
+
+    async def _ask(self, prompt: str, sampling: Sampling) -> Asked:
+        messages = [{"role": "user", "content": prompt}]
+        key = request_key("chat", request_body(self._job.endpoints[0].model, {"messages": messages}, sampling))
+        paid = self._paid.find(key)
+        if paid is not None:
+            self._counts["replies_reused"] += 1
+            return Asked(paid, key)
+        reply = await self._client.chat(messages, sampling)
+        await self._journal.append(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
+        self._gate.recorded(reply)
+        self._counts["prompt_tokens"] += reply.prompt_tokens
+        self._counts["completion_tokens"] += reply.completion_tokens
+        return Asked(reply, key)
+
+    def _warn_of_closed(self, error: EvolcoderError) -> None:
+        if len(self._job.endpoints) > 1:  # otherwise the run stops with it
+            self._board.warn.remote(f"{error.message.rstrip('.')} (the teacher's other endpoints go on).")
+
+    def _count(self, child: Instruction) -> None:
+        self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+
+    def _report(self) -> None:
+        self._timer = None
+        self._counts["requests"] = self._client.sent
+        self._board.count.remote(self._name, self._counts)

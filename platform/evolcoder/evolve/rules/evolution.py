@@ -1,0 +1,128 @@
+"""One row of one round: the evolved instruction, then its response, and what becomes of it. Knows neither Ray nor HTTP."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from evolcoder.endpoint.requests import Reply, RequestFailed, Sampling
+from evolcoder.evolve.rules.elimination import (
+    Answered,
+    Evolved,
+    clean_instruction,
+    clean_response,
+    eliminate_instruction,
+    eliminate_response,
+)
+from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
+from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
+from evolcoder.records import Instruction
+
+FORMAT = 2
+NO_INFORMATION_GAIN = "no_information_gain"
+"""Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """What decides the outcome of a round, apart from its pool and the teacher's replies."""
+
+    round: int
+    seed: int
+    operators: tuple[Operator, ...]
+    max_instruction_words: int
+    teacher: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+    judge: bool = False
+
+    def sampling(self, row_id: str, purpose: str) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
+
+    def verdict_sampling(self, row_id: str) -> Sampling:
+        """A verdict is no invention: the likeliest one is wanted."""
+        return dataclasses.replace(self.sampling(row_id, "judge"), temperature=0.0)
+
+    @property
+    def sampling_text(self) -> str:
+        """The sampling that all rows share, as a row records it."""
+        return json.dumps({"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A reply, and the key of the journal's entry that holds it."""
+
+    reply: Reply
+    key: str
+
+
+Ask = Callable[[str, Sampling], Awaitable[Asked]]
+"""Puts one user message to the teacher. Raises RequestFailed for this row's fault, EvolcoderError for the run's."""
+
+
+async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruction:
+    """What round ``plan.round`` makes of a row of its pool: kept, eliminated by a rule, or failed with the fault.
+
+    Raises:
+        EvolcoderError: the run must stop; nothing is known about the row.
+    """
+    row = _unborn(parent, plan)
+    try:
+        task = task_text(parent.instruction, parent.input)
+        prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
+        asked = await ask(prompt, plan.sampling(row.id, "evolve"))
+        row = _paid(row, asked, instruction=clean_instruction(asked.reply.text))
+        reason = eliminate_instruction(Evolved(task, row.instruction, asked.reply.finish_reason, plan.max_instruction_words))
+        if reason is not None:
+            return dataclasses.replace(row, status="eliminated", reason=reason)
+        if plan.judge:
+            asked = await ask(judge_prompt(task, row.instruction), plan.verdict_sampling(row.id))
+            row = _paid(row, asked)
+            if says_equal(asked.reply.text):
+                return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
+        asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
+        row = _paid(row, asked, response=clean_response(asked.reply.text))
+        reason = eliminate_response(Answered(row.response, asked.reply.finish_reason))
+        return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
+    except RequestFailed as fault:
+        return dataclasses.replace(row, status="failed", reason=str(fault))
+
+
+def failed_row(parent: Instruction, plan: RoundPlan, reason: str) -> Instruction:
+    """The row that says that nothing was learned about this member of the pool."""
+    return dataclasses.replace(_unborn(parent, plan), status="failed", reason=reason)
+
+
+def _unborn(parent: Instruction, plan: RoundPlan) -> Instruction:
+    operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
+    return Instruction(
+        id=child_id(parent, operator, plan.round),
+        round=plan.round,
+        parent_id=parent.id,
+        root_id=parent.root_id,
+        operator=operator,
+        instruction="",
+        input="",
+        response="",
+        teacher=plan.teacher,
+        sampling=plan.sampling_text,
+        prompt_tokens=0,
+        completion_tokens=0,
+        request_keys=[],
+        status="failed",
+        reason=None,
+    )
+
+
+def _paid(row: Instruction, asked: Asked, **texts: str) -> Instruction:
+    return dataclasses.replace(
+        row,
+        prompt_tokens=row.prompt_tokens + asked.reply.prompt_tokens,
+        completion_tokens=row.completion_tokens + asked.reply.completion_tokens,
+        request_keys=[*row.request_keys, asked.key],
+        **texts,  # type: ignore[arg-type]
+    )

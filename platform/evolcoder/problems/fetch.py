@@ -1,0 +1,123 @@
+"""Fetches the benchmarks' data: from the release that published the file, else from the hub at a pinned revision.
+
+What arrives is checked before it is kept: the file's own checksum, or that of its rows. Nothing half-written is left behind.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evolcoder.console import Reporter
+from evolcoder.errors import DataError
+from evolcoder.problems.files import (
+    BENCHMARK_FILES,
+    BenchmarkFile,
+    data_folder,
+    find_benchmark,
+    how_to_get,
+    is_known,
+    read_benchmark,
+)
+from evolcoder.sources import HubDataset
+
+_TIMEOUT_SECONDS = 60.0
+
+
+def list_benchmarks(reporter: Reporter) -> None:
+    """Which data is here, where, and where the rest comes from."""
+    rows = []
+    for name, file in BENCHMARK_FILES.items():
+        place = find_benchmark(name)
+        rows.append((name, _state(name, place), file.licence, str(place or file.release_url or _hub(file))))
+    reporter.table("Benchmark data", ["name", "state", "licence", "where it is, or comes from"], rows)
+
+
+def fetch(names: Iterable[str], reporter: Reporter) -> list[Path]:
+    """Fetch what is not here; returns where each file lies.
+
+    Raises:
+        DataError: a name is unknown, the source cannot be reached, or what it sends is not the known data.
+    """
+    chosen = list(names)
+    for name in chosen:
+        if name not in BENCHMARK_FILES:
+            raise DataError(f"There is no data {name!r}; `evolcoder data list` shows: {', '.join(BENCHMARK_FILES)}.")
+    return [_fetched(BENCHMARK_FILES[name], reporter) for name in chosen]
+
+
+def _fetched(file: BenchmarkFile, reporter: Reporter) -> Path:
+    place = find_benchmark(file.name)
+    if place is not None:
+        read_benchmark(file.name)
+        reporter.say(f"{file.name} is here already: {place}")
+        return place
+    source = file.release_url or _hub(file)
+    reporter.say(f"fetching {file.name} ({file.licence}): {source}")
+    data = _download(file.release_url) if file.release_url else _from_hub(file)
+    if not is_known(file, data):
+        raise DataError(f"What came is not the {file.name} that is known here; nothing was kept ({source}).")
+    target = data_folder() / file.path
+    _write(target, data)
+    return target
+
+
+def _from_hub(file: BenchmarkFile) -> bytes:
+    try:
+        splits = HubDataset(file.hub_id, file.hub_revision).splits()
+    except DataError as error:
+        raise DataError(
+            f"{_hub(file)} cannot be had: check the network, and that evolcoder[hub] is installed; or {how_to_get(file.name)}."
+        ) from error
+    rows: list[Mapping[str, Any]] = [row for split in splits.values() for row in split]
+    rows.sort(key=_order)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return gzip.compress(lines.encode("utf-8"), mtime=0)
+
+
+def _order(row: Mapping[str, Any]) -> int:
+    """The problem's number: the file's own order."""
+    number = row["metadata"]["problem_id"] if "metadata" in row else row["task_id"]
+    return int(str(number).rpartition("/")[2])
+
+
+def _download(address: str) -> bytes:
+    try:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as reply:
+            data: bytes = reply.read()
+    except (urllib.error.URLError, OSError) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
+        raise DataError(f"{address} cannot be had ({reason}); check the network, or put the file there by hand.") from None
+    return data
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            file.write(data)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, target)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written ({error.strerror}); set EVOLCODER_DATA to a folder of yours.") from None
+
+
+def _state(name: str, place: Path | None) -> str:
+    if place is None:
+        return "missing"
+    try:
+        read_benchmark(name)
+    except DataError:
+        return "another version"
+    return "here"
+
+
+def _hub(file: BenchmarkFile) -> str:
+    return f"The hub's {file.hub_id}@{file.hub_revision[:12]}"

@@ -1,0 +1,47 @@
+"""What workers tell the shared ledger, with the ledger's reports looked at on their way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from evolcoder.endpoint.journal.epoch import Epoch
+from evolcoder.endpoint.journal.writer import JournalWriter
+from evolcoder.endpoint.limits.ledger import Grant, Limits, Report, Tokens
+from evolcoder.endpoint.limits.run_gate import LimitsActor, RunGate
+from evolcoder.storage.folders import Folder
+
+BODY = {"prompt": "q", "max_tokens": 5}
+
+
+class Ledger:
+    """A ``LimitsActor`` in this process, called as Ray calls one."""
+
+    def __init__(self, limits: Limits, journal: Folder) -> None:
+        self._actor = LimitsActor(limits, journal)
+        self.reports: list[Report] = []
+        self.exchange = self
+
+    async def remote(self, report: Report, wanted: Sequence[Tokens]) -> Grant:
+        self.reports.append(report)
+        return self._actor.exchange(report, wanted)
+
+
+def test_a_pause_ends_when_the_teacher_said_however_late_the_ledger_hears_of_it(tmp_path: Path) -> None:
+    """A worker that waits tells what came meanwhile afterwards; counted from then, pauses would prolong one another."""
+    folder, limits = Folder.open(str(tmp_path)), Limits()
+    ledger = Ledger(limits, folder)
+
+    async def ask() -> None:
+        gate = RunGate(Epoch.claim(folder), limits, ledger, JournalWriter(folder, "01", 1))
+        gate.pause(0, 1.0, True)
+        waiting = asyncio.ensure_future(gate.admit(BODY))
+        await asyncio.sleep(0.1)  # the gate waits for the end of the first pause by now
+        gate.pause(0, 1.0, True)
+        assert (await waiting).door == 0
+
+    asyncio.run(ask())
+    first, second = [pause for report in ledger.reports for pause in report.pauses]
+    assert first.seconds <= 1.0
+    assert second.seconds < 0.5

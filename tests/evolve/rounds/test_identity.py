@@ -1,0 +1,65 @@
+"""What makes a round be made anew, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.evolve.rows import seed
+
+from evolcoder.evolve.rounds.identity import round_identity, round_plan, seeds_identity
+from evolcoder.settings import RunSettings
+from evolcoder.settings_files import parse_settings
+
+
+def settings_with(**evolve: Any) -> RunSettings:
+    return parse_settings({"name": "r", "evolve": evolve}, "the test")
+
+
+PLAIN = settings_with()
+
+
+@pytest.mark.parametrize(
+    "evolve",
+    [
+        {"decontaminate": []},
+        {"decontaminate": ["humaneval", "mbpp"]},
+        {"dedup": {"near": False}},
+        {"dedup": {"threshold": 0.8}},
+    ],
+)
+def test_what_falls_as_a_copy_is_part_of_every_round(evolve: dict[str, Any]) -> None:
+    other = settings_with(**evolve)
+    assert round_identity(other) != round_identity(PLAIN)
+    assert seeds_identity(other, [seed("a")]) != seeds_identity(PLAIN, [seed("a")])
+
+
+@pytest.mark.parametrize(
+    "evolve",
+    [{"judge": True}, {"operators": ["complexity"]}, {"operators": [{"name": "complexity", "weight": 2}]}, {"seed": 1}],
+)
+def test_what_the_teacher_is_asked_is_part_of_later_rounds_alone(evolve: dict[str, Any]) -> None:
+    other = settings_with(**evolve)
+    assert round_identity(other) != round_identity(PLAIN)
+    assert seeds_identity(other, [seed("a")]) == seeds_identity(PLAIN, [seed("a")])
+
+
+@pytest.mark.parametrize("evolve", [{"workers": 7}, {"rounds": 5}])
+def test_how_fast_and_how_many_are_no_part(evolve: dict[str, Any]) -> None:
+    assert round_identity(settings_with(**evolve)) == round_identity(PLAIN)
+
+
+def test_one_way_to_say_it_is_as_good_as_another() -> None:
+    one = settings_with(decontaminate=["mbpp", "humaneval"], operators=["complexity", "constraints"])
+    other = settings_with(decontaminate=["humaneval", "mbpp"], operators=[{"name": "complexity"}, "constraints"])
+    assert round_identity(one) == round_identity(other)
+
+
+def test_the_checksums_are_in_it() -> None:
+    known = round_identity(PLAIN)["decontaminate"]["benchmarks"]
+    assert known["humaneval"].startswith("b796127e")
+
+
+def test_a_plan_carries_operators_and_the_judge() -> None:
+    plan = round_plan(settings_with(judge=True, operators=["complexity"]), 2, "teacher")
+    assert (plan.round, plan.judge, [operator.name for operator in plan.operators]) == (2, True, ["complexity"])

@@ -1,0 +1,99 @@
+"""Each rule by the smallest input that trips it, and the cleaning before them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolcoder.evolve.rules.elimination import (
+    Answered,
+    Evolved,
+    clean_instruction,
+    clean_response,
+    eliminate_instruction,
+    eliminate_response,
+)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "finish_reason", "reason"),
+    [
+        ("Sort a list.", "stop", None),
+        ("", "stop", "empty_instruction"),
+        ("```", "stop", "empty_instruction"),
+        ("Sort a list and", "length", "truncated_instruction"),
+        ("Original task: sort.", "stop", "copied_prompt"),
+        ("Do as the given prompt says.", "stop", "copied_prompt"),
+        ("add  two NUMBERS", "stop", "unchanged"),
+        ("one two three four five six", "stop", "overlong"),
+        ("one two three four five", "stop", None),
+    ],
+)
+def test_an_instruction_falls_to_its_rule(instruction: str, finish_reason: str, reason: str | None) -> None:
+    assert eliminate_instruction(Evolved("Add two numbers.", instruction, finish_reason, max_words=5)) == reason
+
+
+@pytest.mark.parametrize(
+    ("response", "finish_reason", "reason"),
+    [
+        ("x = 1", "stop", None),
+        ("", "stop", "empty_response"),
+        ("x =", "length", "truncated_response"),
+        ("Sorry, no.", "stop", "apology"),
+        ("sorry " * 79, "stop", "apology"),
+        ("sorry " + "word " * 79, "stop", None),
+        ("...", "stop", "only_stop_words"),
+        ("It is, and it was!", "stop", "only_stop_words"),
+        ("It is 4", "stop", None),
+    ],
+)
+def test_a_response_falls_to_its_rule(response: str, finish_reason: str, reason: str | None) -> None:
+    assert eliminate_response(Answered(response, finish_reason)) == reason
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Sort a list.",
+        "  Sort a list.\n",
+        "#Rewritten Prompt#: Sort a list.",
+        "**Rewritten task:** Sort a list.",
+        "## The new programming task:\n\nSort a list.",
+        '"Sort a list."',
+        "Rewritten Task: \u201cSort a list.\u201d",
+        "Here is the rewritten task:\n\nSort a list.",
+        "Sure! Here's a slightly harder version: Sort a list.",
+        "Here is the new task:\nNew task: 'Sort a list.'",
+    ],
+)
+def test_cleaning_leaves_the_task_alone(reply: str) -> None:
+    assert clean_instruction(reply) == "Sort a list."
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        'Write "a" and then "b"',
+        "New tasks are queued: sort them.",
+        "`x` and `y`",
+        "Here be dragons. Sort them.",
+        "def f():\n    return 'x'",
+    ],
+)
+def test_cleaning_takes_nothing_from_a_task(task: str) -> None:
+    assert clean_instruction(task) == task
+
+
+@given(st.text() | st.from_regex(r"(#?Rewritten (Prompt|Task)#?: |\"|'|Here is x: ){0,4}\w*[\"']?", fullmatch=True))
+def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+    cleaned = clean_instruction(text)
+    assert clean_instruction(cleaned) == cleaned
+    assert cleaned in text
+    assert clean_response(clean_response(text)) == clean_response(text)
+
+
+@given(st.text(), st.text(), st.sampled_from(["stop", "length", ""]))
+def test_rules_take_any_text(parent: str, text: str, finish_reason: str) -> None:
+    assert isinstance(eliminate_instruction(Evolved(parent, text, finish_reason, 10)), str | None)
+    assert isinstance(eliminate_response(Answered(text, finish_reason)), str | None)
