@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, RULES_VERSION, BenchmarkIndex, summary_of_hits
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, BenchmarkIndex, rules_version, summary_of_hits
 from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, find_duplicates
 from evolcoder.evolve.rounds.merge import (
     CONTAMINATED,
@@ -89,7 +89,7 @@ def _write_findings(folder: Folder, merged: Merged, sieve: Sieve) -> list[FileEn
         names.append(CONTAMINATION_FILE)
         hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
         found = {
-            "rules": RULES_VERSION,
+            "rules": rules_version(sieve.benchmarks),
             "benchmarks": {name: BENCHMARK_FILES[name].version for name in sieve.benchmarks},
             "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
             **summary_of_hits(hits),
