@@ -31,7 +31,7 @@ MAY_IMPORT_HEAVY = {
     "cluster.py",
     "doctor.py",
     "embedded.py",
-    "endpoint/limits/run_gate.py",
+    "endpoint/limits/shared_limiter.py",
     "evolve/rounds/gather.py",
     "evolve/rounds/pipeline.py",
     "train/checkpoints.py",

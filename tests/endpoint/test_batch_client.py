@@ -12,12 +12,12 @@ from evolcoder.endpoint import batch_client as batches_module
 from evolcoder.endpoint.batch_client import BatchClient, collect
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.journal.lines import Entry, request_key
-from evolcoder.endpoint.limits.gate import OpenGate, Ticket
-from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling
+from evolcoder.endpoint.limits.limiter import LocalLimiter, Permit
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import EndpointError
 
-SAMPLING = Sampling(1.0, 0.95, 200)
+SAMPLING = SamplingSettings(1.0, 0.95, 200)
 QUICK = {"batch_seconds": 0.2}
 
 
@@ -29,9 +29,9 @@ def questions(count: int) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": f"question {number}"}] for number in range(count)]
 
 
-def ask_all(endpoint: Endpoint, count: int, gate: Any = None) -> tuple[list[Any], BatchClient]:
+def ask_all(endpoint: Endpoint, count: int, limiter: Any = None) -> tuple[list[Any], BatchClient]:
     async def ask() -> tuple[list[Any], BatchClient]:
-        client = BatchClient(endpoint, "us", 0.05, gate)
+        client = BatchClient(endpoint, "us", 0.05, limiter)
         outcomes = await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions(count)), return_exceptions=True)
         await client.close()
         return outcomes, client
@@ -44,7 +44,7 @@ def test_the_replies_are_those_of_single_requests() -> None:
         outcomes, client = ask_all(endpoint_of(teacher), 30)
         assert client.sent == 30
 
-        async def ask_singly() -> list[Reply]:
+        async def ask_singly() -> list[TeacherReply]:
             single = EndpointClient(endpoint_of(teacher), 8)
             replies = await asyncio.gather(*(single.chat(q, SAMPLING) for q in questions(30)))
             await single.close()
@@ -58,7 +58,7 @@ def test_what_failed_goes_into_a_later_batch() -> None:
     with scripted_teacher(Script(faults=faults, **QUICK)) as teacher:
         outcomes, client = ask_all(endpoint_of(teacher, max_attempts=12), 60)
         counts = teacher.counts()
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
     assert counts["answered"] == counts["distinct"] == 60
     assert counts["requests"] == client.sent > 60
     assert {"server_error", "rate_limited", "expired"} == set(client.faults)
@@ -86,31 +86,31 @@ def test_batches_are_cut_at_their_limits(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(batches_module, "MAX_REQUESTS", 7)
     with scripted_teacher(Script(**QUICK)) as teacher:
         outcomes, _ = ask_all(endpoint_of(teacher), 20)
-        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+        assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
 
 
-class _Counting(OpenGate):
+class _Counting(LocalLimiter):
     def __init__(self) -> None:
         super().__init__(1)
         self.admitted = self.replies = self.nothing = 0
 
-    async def admit(self, body: Any) -> Ticket:
+    async def acquire(self, body: Any) -> Permit:
         self.admitted += 1
-        return await super().admit(body)
+        return await super().acquire(body)
 
-    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
-        super().settle(ticket, reply, maybe_billed)
+    def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
+        super().release(permit, reply, maybe_billed)
         self.replies += reply is not None
         self.nothing += reply is None
 
 
 def test_the_gate_hears_of_every_try() -> None:
-    gate = _Counting()
+    limiter = _Counting()
     with scripted_teacher(Script(faults={"error_500": 0.3}, **QUICK)) as teacher:
-        ask_all(endpoint_of(teacher, max_attempts=12), 20, gate)
-        assert gate.admitted == teacher.counts()["requests"]
-    assert gate.replies == 20
-    assert gate.admitted == gate.replies + gate.nothing
+        ask_all(endpoint_of(teacher, max_attempts=12), 20, limiter)
+        assert limiter.admitted == teacher.counts()["requests"]
+    assert limiter.replies == 20
+    assert limiter.admitted == limiter.replies + limiter.nothing
 
 
 def test_each_look_at_a_batch_is_told() -> None:

@@ -16,13 +16,13 @@ from evolcoder.cluster import free_port
 from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.faults import Fault
-from evolcoder.endpoint.limits.gate import Ticket
-from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, parse_reply
+from evolcoder.endpoint.limits.limiter import Permit
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, parse_reply
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, EndpointError, EvolcoderError
 
 MODEL = Script.model
-SAMPLING = Sampling(1.0, 0.95, 200)
+SAMPLING = SamplingSettings(1.0, 0.95, 200)
 
 
 _chosen: dict[str, Any] = {}
@@ -39,12 +39,12 @@ def endpoint_of(teacher: ScriptedTeacher, **changes: Any) -> Endpoint:
 
 
 def ask_all(
-    endpoint: Endpoint | list[Endpoint], requests: int, concurrency: int = 16, gate: Any = None
+    endpoint: Endpoint | list[Endpoint], requests: int, concurrency: int = 16, limiter: Any = None
 ) -> tuple[list[Any], EndpointClient]:
     """Ask different questions at once; what each ended with, exceptions included."""
 
     async def ask() -> tuple[list[Any], EndpointClient]:
-        client = EndpointClient(endpoint, concurrency, gate)
+        client = EndpointClient(endpoint, concurrency, limiter)
         questions = [[{"role": "user", "content": f"question {number}"}] for number in range(requests)]
         outcomes = await asyncio.gather(*(client.chat(q, SAMPLING) for q in questions), return_exceptions=True)
         await client.close()
@@ -58,7 +58,7 @@ def test_a_mix_of_faults_ends_with_a_reply_for_every_request_and_few_extra() -> 
     with scripted_teacher(Script(faults=faults, retry_after_seconds=0.02, latency_seconds=0.01)) as teacher:
         outcomes, client = ask_all(endpoint_of(teacher), 300)
         counts = teacher.counts()
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
     assert counts["answered"] == counts["distinct"] == 300
     assert counts["requests"] <= 1.25 * 300
     assert counts["most_in_flight"] <= 16
@@ -94,7 +94,7 @@ def test_a_reply_that_only_drips_is_a_timeout() -> None:
 def test_rate_limits_pause_all_requests_and_are_no_fault_of_the_request(fault: str) -> None:
     with scripted_teacher(Script(faults={fault: 0.5}, retry_after_seconds=0.01)) as teacher:
         outcomes, client = ask_all(endpoint_of(teacher, max_attempts=2), 6)
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
     assert client.faults["rate_limited"] > 0
 
 
@@ -128,17 +128,17 @@ def test_an_endpoint_that_is_gone_stops_all() -> None:
     assert "does not answer" in str(outcomes[0])
 
 
-def test_several_doors_share_the_work() -> None:
+def test_several_endpoints_share_the_work() -> None:
     with scripted_teacher(Script(latency_seconds=0.02)) as one, scripted_teacher(Script(latency_seconds=0.02)) as other:
         outcomes, _ = ask_all([endpoint_of(one), endpoint_of(other)], 60, concurrency=8)
         counts = [teacher.counts()["requests"] for teacher in (one, other)]
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
     assert sum(counts) == 60
     assert min(counts) >= 20
 
 
 @pytest.mark.parametrize("fault", ["wrong key", "gone"])
-def test_a_door_that_fails_is_closed_and_the_others_go_on(fault: str) -> None:
+def test_an_endpoint_that_fails_is_closed_and_the_others_go_on(fault: str) -> None:
     with scripted_teacher(Script(api_key="right")) as good, scripted_teacher(Script(api_key="right")) as bad:
         lost = endpoint_of(bad, api_key="wrong", max_attempts=2)
         if fault == "gone":
@@ -156,13 +156,13 @@ def test_a_door_that_fails_is_closed_and_the_others_go_on(fault: str) -> None:
             return outcomes
 
         outcomes = asyncio.run(ask())
-        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+        assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
         assert len(closed) == 1
         assert good.counts()["repeats"] <= 40
         assert bad.counts()["refused"] <= 8
 
 
-def test_when_the_last_door_closes_what_waits_at_a_paused_one_ends_too() -> None:
+def test_when_the_last_endpoint_closes_what_waits_at_a_paused_one_ends_too() -> None:
     with scripted_teacher(Script(faults={"retry_after": 1.0}, retry_after_seconds=60)) as slow:
 
         async def ask() -> Any:
@@ -192,7 +192,7 @@ def test_a_refused_request_fails_alone_and_at_once() -> None:
         bad, good = asyncio.run(ask())
         assert isinstance(bad, RequestFailed)
         assert bad.kind == "rejected"
-        assert isinstance(good, Reply)
+        assert isinstance(good, TeacherReply)
         assert teacher.counts()["refused"] == 1
 
 
@@ -203,19 +203,19 @@ class _Gate:
         self.passes = passes
         self.settled: list[tuple[Any, bool]] = []
 
-    async def admit(self, body: Mapping[str, Any]) -> Ticket:
+    async def acquire(self, body: Mapping[str, Any]) -> Permit:
         if self.passes == 0:
             raise BudgetError("No money is left.")
         self.passes -= 1
-        return Ticket(0)
+        return Permit(0)
 
-    def settle(self, ticket: Ticket, reply: Reply | None, maybe_billed: bool) -> None:
+    def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
         self.settled.append((reply, maybe_billed))
 
-    def pause(self, door: int, seconds: float, rate_limited: bool) -> None:
+    def pause(self, endpoint: int, seconds: float, rate_limited: bool) -> None:
         pass
 
-    def close(self, door: int) -> None:
+    def close(self, endpoint: int) -> None:
         pass
 
     def stop(self, error: EvolcoderError) -> None:
@@ -223,21 +223,21 @@ class _Gate:
 
 
 def test_the_gate_stops_all_requests_with_its_own_error_and_hears_every_outcome() -> None:
-    gate = _Gate(5)
+    limiter = _Gate(5)
     with scripted_teacher(Script(latency_seconds=0.01)) as teacher:
-        outcomes, _ = ask_all(endpoint_of(teacher), 20, gate=gate)
+        outcomes, _ = ask_all(endpoint_of(teacher), 20, limiter=limiter)
         assert teacher.counts()["requests"] == 5
     assert sum(isinstance(outcome, BudgetError) for outcome in outcomes) == 15
-    assert len(gate.settled) == 5
-    assert all(reply is not None for reply, _ in gate.settled)
+    assert len(limiter.settled) == 5
+    assert all(reply is not None for reply, _ in limiter.settled)
 
 
 def test_an_attempt_that_may_have_been_charged_is_told_apart() -> None:
     for fault, charged in (("dropped", True), ("html", True), ("error_500", False)):
-        gate = _Gate(1)
+        limiter = _Gate(1)
         with scripted_teacher(Script(faults={fault: 1.0})) as teacher:
-            ask_all(endpoint_of(teacher, max_attempts=1), 1, gate=gate)
-        assert gate.settled == [(None, charged)], fault
+            ask_all(endpoint_of(teacher, max_attempts=1), 1, limiter=limiter)
+        assert limiter.settled == [(None, charged)], fault
 
 
 def test_check_says_in_one_sentence_what_is_wrong() -> None:
@@ -276,12 +276,12 @@ _json = st.recursive(
 @given(st.text() | _json.map(json.dumps))
 def test_any_body_is_a_reply_or_garbage(text: str) -> None:
     try:
-        outcome: Reply | str = parse_reply(text)
+        outcome: TeacherReply | str = parse_reply(text)
     except Fault as fault:
         outcome = fault.kind
-    assert isinstance(outcome, Reply) or outcome == "garbage"
+    assert isinstance(outcome, TeacherReply) or outcome == "garbage"
 
 
 def test_usage_and_content_may_be_missing() -> None:
     reply = parse_reply('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
-    assert reply == Reply("", "", 0, 0)
+    assert reply == TeacherReply("", "", 0, 0)

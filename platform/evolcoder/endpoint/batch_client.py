@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeVar
 
 from evolcoder.endpoint.faults import Fault, fault_of, fault_of_status, run_wide_error, status_message
 from evolcoder.endpoint.journal.lines import Entry, request_key
-from evolcoder.endpoint.limits.gate import Gate, OpenGate, Ticket
-from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, reply_of, request_body
+from evolcoder.endpoint.limits.limiter import Limiter, LocalLimiter, Permit
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, reply_of, request_body
 from evolcoder.endpoint.transport import openai_client
 from evolcoder.errors import EndpointError, EvolcoderError
 
@@ -44,8 +44,8 @@ class _Asked:
 
     key: str
     body: dict[str, Any]
-    ticket: Ticket
-    reply: asyncio.Future[Reply]
+    permit: Permit
+    reply: asyncio.Future[TeacherReply]
     kinds: list[str] = field(default_factory=list)
 
     def line(self) -> bytes:
@@ -67,27 +67,27 @@ class BatchClient:
         endpoint: Endpoint,
         owner: str,
         poll_seconds: float,
-        gate: Gate | None = None,
+        limiter: Limiter | None = None,
         on_look: OnLook | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.faults: Counter[str] = Counter()
         self.sent = 0
         self._desk = _Desk(endpoint, owner, poll_seconds, on_look)
-        self._gate: Gate = OpenGate(1) if gate is None else gate
+        self._limiter: Limiter = LocalLimiter(1) if limiter is None else limiter
         self._gather_seconds = min(LONGEST_GATHER_SECONDS, poll_seconds)
         self._waiting: list[_Asked] = []
         self._timer: asyncio.TimerHandle | None = None
         self._batches: set[asyncio.Task[None]] = set()
         self._stopped: EvolcoderError | None = None
 
-    async def chat(self, messages: list[dict[str, str]], sampling: Sampling) -> Reply:
+    async def chat(self, messages: list[dict[str, str]], sampling: SamplingSettings) -> TeacherReply:
         """One chat completion. Raises as ``EndpointClient.chat`` does."""
         body = request_body(self.endpoint.model, {"messages": messages}, sampling)
         if self._stopped:
             raise type(self._stopped)(*self._stopped.args)
-        ticket = await self._admitted(body)
-        asked = _Asked(request_key("chat", body), body, ticket, asyncio.get_running_loop().create_future())
+        permit = await self._admitted(body)
+        asked = _Asked(request_key("chat", body), body, permit, asyncio.get_running_loop().create_future())
         self._put([asked])
         return await asked.reply
 
@@ -97,9 +97,9 @@ class BatchClient:
         await asyncio.gather(*self._batches, return_exceptions=True)
         await self._desk.close()
 
-    async def _admitted(self, body: dict[str, Any]) -> Ticket:
+    async def _admitted(self, body: dict[str, Any]) -> Permit:
         try:
-            return await self._gate.admit(body)
+            return await self._limiter.acquire(body)
         except EvolcoderError as error:
             self._stop_all(error)
             raise
@@ -129,7 +129,7 @@ class BatchClient:
     async def _see_through(self, asked: Sequence[_Asked]) -> None:
         """Send a batch, wait for its end, and give each request its reply or its failure, or another try."""
         self.sent += len(asked)
-        outcomes: dict[str, Reply | Fault] = {}
+        outcomes: dict[str, TeacherReply | Fault] = {}
         try:
             async for key, outcome in self._desk.answers([one.line() for one in asked]):
                 outcomes[key] = outcome
@@ -142,20 +142,20 @@ class BatchClient:
         again = [one for one in asked if not self._settled(one, outcomes.get(one.key, missing))]
         for one in again:
             try:
-                one.ticket = await self._admitted(one.body)
+                one.permit = await self._admitted(one.body)
             except EvolcoderError:
                 continue  # all that wait were told
             self._put([one])
 
-    def _settled(self, one: _Asked, outcome: Reply | Fault) -> bool:
+    def _settled(self, one: _Asked, outcome: TeacherReply | Fault) -> bool:
         """Tell who asked, unless another try makes sense."""
         if one.reply.done():
             return True
-        if isinstance(outcome, Reply):
-            self._gate.settle(one.ticket, outcome, True)
+        if isinstance(outcome, TeacherReply):
+            self._limiter.release(one.permit, outcome, True)
             one.reply.set_result(outcome)
             return True
-        self._gate.settle(one.ticket, None, outcome.maybe_billed)
+        self._limiter.release(one.permit, None, outcome.maybe_billed)
         self.faults[outcome.kind] += 1
         one.kinds.append(outcome.kind)
         if self._stopped:
@@ -166,9 +166,9 @@ class BatchClient:
 
     def _stop_all(self, error: EvolcoderError) -> None:
         self._stopped = self._stopped or error
-        self._gate.stop(error)
+        self._limiter.stop(error)
         for one in self._waiting:
-            self._gate.settle(one.ticket, None, False)
+            self._limiter.release(one.permit, None, False)
             if not one.reply.done():
                 one.reply.set_exception(type(error)(*error.args))
         self._waiting = []
@@ -187,7 +187,7 @@ class _Desk:
     async def close(self) -> None:
         await self._openai.close()
 
-    async def answers(self, lines: Sequence[bytes]) -> AsyncIterator[tuple[str, Reply | Fault]]:
+    async def answers(self, lines: Sequence[bytes]) -> AsyncIterator[tuple[str, TeacherReply | Fault]]:
         """Send a batch of these lines, wait until it ended, and give its outcomes by key.
 
         Raises:
@@ -203,7 +203,7 @@ class _Desk:
         async for outcome in self.outcomes(batch):
             yield outcome
 
-    async def outcomes(self, batch: Any) -> AsyncIterator[tuple[str, Reply | Fault]]:
+    async def outcomes(self, batch: Any) -> AsyncIterator[tuple[str, TeacherReply | Fault]]:
         """Wait until a batch ended, and give its outcomes by key. Raises as ``answers`` does."""
         self._look(batch)
         while batch.status not in _ENDED:
@@ -283,7 +283,7 @@ def _split(asked: Sequence[_Asked]) -> Iterable[list[_Asked]]:
         yield batch
 
 
-def _outcome(line: str) -> tuple[str, Reply | Fault] | None:
+def _outcome(line: str) -> tuple[str, TeacherReply | Fault] | None:
     """What one line of a batch's files says of a request; None for a line that names none."""
     try:
         data = json.loads(line)
@@ -321,7 +321,7 @@ async def collect(
         for batch in await desk.owned():
             try:
                 async for key, outcome in desk.outcomes(batch):
-                    if isinstance(outcome, Reply) and not known(key):
+                    if isinstance(outcome, TeacherReply) and not known(key):
                         usage = (outcome.prompt_tokens, outcome.completion_tokens)
                         await keep(Entry(key, outcome.text, outcome.finish_reason, *usage))
                         new += 1

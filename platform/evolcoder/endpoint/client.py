@@ -1,20 +1,20 @@
-"""An asynchronous client of a model behind OpenAI-compatible endpoints, that tries again where that makes sense.
+"""An asynchronous client of one model behind OpenAI-compatible endpoints, which retries where a retry makes sense.
 
-A model may have several *doors*: endpoints, or keys of one endpoint. Every fault has a name, and a table says what follows
-from it: wait and try again, through whichever door is best by then; give up this one request; or close the door. When no
-door is left, the run stops. The client knows nothing of rows, journals or budgets; a ``Gate`` may be put before each
-request for those.
+The model may be served at several endpoints: several addresses, or several keys for one address. Every fault has a name,
+and the table says what follows from it: retry through whichever endpoint is best by then, give up this one request, or
+close the endpoint. When no endpoint is left, the run stops. The client knows nothing of rows, journals or budgets; a
+``Limiter`` may stand before each request for those.
 
-| fault          | what is done                                                                                |
-|----------------|---------------------------------------------------------------------------------------------|
-| rate_limited   | 429: every request through this door pauses for Retry-After, then it is tried again         |
-| server_error   | 408, 409, 425, 5xx: tried again after a growing, jittered pause                             |
-| dropped        | the connection broke before the whole reply was there: tried again                          |
-| timeout        | no whole reply within ``timeout_seconds``: tried again                                      |
-| garbage        | a reply that is no completion (truncated JSON, HTML): tried again                           |
-| unreachable    | no connection: tried again; after ``max_attempts`` with nothing between, the door is closed |
-| rejected       | any other 4xx: RequestFailed for this request, at once                                      |
-| (door-wide)    | 401, 402, 403, 404, an exhausted quota: the door is closed at once                          |
+| fault           | what is done                                                                              |
+|-----------------|-------------------------------------------------------------------------------------------|
+| rate_limited    | 429: every request to this endpoint pauses for Retry-After, then this one is retried      |
+| server_error    | 408, 409, 425, 5xx: retried after a growing, jittered pause                               |
+| dropped         | the connection broke before the whole reply had arrived: retried                          |
+| timeout         | no whole reply within ``timeout_seconds``: retried                                        |
+| garbage         | a reply that is no completion (truncated JSON, HTML): retried                             |
+| unreachable     | no connection: retried; after ``max_attempts`` in a row, the endpoint is closed           |
+| closed          | 401, 402, 403, 404, an exhausted quota: the endpoint is closed at once                    |
+| rejected        | any other 4xx: RequestFailed for this request, at once                                    |
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
-from evolcoder.endpoint.limits.gate import Gate, OpenGate, Ticket
-from evolcoder.endpoint.requests import Endpoint, Reply, RequestFailed, Sampling, parse_reply, request_body
+from evolcoder.endpoint.limits.limiter import Limiter, LocalLimiter
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, parse_reply, request_body
 from evolcoder.endpoint.transport import StatusError, transport_named
 from evolcoder.errors import EndpointError, EvolcoderError
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _RATE_LIMIT_PATIENCE = 10
-"""Rate limits are no fault of the request: it is tried this many times as often as for other faults."""
+"""How many times as often a request is tried when it meets a rate limit rather than a fault of its own."""
 
 
-class _Door:
+class _Connection:
     """An endpoint with a key, and what became of it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -53,15 +53,15 @@ class EndpointClient:
     """Sends requests to one model, at most ``max_concurrency`` at a time. Use it from one event loop.
 
     Args:
-        endpoints: the doors of one model; ``model`` and ``max_attempts`` are those of the first.
-        on_closed: is called with the reason for which a door was closed.
+        endpoints: all serve one model; ``model`` and ``max_attempts`` are those of the first.
+        on_closed: is called with the reason for which an endpoint was closed.
     """
 
     def __init__(
         self,
         endpoints: Endpoint | Sequence[Endpoint],
         max_concurrency: int,
-        gate: Gate | None = None,
+        limiter: Limiter | None = None,
         on_closed: Callable[[EndpointError], None] | None = None,
     ) -> None:
         given = [endpoints] if isinstance(endpoints, Endpoint) else list(endpoints)
@@ -69,32 +69,32 @@ class EndpointClient:
         self.sent = 0
         self._on_closed = on_closed
         self._model, self._attempts = given[0].model, given[0].max_attempts
-        self._doors = [_Door(endpoint) for endpoint in given]
-        self._gate: Gate = OpenGate(len(given)) if gate is None else gate
+        self._connections = [_Connection(endpoint) for endpoint in given]
+        self._limiter: Limiter = LocalLimiter(len(given)) if limiter is None else limiter
         self._slots = asyncio.Semaphore(max_concurrency)
         self._jitter = random.Random()
         self._stopped: EvolcoderError | None = None
         self._stop = asyncio.Event()
 
-    async def chat(self, messages: list[dict[str, str]], sampling: Sampling) -> Reply:
+    async def chat(self, messages: list[dict[str, str]], sampling: SamplingSettings) -> TeacherReply:
         """One chat completion.
 
         Raises:
             RequestFailed: this request got no reply.
             EndpointError: the model cannot be reached at all; all requests in progress end with it too.
-            EvolcoderError: the gate lets no more requests pass.
+            EvolcoderError: the limiter lets no more requests pass.
         """
         return await self._request("/chat/completions", {"messages": messages}, sampling)
 
-    async def complete(self, prompt: str, sampling: Sampling) -> Reply:
+    async def complete(self, prompt: str, sampling: SamplingSettings) -> TeacherReply:
         """One completion of raw text (``/v1/completions``). Raises as ``chat`` does."""
         return await self._request("/completions", {"prompt": prompt}, sampling)
 
     async def close(self) -> None:
-        for door in self._doors:
-            await door.http.close()
+        for connection in self._connections:
+            await connection.http.close()
 
-    async def _request(self, path: str, content: dict[str, Any], sampling: Sampling) -> Reply:
+    async def _request(self, path: str, content: dict[str, Any], sampling: SamplingSettings) -> TeacherReply:
         body = request_body(self._model, content, sampling)
         kinds: list[str] = []
         while True:
@@ -108,94 +108,95 @@ class EndpointClient:
                 if fault.kind in ("server_error", "dropped", "timeout", "garbage"):
                     await self._sleep(self._pause_seconds(len(kinds)))
 
-    async def _attempt(self, path: str, body: dict[str, Any]) -> Reply:
+    async def _attempt(self, path: str, body: dict[str, Any]) -> TeacherReply:
         """Send once. Raises Fault, or EvolcoderError when the run must stop."""
         async with self._slots:
+            # Requests that waited for a slot while another one found that the run must stop end here, unsent.
             if self._stopped:
                 raise type(self._stopped)(*self._stopped.args) from self._stopped
-            ticket = await self._admitted(body)
-            door = self._doors[ticket.door]
+            try:
+                permit = await self._limiter.acquire(body)
+            except EvolcoderError as error:
+                raise self._stop_all(error) from error
+            connection = self._connections[permit.endpoint]
             self.sent += 1
             reply = None
-            maybe_billed = True
+            maybe_billed = True  # holds for a cancellation too: the request may have reached the server
             try:
-                reply = await self._send(door, path, body)
-                door.unreachable = 0
+                reply = await self._send(connection, path, body)
+                connection.unreachable = 0
             except Fault as fault:
                 maybe_billed = fault.maybe_billed
-                self._judge_door(ticket.door, fault)
+                self._judge_endpoint(permit.endpoint, fault)
                 raise
             finally:
-                self._gate.settle(ticket, reply, maybe_billed)
+                self._limiter.release(permit, reply, maybe_billed)
             return reply
 
-    async def _admitted(self, body: dict[str, Any]) -> Ticket:
-        try:
-            return await self._gate.admit(body)
-        except EvolcoderError as error:
-            raise self._stop_all(error) from error
-
-    async def _send(self, door: _Door, path: str, body: dict[str, Any]) -> Reply:
+    async def _send(self, connection: _Connection, path: str, body: dict[str, Any]) -> TeacherReply:
         import aiohttp
         import openai
 
         try:
-            async with asyncio.timeout(door.endpoint.timeout_seconds):
-                text = await door.http.post(path, body)
+            async with asyncio.timeout(connection.endpoint.timeout_seconds):
+                text = await connection.http.post(path, body)
         except (openai.APIError, aiohttp.ClientError, StatusError, OSError) as error:  # TimeoutError is an OSError
-            refusal = run_wide_error(error, door.endpoint.base_url, door.endpoint.model)
+            refusal = run_wide_error(error, connection.endpoint.base_url, connection.endpoint.model)
             if refusal is not None:
                 raise Fault("closed", refusal.message) from refusal
             raise fault_of(error) from error
         return parse_reply(text)
 
-    def _judge_door(self, number: int, fault: Fault) -> None:
-        """What a fault means for the door: a pause, or the end.
+    def _judge_endpoint(self, number: int, fault: Fault) -> None:
+        """Pause or close the endpoint, where the fault says something about it.
 
         Raises:
             EndpointError: it was the last one.
         """
-        door = self._doors[number]
+        connection = self._connections[number]
         if fault.kind == "rate_limited":
             pause = self._pause_seconds(1) if fault.retry_after_seconds is None else fault.retry_after_seconds
-            self._gate.pause(number, pause, True)
+            self._limiter.pause(number, pause, True)
         elif fault.kind == "closed":
             assert isinstance(fault.__cause__, EndpointError)
             self._close(number, fault.__cause__)
-        elif fault.kind == "unreachable" and time.monotonic() >= door.quiet_until:  # one count for all that came at once
-            door.unreachable += 1
-            if door.unreachable >= self._attempts:
-                sentence = f"The endpoint {door.endpoint.base_url} does not answer any more ({fault.message}); "
+        elif fault.kind == "unreachable" and time.monotonic() >= connection.quiet_until:
+            # All requests in flight fail at once when a server goes away: only the first one counts until the pause is over.
+            connection.unreachable += 1
+            if connection.unreachable >= self._attempts:
+                sentence = f"The endpoint {connection.endpoint.base_url} does not answer any more ({fault.message}); "
                 self._close(number, EndpointError(f"{sentence}bring it back, then run the same command again."))
             else:
-                pause = self._pause_seconds(door.unreachable)
-                door.quiet_until = time.monotonic() + pause
-                self._gate.pause(number, pause, False)
+                pause = self._pause_seconds(connection.unreachable)
+                connection.quiet_until = time.monotonic() + pause
+                self._limiter.pause(number, pause, False)
 
     def _close(self, number: int, error: EndpointError) -> None:
-        door = self._doors[number]
-        if door.error is None:
-            door.error = error
-            self._gate.close(number)
+        connection = self._connections[number]
+        if connection.error is None:
+            connection.error = error
+            self._limiter.close(number)
             if self._on_closed is not None:
                 self._on_closed(error)
-        if all(door.error is not None for door in self._doors):
+        if all(one.error is not None for one in self._connections):
             raise self._stop_all(error)
 
     def _hopeless(self, fault: Fault, kinds: list[str]) -> bool:
-        """Whether this request has been tried enough. Closed and unreachable doors are no fault of the request."""
+        """Whether this request has been tried enough, given the kinds of all its faults so far."""
         limited = kinds.count("rate_limited")
-        doors = kinds.count("closed") + kinds.count("unreachable")
-        others = len(kinds) - limited - doors
+        of_endpoint = kinds.count("closed") + kinds.count("unreachable")
+        of_request = len(kinds) - limited - of_endpoint
+        # A full endpoint or one that is gone says nothing about this request, so those faults have more patience.
         patience = self._attempts * _RATE_LIMIT_PATIENCE
-        return not fault.retryable or others >= self._attempts or limited >= patience or doors >= patience
+        return not fault.retryable or of_request >= self._attempts or limited >= patience or of_endpoint >= patience
 
     def _pause_seconds(self, tries: int) -> float:
+        """Exponential backoff; the jitter keeps requests that failed together from coming back together."""
         ceiling: float = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
         return self._jitter.uniform(0.5, 1.0) * ceiling
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not longer than the client goes on."""
+        """Sleep, or wake when the client stops."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
@@ -206,5 +207,5 @@ class EndpointClient:
         if self._stopped is None:
             self._stopped = error
             self._stop.set()
-            self._gate.stop(error)
+            self._limiter.stop(error)
         return error

@@ -24,7 +24,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingSettings:
     """How the endpoint is to draw its answer. ``stop`` and ``seed`` are sent only when set."""
 
     temperature: float
@@ -35,7 +35,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TeacherReply:
     """One answer. Token counts are the server's; both are 0 when it reports no usage. ``text`` may be empty."""
 
     text: str
@@ -56,7 +56,7 @@ class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row
         return f"{self.kind}: {self.message}"
 
 
-def request_body(model: str, content: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
+def request_body(model: str, content: Mapping[str, Any], sampling: SamplingSettings) -> dict[str, Any]:
     """The JSON body of a request: it decides the reply, so that its hash can stand for it."""
     body: dict[str, Any] = {
         "model": model,
@@ -72,7 +72,7 @@ def request_body(model: str, content: Mapping[str, Any], sampling: Sampling) -> 
     return body
 
 
-def parse_reply(text: str) -> Reply:
+def parse_reply(text: str) -> TeacherReply:
     """The reply in a chat completion's or a completion's JSON.
 
     Raises:
@@ -84,7 +84,7 @@ def parse_reply(text: str) -> Reply:
         raise _garbage(text) from None
 
 
-def reply_of(data: Any) -> Reply:
+def reply_of(data: Any) -> TeacherReply:
     """The reply in a decoded completion. Raises as ``parse_reply`` does."""
     try:
         choice = data["choices"][0]
@@ -98,7 +98,7 @@ def reply_of(data: Any) -> Reply:
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     if content is not None and not isinstance(content, str):
         raise Fault("garbage", "the reply's content is no text", maybe_billed=True)
-    return Reply(content or "", reason, max(prompt, 0), max(completion, 0))
+    return TeacherReply(content or "", reason, max(prompt, 0), max(completion, 0))
 
 
 def _garbage(text: str) -> Fault:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from evolcoder.endpoint.requests import Sampling
+from evolcoder.endpoint.requests import SamplingSettings
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.settings import EvaluateSettings
@@ -20,7 +20,7 @@ class Question:
     problem: Problem
     sample: int
     prompt: str
-    sampling: Sampling
+    sampling: SamplingSettings
     key: str
 
 
@@ -66,6 +66,6 @@ def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
     return [problems[index * len(problems) // limit] for index in range(limit)]
 
 
-def _sampling(settings: EvaluateSettings, style: PromptStyle, sample: int) -> Sampling:
+def _sampling(settings: EvaluateSettings, style: PromptStyle, sample: int) -> SamplingSettings:
     seed = None if settings.temperature == 0 else settings.seed + sample
-    return Sampling(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)
+    return SamplingSettings(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)

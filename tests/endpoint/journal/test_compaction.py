@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.endpoint.journal.test_journal import memory_folder
 
 from evolcoder.endpoint.journal.compaction import compact
-from evolcoder.endpoint.journal.lines import Entry, Mark, Withdrawn
+from evolcoder.endpoint.journal.lines import Entry, Release, Reservation
 from evolcoder.endpoint.journal.reader import COMPACTED, JournalReader, recorded_tokens
 from evolcoder.errors import RunFolderError
 from evolcoder.storage.folders import Folder
@@ -19,12 +19,12 @@ from evolcoder.storage.hashes import stable_hash
 _entries = st.builds(
     lambda n, tokens: Entry(stable_hash(str(n)), f"text {n}", "stop", tokens, n), st.integers(0, 9), st.integers(0, 50)
 )
-_marks = st.builds(lambda n: Mark(f"m{n}", 7, 11), st.integers(0, 5))
-_withdrawals = st.builds(lambda n: Withdrawn(f"m{n}"), st.integers(0, 5))
+_marks = st.builds(lambda n: Reservation(f"m{n}", 7, 11), st.integers(0, 5))
+_withdrawals = st.builds(lambda n: Release(f"m{n}"), st.integers(0, 5))
 _segments = st.lists(st.lists(_entries | _marks | _withdrawals, max_size=8), max_size=5)
 
 
-def filled(folder: Folder, segments: list[list[Entry | Mark | Withdrawn]], torn: bool = False) -> Folder:
+def filled(folder: Folder, segments: list[list[Entry | Reservation | Release]], torn: bool = False) -> Folder:
     folder.delete()
     for number, items in enumerate(segments):
         data = b"".join(item.line() for item in items)
@@ -39,7 +39,7 @@ def known(folder: Folder) -> dict[str, str]:
 
 
 @given(_segments, st.booleans())
-def test_nothing_that_counts_is_lost(segments: list[list[Entry | Mark | Withdrawn]], torn: bool) -> None:
+def test_nothing_that_counts_is_lost(segments: list[list[Entry | Reservation | Release]], torn: bool) -> None:
     folder = filled(memory_folder("compact"), segments, torn)
     before = known(folder), recorded_tokens(folder)
     for _ in range(2):
@@ -50,7 +50,7 @@ def test_nothing_that_counts_is_lost(segments: list[list[Entry | Mark | Withdraw
 
 @given(_segments)
 def test_a_kill_before_the_old_segments_are_deleted_counts_nothing_twice(
-    segments: list[list[Entry | Mark | Withdrawn]],
+    segments: list[list[Entry | Reservation | Release]],
 ) -> None:
     folder = filled(memory_folder("killed"), segments)
     before = known(folder), recorded_tokens(folder)
@@ -66,7 +66,7 @@ def test_a_kill_before_the_old_segments_are_deleted_counts_nothing_twice(
 
 
 def test_a_disk_that_is_full_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = filled(Folder.open(tmp_path / "j"), [[Entry(stable_hash("1"), "text 1", "stop", 1, 1)], [Mark("m", 2, 3)]])
+    folder = filled(Folder.open(tmp_path / "j"), [[Entry(stable_hash("1"), "text 1", "stop", 1, 1)], [Reservation("m", 2, 3)]])
     before = (folder / "01").names()
 
     def full(self: object, source: str, target: str) -> None:

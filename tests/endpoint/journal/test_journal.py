@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.journal.epoch import Epoch, Fence
-from evolcoder.endpoint.journal.lines import Entry, Mark, Withdrawn, parse_line, request_key
+from evolcoder.endpoint.journal.epoch import Epoch, EpochCheck
+from evolcoder.endpoint.journal.lines import Entry, Release, Reservation, parse_line, request_key
 from evolcoder.endpoint.journal.reader import JournalReader, recorded_tokens
 from evolcoder.endpoint.journal.writer import JournalWriter
-from evolcoder.endpoint.requests import Sampling, request_body
+from evolcoder.endpoint.requests import SamplingSettings, request_body
 from evolcoder.errors import RunBusyError, RunFolderError
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
@@ -86,7 +86,7 @@ def test_a_line_that_is_no_entry_in_the_middle_hides_nothing_else(tmp_path: Path
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_entry_or_nothing(line: bytes) -> None:
     item = parse_line(line + b"\n")
-    assert item is None or isinstance(item, Entry | Mark | Withdrawn)
+    assert item is None or isinstance(item, Entry | Reservation | Release)
     assert parse_line(line.rstrip(b"\n")) is None
 
 
@@ -95,9 +95,9 @@ def test_tokens_of_all_parts_are_added_up_with_marks_that_were_left(folder: Fold
 
     async def mark() -> None:
         writer = JournalWriter(folder, "02", 1)
-        writer.note(Mark("left", 10, 20))
-        writer.note(Mark("withdrawn", 100, 200))
-        writer.note(Withdrawn("withdrawn"))
+        writer.note(Reservation("left", 10, 20))
+        writer.note(Reservation("withdrawn", 100, 200))
+        writer.note(Release("withdrawn"))
         await writer.close()
 
     asyncio.run(mark())
@@ -108,18 +108,18 @@ def test_tokens_of_all_parts_are_added_up_with_marks_that_were_left(folder: Fold
 
 def test_a_newer_run_fences_off_the_older(folder: Folder) -> None:
     older = Epoch.claim(folder)
-    fence = Fence(older)
+    fence = EpochCheck(older)
     fence.check()
     fence.check()
     newer = Epoch.claim(folder)
     assert newer.number == older.number + 1
-    fresh = Fence(older)
+    fresh = EpochCheck(older)
     with pytest.raises(RunBusyError, match="newer run"):
         fresh.check()
     if folder.is_local:
         with pytest.raises(RunBusyError):
             fence.check()
-    Fence(newer).check()
+    EpochCheck(newer).check()
 
 
 def test_an_unwritable_journal_is_one_sentence(tmp_path: Path) -> None:
@@ -174,13 +174,13 @@ def test_kill_9_loses_no_reply_that_was_acknowledged(tmp_path: Path) -> None:
 
 
 def test_the_key_depends_on_everything_in_the_request() -> None:
-    sampling = Sampling(1.0, 0.9, 100, seed=1)
+    sampling = SamplingSettings(1.0, 0.9, 100, seed=1)
     bodies = [
         request_body("m", {"messages": [{"role": "user", "content": "q"}]}, sampling),
         request_body("n", {"messages": [{"role": "user", "content": "q"}]}, sampling),
         request_body("m", {"messages": [{"role": "user", "content": "r"}]}, sampling),
-        request_body("m", {"messages": [{"role": "user", "content": "q"}]}, Sampling(1.0, 0.9, 100, seed=2)),
-        request_body("m", {"messages": [{"role": "user", "content": "q"}]}, Sampling(1.0, 0.9, 101, seed=1)),
+        request_body("m", {"messages": [{"role": "user", "content": "q"}]}, SamplingSettings(1.0, 0.9, 100, seed=2)),
+        request_body("m", {"messages": [{"role": "user", "content": "q"}]}, SamplingSettings(1.0, 0.9, 101, seed=1)),
         request_body("m", {"prompt": "q"}, sampling),
     ]
     keys = {request_key("chat", body) for body in bodies}

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 
 from evolcoder.console import Reporter
-from evolcoder.endpoint.limits.ledger import Limits
+from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.evolve.rounds.board import Standing
 from evolcoder.evolve.rounds.display import by_count, watching
 
@@ -16,7 +16,7 @@ def standing(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[s
     return Standing(totals, None, set(warnings), answered, asked)
 
 
-def watched(readings: list[Standing | None], limits: Limits) -> str:
+def watched(readings: list[Standing | None], limits: TeacherLimits) -> str:
     """What is said while the readings come one after the other; the last of them when all is over."""
     said = io.StringIO()
     reporter = Reporter("plain", said)
@@ -27,28 +27,30 @@ def watched(readings: list[Standing | None], limits: Limits) -> str:
 
 
 def test_the_last_look_is_shown_with_what_it_cost() -> None:
-    prices = Limits(usd_per_million_input_tokens=1.0, usd_per_million_output_tokens=2.0)
+    prices = TeacherLimits(usd_per_million_input_tokens=1.0, usd_per_million_output_tokens=2.0)
     said = watched([standing(4)], prices)
     assert "4/4" in said
     assert "requests 8" in said
     assert "tokens 6,000" in said
     assert "usd 0.008" in said
     assert "batch" not in said
-    assert "usd" not in watched([standing(4)], Limits())
+    assert "usd" not in watched([standing(4)], TeacherLimits())
 
 
 def test_batches_are_shown_where_there_are_some() -> None:
-    said = watched([standing(4, asked=9, answered=5)], Limits())
+    said = watched([standing(4, asked=9, answered=5)], TeacherLimits())
     assert "batch requests 9" in said
     assert "batch replies 5" in said
 
 
 def test_a_board_out_of_reach_says_nothing() -> None:
-    assert "kept" not in watched([None], Limits())
+    assert "kept" not in watched([None], TeacherLimits())
 
 
 def test_a_warning_is_said() -> None:
-    assert "an endpoint is out of use" in watched([standing(4, warnings=frozenset({"an endpoint is out of use"}))], Limits())
+    assert "an endpoint is out of use" in watched(
+        [standing(4, warnings=frozenset({"an endpoint is out of use"}))], TeacherLimits()
+    )
 
 
 def test_reasons_come_by_their_number() -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 from tests.evolve.rows import seed
 
-from evolcoder.endpoint.requests import Reply, RequestFailed, Sampling
+from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.errors import BudgetError
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.evolve.rules.operators import child_id, operators_of
@@ -20,11 +20,11 @@ PARENT = seed("Add two numbers.", input="1 2")
 
 
 def evolve(
-    *answers: Reply | Exception, parent: Instruction = PARENT, plan: RoundPlan = PLAN
-) -> tuple[Instruction, list[tuple[str, Sampling]]]:
-    asked: list[tuple[str, Sampling]] = []
+    *answers: TeacherReply | Exception, parent: Instruction = PARENT, plan: RoundPlan = PLAN
+) -> tuple[Instruction, list[tuple[str, SamplingSettings]]]:
+    asked: list[tuple[str, SamplingSettings]] = []
 
-    async def ask(prompt: str, sampling: Sampling) -> Asked:
+    async def ask(prompt: str, sampling: SamplingSettings) -> Asked:
         asked.append((prompt, sampling))
         answer = answers[len(asked) - 1]
         if isinstance(answer, Exception):
@@ -35,7 +35,9 @@ def evolve(
 
 
 def test_a_kept_row_says_where_it_comes_from_and_what_it_cost() -> None:
-    row, asked = evolve(Reply("New task: Add three numbers.", "stop", 10, 5), Reply(" a + b + c\n", "stop", 20, 7))
+    row, asked = evolve(
+        TeacherReply("New task: Add three numbers.", "stop", 10, 5), TeacherReply(" a + b + c\n", "stop", 20, 7)
+    )
     assert (row.instruction, row.input, row.response) == ("Add three numbers.", "", "a + b + c")
     assert (row.status, row.reason) == ("kept", None)
     assert (row.round, row.parent_id, row.root_id) == (1, PARENT.id, PARENT.root_id)
@@ -47,18 +49,18 @@ def test_a_kept_row_says_where_it_comes_from_and_what_it_cost() -> None:
 
 
 def test_no_second_call_for_an_instruction_that_fell() -> None:
-    row, asked = evolve(Reply("", "stop", 10, 0))
+    row, asked = evolve(TeacherReply("", "stop", 10, 0))
     assert (row.status, row.reason, len(asked)) == ("eliminated", "empty_instruction", 1)
     assert row.request_keys == ["key1"]
 
 
 def test_a_bad_response_eliminates_the_row_and_keeps_both_texts() -> None:
-    row, _ = evolve(Reply("Add three.", "stop", 1, 1), Reply("Sorry.", "stop", 1, 1))
+    row, _ = evolve(TeacherReply("Add three.", "stop", 1, 1), TeacherReply("Sorry.", "stop", 1, 1))
     assert (row.status, row.reason, row.instruction, row.response) == ("eliminated", "apology", "Add three.", "Sorry.")
 
 
 def test_a_fault_fails_the_row_with_its_reason_and_what_was_paid() -> None:
-    row, _ = evolve(Reply("Add three.", "stop", 10, 5), RequestFailed("timeout", "no whole reply in time"))
+    row, _ = evolve(TeacherReply("Add three.", "stop", 10, 5), RequestFailed("timeout", "no whole reply in time"))
     assert (row.status, row.reason) == ("failed", "timeout: no whole reply in time")
     assert row.prompt_tokens == 10
     assert dataclasses.replace(failed_row(PARENT, PLAN, "x"), reason=None).id == row.id
@@ -71,19 +73,19 @@ def test_a_fault_of_the_run_is_not_the_rows() -> None:
 
 def test_equal_prompts_of_two_rows_are_two_requests() -> None:
     twin = dataclasses.replace(PARENT, id="other", root_id="other")
-    answer = Reply("Add three.", "stop", 1, 1)
+    answer = TeacherReply("Add three.", "stop", 1, 1)
     seeds = {evolve(answer, answer, parent=parent)[1][1][1].seed for parent in (PARENT, twin)}
     assert len(seeds) == 2
 
 
 def test_the_judge_is_asked_between_and_ends_a_row_that_says_nothing_new() -> None:
     judged = dataclasses.replace(PLAN, judge=True)
-    task, response = Reply("Add three numbers.", "stop", 10, 5), Reply("a + b + c", "stop", 20, 7)
-    row, asked = evolve(task, Reply("Not equal.", "stop", 30, 2), response, plan=judged)
+    task, response = TeacherReply("Add three numbers.", "stop", 10, 5), TeacherReply("a + b + c", "stop", 20, 7)
+    row, asked = evolve(task, TeacherReply("Not equal.", "stop", 30, 2), response, plan=judged)
     assert (row.status, row.request_keys, row.prompt_tokens) == ("kept", ["key1", "key2", "key3"], 60)
     assert "Add two numbers.\n\nInput:\n1 2" in asked[1][0]
     assert "Add three numbers." in asked[1][0]
     assert asked[1][1].temperature == 0
     assert len({sampling.seed for _, sampling in asked}) == 3
-    row, asked = evolve(task, Reply("Equal", "stop", 30, 1), plan=judged)
+    row, asked = evolve(task, TeacherReply("Equal", "stop", 30, 1), plan=judged)
     assert (row.status, row.reason, len(asked)) == ("eliminated", "no_information_gain", 2)

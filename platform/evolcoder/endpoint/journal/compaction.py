@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 
 from evolcoder.endpoint.journal.lines import Replaces, Spent, key_of, parse_line
-from evolcoder.endpoint.journal.reader import COMPACTED, Account, live_segments, read_lines
+from evolcoder.endpoint.journal.reader import COMPACTED, SpentTokens, live_segments, read_lines
 from evolcoder.storage.folders import Folder
 
 
@@ -31,7 +31,7 @@ def compact(journal: Folder, part: str) -> None:
 
 def _write(folder: Folder, segments: list[str]) -> None:
     kept: set[str] = set()
-    dropped = Account()
+    dropped = SpentTokens()
     with folder.write_whole(f"{COMPACTED}{uuid.uuid4().hex[:12]}.jsonl") as stream:
         stream.write(Replaces(" ".join(segments)).line())
         for name in segments:

@@ -45,7 +45,7 @@ def journal_token(folder: Folder) -> str:
     return folder.read_text(_TOKEN).strip()
 
 
-class Fence:
+class EpochCheck:
     """Asks, before each request, whether the epoch still holds: cheaply on local storage, once a second elsewhere."""
 
     def __init__(self, epoch: Epoch) -> None:

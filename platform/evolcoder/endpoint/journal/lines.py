@@ -8,9 +8,9 @@
     journal/<part>/compacted-<id>.jsonl         all segments of a finished part in one; its first line names those it replaces
 
 A line that a kill cut short is not counted: its request is sent again. Requests are looked up within one part (a round),
-so that a worker's index grows with the round and not with the run. Under a budget, a mark with its upper bound goes before
-each request, and is withdrawn once its reply is here or it is known to have cost nothing: a mark that is left after a kill
-counts as spent. The journal decides nothing about what is sent.
+so that a worker's index grows with the round and not with the run. Under a budget, a reservation of a request's upper bound is
+written before it is sent, and released once its reply is here or it is known to have cost nothing: one that is left after a
+kill counts as spent. The journal decides nothing about what is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evolcoder.endpoint.requests import Reply
+from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.storage.hashes import stable_hash
 
 _KEY_START = b'{"key":"'
@@ -43,16 +43,16 @@ class Entry:
     completion_tokens: int
 
     @property
-    def reply(self) -> Reply:
-        return Reply(self.text, self.finish_reason, self.prompt_tokens, self.completion_tokens)
+    def reply(self) -> TeacherReply:
+        return TeacherReply(self.text, self.finish_reason, self.prompt_tokens, self.completion_tokens)
 
     def line(self) -> bytes:
         return _line(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """Says that a request is about to be sent, and the most that it may use."""
+class Reservation:
+    """Says that a request is about to be sent, and the most that it may use. The fields are the line's keys."""
 
     mark: str
     prompt_tokens: int
@@ -63,8 +63,8 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
-    """Says that a mark counts no longer."""
+class Release:
+    """Says that a reservation counts no longer."""
 
     withdrawn: str
 
@@ -94,9 +94,9 @@ class Replaces:
         return _line(asdict(self))
 
 
-Item = Entry | Mark | Withdrawn | Spent | Replaces
+Item = Entry | Reservation | Release | Spent | Replaces
 _KINDS: tuple[tuple[type[Item], str], ...] = (
-    (Entry, "key"), (Mark, "mark"), (Withdrawn, "withdrawn"), (Spent, "spent"), (Replaces, "replaces"),
+    (Entry, "key"), (Reservation, "mark"), (Release, "withdrawn"), (Spent, "spent"), (Replaces, "replaces"),
 )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evolcoder.endpoint.journal.lines import Entry, Item, Mark, Replaces, Spent, Withdrawn, key_of, parse_line
-from evolcoder.endpoint.requests import Reply
+from evolcoder.endpoint.journal.lines import Entry, Item, Release, Replaces, Reservation, Spent, key_of, parse_line
+from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.storage.folders import Folder
 
 COMPACTED = "compacted-"
@@ -35,7 +35,7 @@ class JournalReader:
     def __contains__(self, key: str) -> bool:
         return key in self._places or key in self._texts
 
-    def find(self, key: str) -> Reply | None:
+    def find(self, key: str) -> TeacherReply | None:
         line = self._texts.get(key) or self._read(key)
         entry = parse_line(line) if line is not None else None
         return entry.reply if isinstance(entry, Entry) else None
@@ -74,34 +74,34 @@ def live_segments(part: Folder) -> list[str]:
     return [name for name in names if name not in replaced]
 
 
-class Account:
+class SpentTokens:
     """Adds up what lines say was spent. Memory grows with what was on its way at once, not with the lines."""
 
     def __init__(self) -> None:
         self._prompt = self._completion = 0
-        self._marks: dict[str, Mark] = {}
+        self._reserved: dict[str, Reservation] = {}
 
     def add(self, item: Item | None) -> None:
         if isinstance(item, Entry | Spent):
             self._prompt += item.prompt_tokens
             self._completion += item.completion_tokens
-        elif isinstance(item, Mark):
-            self._marks[item.mark] = item
-        elif isinstance(item, Withdrawn):
-            self._marks.pop(item.withdrawn, None)
+        elif isinstance(item, Reservation):
+            self._reserved[item.mark] = item
+        elif isinstance(item, Release):
+            self._reserved.pop(item.withdrawn, None)
 
     def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens; marks that were never withdrawn count in full."""
-        marks = self._marks.values()
+        """Prompt and completion tokens; reservations that were never released count in full."""
+        reserved = self._reserved.values()
         return (
-            self._prompt + sum(mark.prompt_tokens for mark in marks),
-            self._completion + sum(mark.completion_tokens for mark in marks),
+            self._prompt + sum(one.prompt_tokens for one in reserved),
+            self._completion + sum(one.completion_tokens for one in reserved),
         )
 
 
 def recorded_tokens(folder: Folder) -> tuple[int, int]:
-    """Prompt and completion tokens of all replies of all parts, and of marks that were never withdrawn."""
-    account = Account()
+    """Prompt and completion tokens of all replies of all parts, and of reservations that were never released."""
+    account = SpentTokens()
     for part in sorted({name.partition("/")[0] for name in folder.names("*/*.jsonl", recursive=True)}):
         for name in live_segments(folder / part):
             for _, line in read_lines(folder / part, name):

@@ -9,7 +9,7 @@ import uuid
 from typing import BinaryIO
 
 from evolcoder.endpoint.journal.epoch import REMOTE_SEGMENT_SECONDS
-from evolcoder.endpoint.journal.lines import Entry, Mark, Withdrawn
+from evolcoder.endpoint.journal.lines import Entry, Release, Reservation
 from evolcoder.errors import RunFolderError
 from evolcoder.storage.folders import Folder
 
@@ -38,7 +38,7 @@ class JournalWriter:
         if self._flush is not None:
             await asyncio.shield(self._flush)
 
-    def note(self, item: Entry | Mark | Withdrawn) -> None:
+    def note(self, item: Entry | Reservation | Release) -> None:
         """Write without waiting: elsewhere than on local storage it is there about a second later.
 
         Raises:

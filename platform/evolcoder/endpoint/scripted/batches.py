@@ -36,7 +36,7 @@ class Teacher(Protocol):
     def completion(self, chat: bool, body: Mapping[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]: ...
 
 
-class BatchDesk:
+class BatchEndpoints:
     """Files and batches of one teacher, in memory."""
 
     def __init__(self, teacher: Teacher) -> None:

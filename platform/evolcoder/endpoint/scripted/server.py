@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from evolcoder.endpoint.scripted.batches import BatchDesk
+from evolcoder.endpoint.scripted.batches import BatchEndpoints
 from evolcoder.storage.hashes import stable_hash
 
 TRANSPORT_FAULTS = (
@@ -127,7 +127,7 @@ class ScriptedTeacher:
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/v1/completions", self._answer)
-        BatchDesk(self).add_routes(app)
+        BatchEndpoints(self).add_routes(app)
         return app
 
     async def _show_counts(self, request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.limits.ledger import Limits
+from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.evolve.rounds.board import Standing
 from evolcoder.evolve.rounds.identity import round_name
 from evolcoder.settings import RunSettings
@@ -17,7 +17,9 @@ _POLL_SECONDS = 0.5
 
 
 @contextmanager
-def watching(read: Callable[[], Standing | None], progress: Progress, limits: Limits, reporter: Reporter) -> Iterator[None]:
+def watching(
+    read: Callable[[], Standing | None], progress: Progress, limits: TeacherLimits, reporter: Reporter
+) -> Iterator[None]:
     """Show the totals and warnings while the driver waits for Ray Data. ``read`` gives None when nothing can be learned."""
     over = threading.Event()
 
@@ -48,7 +50,7 @@ def watching(read: Callable[[], Standing | None], progress: Progress, limits: Li
         thread.join()
 
 
-def _figures(standing: Standing, limits: Limits) -> dict[str, object]:
+def _figures(standing: Standing, limits: TeacherLimits) -> dict[str, object]:
     totals = standing.totals
     figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
     if totals["replies_reused"]:

@@ -24,8 +24,8 @@ from evolcoder.console import Reporter
 from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.journal.compaction import compact
 from evolcoder.endpoint.journal.epoch import Epoch
-from evolcoder.endpoint.limits.ledger import Limits, Rates
-from evolcoder.endpoint.limits.run_gate import LimitsActor
+from evolcoder.endpoint.limits.actor import LimitsActor
+from evolcoder.endpoint.limits.ledger import RateLimits, TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
@@ -104,7 +104,7 @@ class _Teaching:
 
     endpoints: Sequence[Endpoint]
     epoch: Epoch
-    limits: Limits
+    limits: TeacherLimits
     ledger: Any
 
 
@@ -148,7 +148,7 @@ def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruct
     with plain_causes():
         merged = gather(attempt, [], _emptied(run.round(0)), partitions, sieve)
     attempt.delete()
-    summary = merged.summary(Limits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
+    summary = merged.summary(TeacherLimits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
     publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
     if summary["eliminated"]:
         reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {by_count(merged.reasons)}")
@@ -190,10 +190,10 @@ def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequen
     (run.root / "attempts").delete()  # what runs that were killed left there, too
 
 
-def _limits(teacher: TeacherSettings) -> Limits:
-    return Limits(
+def _limits(teacher: TeacherSettings) -> TeacherLimits:
+    return TeacherLimits(
         tuple(
-            Rates(
+            RateLimits(
                 one.requests_per_minute or teacher.requests_per_minute,
                 one.tokens_per_minute or teacher.tokens_per_minute,
             )

@@ -18,9 +18,9 @@ from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.journal.lines import Entry, request_key
 from evolcoder.endpoint.journal.reader import JournalReader
 from evolcoder.endpoint.journal.writer import JournalWriter
-from evolcoder.endpoint.limits.ledger import Limits
-from evolcoder.endpoint.limits.run_gate import RunGate
-from evolcoder.endpoint.requests import Endpoint, Sampling, request_body
+from evolcoder.endpoint.limits.ledger import TeacherLimits
+from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
+from evolcoder.endpoint.requests import Endpoint, SamplingSettings, request_body
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.left_batches import Batches
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
@@ -41,7 +41,7 @@ class RoundJob:
     journal: Folder
     part: str
     epoch: Epoch
-    limits: Limits
+    limits: TeacherLimits
     batches: Batches | None = None
 
 
@@ -53,14 +53,14 @@ class RowEvolver:
         self._board = board
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
-        self._gate = RunGate(job.epoch, job.limits, ledger, self._journal)
+        self._limiter = SharedLimiter(job.epoch, job.limits, ledger, self._journal)
         self._client: EndpointClient | BatchClient
         if job.batches is not None:
             self._client = BatchClient(
-                job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._gate, board.look.remote
+                job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._limiter, board.look.remote
             )
         else:
-            self._client = EndpointClient(job.endpoints, job.concurrency, self._gate, self._warn_of_closed)
+            self._client = EndpointClient(job.endpoints, job.concurrency, self._limiter, self._warn_of_closed)
         self._stopped = False
         self._name = uuid.uuid4().hex
         self._counts: Counter[str] = Counter()
@@ -80,7 +80,7 @@ class RowEvolver:
         self._count(child)
         return child.to_row()
 
-    async def _ask(self, prompt: str, sampling: Sampling) -> Asked:
+    async def _ask(self, prompt: str, sampling: SamplingSettings) -> Asked:
         messages = [{"role": "user", "content": prompt}]
         key = request_key("chat", request_body(self._job.endpoints[0].model, {"messages": messages}, sampling))
         paid = self._paid.find(key)
@@ -89,7 +89,7 @@ class RowEvolver:
             return Asked(paid, key)
         reply = await self._client.chat(messages, sampling)
         await self._journal.append(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
-        self._gate.recorded(reply)
+        self._limiter.recorded(reply)
         self._counts["prompt_tokens"] += reply.prompt_tokens
         self._counts["completion_tokens"] += reply.completion_tokens
         return Asked(reply, key)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from evolcoder.endpoint.requests import Reply, RequestFailed, Sampling
+from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.evolve.rules.elimination import (
     Answered,
     Evolved,
@@ -39,10 +39,10 @@ class RoundPlan:
     max_tokens: int
     judge: bool = False
 
-    def sampling(self, row_id: str, purpose: str) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
+    def sampling(self, row_id: str, purpose: str) -> SamplingSettings:
+        return SamplingSettings(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
 
-    def verdict_sampling(self, row_id: str) -> Sampling:
+    def verdict_sampling(self, row_id: str) -> SamplingSettings:
         """A verdict is no invention: the likeliest one is wanted."""
         return dataclasses.replace(self.sampling(row_id, "judge"), temperature=0.0)
 
@@ -56,11 +56,11 @@ class RoundPlan:
 class Asked:
     """A reply, and the key of the journal's entry that holds it."""
 
-    reply: Reply
+    reply: TeacherReply
     key: str
 
 
-Ask = Callable[[str, Sampling], Awaitable[Asked]]
+Ask = Callable[[str, SamplingSettings], Awaitable[Asked]]
 """Puts one user message to the teacher. Raises RequestFailed for this row's fault, EvolcoderError for the run's."""
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.journal.writer import JournalWriter
-from evolcoder.endpoint.limits.ledger import Grant, Limits, Report, Tokens
-from evolcoder.endpoint.limits.run_gate import LimitsActor, RunGate
+from evolcoder.endpoint.limits.actor import LimitsActor
+from evolcoder.endpoint.limits.ledger import Grant, Report, TeacherLimits, Tokens
+from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
 from evolcoder.storage.folders import Folder
 
 BODY = {"prompt": "q", "max_tokens": 5}
@@ -18,7 +19,7 @@ BODY = {"prompt": "q", "max_tokens": 5}
 class Ledger:
     """A ``LimitsActor`` in this process, called as Ray calls one."""
 
-    def __init__(self, limits: Limits, journal: Folder) -> None:
+    def __init__(self, limits: TeacherLimits, journal: Folder) -> None:
         self._actor = LimitsActor(limits, journal)
         self.reports: list[Report] = []
         self.exchange = self
@@ -30,16 +31,16 @@ class Ledger:
 
 def test_a_pause_ends_when_the_teacher_said_however_late_the_ledger_hears_of_it(tmp_path: Path) -> None:
     """A worker that waits tells what came meanwhile afterwards; counted from then, pauses would prolong one another."""
-    folder, limits = Folder.open(str(tmp_path)), Limits()
+    folder, limits = Folder.open(str(tmp_path)), TeacherLimits()
     ledger = Ledger(limits, folder)
 
     async def ask() -> None:
-        gate = RunGate(Epoch.claim(folder), limits, ledger, JournalWriter(folder, "01", 1))
-        gate.pause(0, 1.0, True)
-        waiting = asyncio.ensure_future(gate.admit(BODY))
-        await asyncio.sleep(0.1)  # the gate waits for the end of the first pause by now
-        gate.pause(0, 1.0, True)
-        assert (await waiting).door == 0
+        limiter = SharedLimiter(Epoch.claim(folder), limits, ledger, JournalWriter(folder, "01", 1))
+        limiter.pause(0, 1.0, True)
+        waiting = asyncio.ensure_future(limiter.acquire(BODY))
+        await asyncio.sleep(0.1)  # the limiter waits for the end of the first pause by now
+        limiter.pause(0, 1.0, True)
+        assert (await waiting).endpoint == 0
 
     asyncio.run(ask())
     first, second = [pause for report in ledger.reports for pause in report.pauses]

@@ -1,0 +1,174 @@
+"""A worker's side of the shared limits: it asks the ledger's actor in bulk, and waits on its own.
+
+Where nothing is known to limit the teacher, a worker asks about once a second, and hears by then of what others met. The
+rules are in ``ledger.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray.exceptions import RayError
+
+from evolcoder.endpoint.journal.epoch import Epoch, EpochCheck
+from evolcoder.endpoint.journal.lines import Release, Reservation
+from evolcoder.endpoint.journal.writer import JournalWriter
+from evolcoder.endpoint.limits.ledger import (
+    Grant,
+    Outcome,
+    Pause,
+    Report,
+    TeacherLimits,
+    Tokens,
+    upper_bound,
+    used_tokens,
+)
+from evolcoder.endpoint.limits.limiter import Permit
+from evolcoder.endpoint.requests import TeacherReply
+from evolcoder.errors import BudgetError, ClusterError, EvolcoderError
+
+_GATHER_SECONDS = 0.01
+"""What comes within this time goes in one call to the actor: a call for each request would cost more than the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LedgerPermit(Permit):
+    """A request that the ledger counts, and the id of its reservation in the journal."""
+
+    bound: Tokens
+    reservation: str
+
+
+class SharedLimiter:
+    """What each request of a worker passes: the run's epoch, then the shared ledger.
+
+    Args:
+        ledger: the handle of a ``LimitsActor``.
+        journal: holds a reservation for each request before it goes, if there is a budget.
+    """
+
+    def __init__(self, epoch: Epoch, limits: TeacherLimits, ledger: Any, journal: JournalWriter) -> None:
+        self._epoch_check = EpochCheck(epoch)
+        self._limits = limits
+        self._ledger = ledger
+        self._journal = journal
+        self._unrecorded: dict[int, str] = {}
+        self._outcomes: list[Outcome] = []
+        self._replies: Counter[int] = Counter()
+        self._pauses: list[tuple[Pause, float]] = []  # each with the time at which it was asked for
+        self._closed: frozenset[int] = frozenset()
+        self._wanted: deque[tuple[Tokens, asyncio.Future[int]]] = deque()
+        self._free: tuple[int, ...] = ()
+        self._free_until = 0.0
+        self._in_flight: Counter[int] = Counter()
+        self._asking: asyncio.Task[None] | None = None
+
+    async def acquire(self, body: Mapping[str, Any]) -> Permit:
+        """
+        Raises:
+            RunBusyError: a newer run has taken over.
+            BudgetError: the request would break the budget.
+            RunFolderError: the reservation cannot be written to the journal.
+        """
+        if self._free and time.monotonic() < self._free_until:
+            self._epoch_check.check()
+            permit = Permit(min(self._free, key=self._in_flight.__getitem__))
+        else:
+            bound, passed = upper_bound(body), asyncio.get_running_loop().create_future()
+            self._wanted.append((bound, passed))
+            self._ask_soon()
+            permit = _LedgerPermit(await passed, bound, uuid.uuid4().hex[:20])
+            self._epoch_check.check()
+            if self._limits.budget_usd is not None:
+                self._journal.note(Reservation(permit.reservation, bound.prompt, bound.completion))
+        self._in_flight[permit.endpoint] += 1
+        return permit
+
+    def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
+        self._in_flight[permit.endpoint] -= 1
+        self._replies[permit.endpoint] += reply is not None
+        if not isinstance(permit, _LedgerPermit):
+            return
+        self._outcomes.append(Outcome(permit.endpoint, permit.bound, used_tokens(permit.bound, reply, maybe_billed)))
+        self._ask_soon()
+        if self._limits.budget_usd is None:
+            return
+        if reply is not None:
+            self._unrecorded[id(reply)] = permit.reservation
+        elif not maybe_billed:
+            self._journal.note(Release(permit.reservation))
+
+    def recorded(self, reply: TeacherReply) -> None:
+        """The journal holds the reply, with what it used: its reservation counts no longer."""
+        reservation = self._unrecorded.pop(id(reply), None)
+        # Without the server's figures the reservation stays, and stands for what the reply cost.
+        if reservation is not None and reply.prompt_tokens + reply.completion_tokens > 0:
+            self._journal.note(Release(reservation))
+
+    def pause(self, endpoint: int, seconds: float, rate_limited: bool) -> None:
+        self._pauses.append((Pause(endpoint, seconds, rate_limited), time.monotonic()))
+        self._free = ()
+        self._ask_soon()
+
+    def close(self, endpoint: int) -> None:
+        self._closed |= {endpoint}
+        self._free = ()
+        self._ask_soon()
+
+    def stop(self, error: EvolcoderError) -> None:
+        self._free = ()
+        self._refuse_all(error)
+
+    def _ask_soon(self) -> None:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        """Exchange with the ledger until nothing is wanted and nothing is left to tell."""
+        while self._wanted or self._outcomes or self._pauses:
+            await asyncio.sleep(_GATHER_SECONDS)
+            # A pause runs from when the teacher asked for it. This report may be late: had the time in between to be waited
+            # for again, each pause would prolong the next one.
+            now = time.monotonic()
+            pauses = [replace(pause, seconds=max(0.0, pause.seconds + asked_at - now)) for pause, asked_at in self._pauses]
+            report = Report(self._outcomes, self._replies, pauses, self._closed)
+            self._outcomes, self._replies, self._pauses = [], Counter(), []
+            try:
+                grant: Grant = await self._ledger.exchange.remote(report, [bound for bound, _ in self._wanted])
+            except RayError as error:
+                self._refuse_all(ClusterError(f"The shared limits are out of reach ({error}); run the same command again."))
+                return
+            for endpoint in grant.endpoints:
+                self._resolve(endpoint)
+            if grant.exhausted:
+                self._refuse_all(
+                    BudgetError(
+                        f"The next request could break the budget of {self._limits.budget_usd:g} USD, so none is sent; what "
+                        "was paid for is kept. Raise teacher.budget_usd and run the same command again."
+                    )
+                )
+            # What was learned during the call is not in the grant: a pause or a closed endpoint ends the freedom at once.
+            if not self._pauses and not set(grant.free) & self._closed:
+                self._free, self._free_until = grant.free, time.monotonic() + grant.wait_seconds
+            if self._wanted:
+                await asyncio.sleep(0.0 if self._free else grant.wait_seconds)
+
+    def _refuse_all(self, error: EvolcoderError) -> None:
+        while self._wanted:
+            self._resolve(error)
+
+    def _resolve(self, outcome: int | EvolcoderError) -> None:
+        bound, passed = self._wanted.popleft()
+        if isinstance(outcome, EvolcoderError):
+            if not passed.done():
+                passed.set_exception(outcome)
+        elif passed.done():  # who asked was cancelled: nothing will be sent
+            self._outcomes.append(Outcome(outcome, bound, None))
+        else:
+            passed.set_result(outcome)
