@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.mutants import hanging, mutants
 
 from evolcoder.cluster import ray_session
-from evolcoder.evaluate.benchmarks import BENCHMARKS
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.judge import Job, Source
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import read_benchmark
@@ -81,12 +81,12 @@ def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[s
 
 
 def _references(benchmark: str) -> list[tuple[str, str]]:
-    return [(p.task_id, p.prompt + p.canonical_solution) for p in BENCHMARKS[benchmark].problems()]
+    return [(p.task_id, p.prompt + p.canonical_solution) for p in benchmark_named(benchmark).problems()]
 
 
 def _wrong(benchmark: str) -> list[tuple[str, str]]:
     found = []
-    for index, problem in enumerate(BENCHMARKS[benchmark].problems()):
+    for index, problem in enumerate(benchmark_named(benchmark).problems()):
         right = problem.prompt + problem.canonical_solution
         found += [(problem.task_id, wrong) for wrong in mutants(right, problem.entry_point, 1, problem.task_id)]
         if index % HANGING_EVERY == 0:
@@ -97,7 +97,7 @@ def _wrong(benchmark: str) -> list[tuple[str, str]]:
 def _bare_cpu_seconds(benchmark: str) -> float:
     """The calls alone; making each call's arguments is not counted."""
     spent = 0.0
-    for problem in BENCHMARKS[benchmark].problems():
+    for problem in benchmark_named(benchmark).problems():
         namespace: dict[str, Any] = {}
         exec(problem.prompt + problem.canonical_solution, namespace)
         function = namespace[problem.entry_point]
@@ -114,12 +114,13 @@ def _ours(benchmark: str, programs: list[tuple[str, str]]) -> float:
     """The time from the first program given to two warm judges to the last verdict."""
     from evolcoder.evaluate.execution import judges
 
-    problems = {p.task_id: p for p in BENCHMARKS[benchmark].problems()}
-    longest = sorted(programs, key=lambda program: BENCHMARKS[benchmark].reference_seconds(problems[program[0]]), reverse=True)
-    jobs = [Job(benchmark, problems[task], 0, Source("solution", text)) for task, text in longest]
+    chosen = benchmark_named(benchmark)
+    problems = {p.task_id: p for p in chosen.problems()}
+    longest = sorted(programs, key=lambda program: chosen.reference_seconds(problems[program[0]]), reverse=True)
+    jobs = [Job(chosen, problems[task], 0, Source("solution", text)) for task, text in longest]
 
     async def run() -> float:
-        async with judges(box_settings(EvaluateSettings(), BENCHMARKS[benchmark]), PROCESSES) as judge:
+        async with judges(box_settings(EvaluateSettings(), chosen), PROCESSES) as judge:
             await asyncio.gather(*(judge(job) for job in jobs[: 8 * PROCESSES]))  # until both are up
             started = time.perf_counter()
             await asyncio.gather(*(judge(job) for job in jobs))

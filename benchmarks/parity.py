@@ -24,7 +24,7 @@ from evalplus.eval import untrusted_check
 from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS
 from evalplus.gen.util import trusted_exec
 
-from evolcoder.evaluate.benchmarks import BENCHMARKS
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.plus import LEAST_CALL_SECONDS
 from evolcoder.evaluate.judge import Job, Source, judge
@@ -58,7 +58,7 @@ def compare(
         every: take every n-th task.
         tasks: only these; all when empty.
     """
-    chosen = BENCHMARKS[benchmark]
+    chosen = benchmark_named(benchmark)
     dataset = benchmark.removesuffix("+")
     rows = {row["task_id"]: row for row in benchmark_rows(chosen.data)}  # type: ignore[attr-defined]
     problems = [p for p in chosen.problems()[::every] if not tasks or p.task_id in tasks]
@@ -70,7 +70,7 @@ def compare(
             programs = _programs(problem, mutants_a_task)
             theirs = _Theirs(dataset, rows[problem.task_id])
             for program in programs:
-                verdict = pool.submit(judge, Job(benchmark, problem, 0, Source("solution", program))).result()
+                verdict = pool.submit(judge, Job(chosen, problem, 0, Source("solution", program))).result()
                 other = theirs.verdict(program)
                 statuses[verdict.status] += 1
                 count += 1

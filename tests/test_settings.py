@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolcoder.benchmark_table import BENCHMARKS, comparable_benchmarks
 from evolcoder.errors import SettingsError
-from evolcoder.problems.rows import COMPARABLE
 from evolcoder.settings import OperatorSettings, RunSettings
 from evolcoder.settings_files import load_preset, load_settings, override_settings, parse_settings, preset_names, preset_text
 
@@ -222,9 +223,20 @@ def test_a_bad_teacher_is_one_sentence(teacher: dict[str, object], sentence: str
 
 
 def test_every_benchmark_that_rows_can_be_compared_with_can_be_named() -> None:
-    names = list(COMPARABLE)
+    names = comparable_benchmarks()
     settings = parse_settings({"name": "r", "evolve": {"decontaminate": names}}, "x.yaml")
     assert list(settings.evolve.decontaminate) == names
     assert parse_settings({"name": "r"}, "x.yaml").evolve.decontaminate == ("humaneval",)
-    with pytest.raises(SettingsError, match=r"evolve.decontaminate.*mbpp"):
+    with pytest.raises(
+        SettingsError, match=r'evolve.decontaminate.0="mbbp": there is no benchmark .mbbp.; .*mbpp, mbpp\+, ds1000'
+    ):
         parse_settings({"name": "r", "evolve": {"decontaminate": ["mbbp"]}}, "x.yaml")
+    with pytest.raises(SettingsError, match="no benchmark 'mbpp-dev'; benchmarks: humaneval, humaneval"):
+        parse_settings({"name": "r", "evolve": {"decontaminate": ["mbpp-dev"]}}, "x.yaml")
+
+
+def test_every_benchmark_can_be_evaluated_and_an_unknown_one_is_said_beside_them() -> None:
+    settings = parse_settings({"name": "r", "evaluate": {"benchmarks": list(BENCHMARKS)}}, "x.yaml")
+    assert settings.evaluate.benchmarks == tuple(BENCHMARKS)
+    with pytest.raises(SettingsError, match=rf"no benchmark 'apps'; benchmarks: {', '.join(map(re.escape, BENCHMARKS))}"):
+        parse_settings({"name": "r", "evaluate": {"benchmarks": ["apps"]}}, "x.yaml")

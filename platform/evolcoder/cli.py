@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from evolcoder.benchmark_table import BENCHMARKS, benchmark_files
 from evolcoder.errors import SettingsError
 from evolcoder.exits import guarded, program
 
@@ -119,7 +120,7 @@ def evaluate(
     endpoint: Annotated[str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint, ending in /v1.")] = None,
     model: Annotated[str | None, typer.Option(help="Its name at the endpoint; without one, a model folder to serve.")] = None,
     samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="humaneval, humaneval+, mbpp, mbpp-dev, mbpp+, ds1000 ...")] = None,
+    benchmark: Annotated[str | None, typer.Option(help=", ".join(BENCHMARKS))] = None,
     style: Annotated[str | None, typer.Option(help="auto, base, few-shot, wizardcoder or chat.")] = None,
     extract: Annotated[str | None, typer.Option(help="From answer to code: none, wizardcoder, ds1000 or sanitize.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the score goes when there is no run.")] = None,
@@ -175,7 +176,8 @@ def data_list(output: Output = "auto") -> None:
 
     reporter = _reporter(output)
     list_benchmarks(reporter)
-    reporter.finish((), ["evolcoder data fetch humaneval+ mbpp mbpp+ ds1000"])
+    fetched = [name for name, file in benchmark_files().items() if name in BENCHMARKS and not file.package]
+    reporter.finish((), [f"evolcoder data fetch {' '.join(fetched)}"])
 
 
 @data_app.command("fetch", epilog="Example: evolcoder data fetch humaneval+ mbpp+")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evolcoder.benchmark_table import BENCHMARKS, checked_name, comparable_benchmarks
 from evolcoder.errors import suggestion
 from evolcoder.records import SEED_OPERATOR
 
@@ -24,7 +25,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-BenchmarkName = Literal["humaneval", "humaneval+", "mbpp", "mbpp-dev", "mbpp+", "ds1000", "ds1000-insertion"]
+BenchmarkName = Annotated[str, AfterValidator(lambda name: checked_name(name, BENCHMARKS))]
+ComparableName = Annotated[str, AfterValidator(lambda name: checked_name(name, comparable_benchmarks()))]
 
 
 class Section(BaseModel):
@@ -154,7 +156,7 @@ class EvolveSettings(Section):
     """Whether the teacher is asked, with one more call a row, if the evolved task says anything new."""
     max_instruction_words: PositiveInt = 1000
     dedup: DedupSettings = DedupSettings()
-    decontaminate: tuple[Literal["humaneval", "humaneval+", "mbpp", "mbpp+", "ds1000"], ...] = ("humaneval",)
+    decontaminate: tuple[ComparableName, ...] = ("humaneval",)
     """Benchmarks whose problems no row may hold; the default is the one whose data a package ships."""
     rows_per_shard: PositiveInt = 2000
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.errors import SettingsError
-from evolcoder.evaluate.benchmarks import BENCHMARKS, benchmark_named
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
 from evolcoder.evaluate.prompts import pairing_warnings
 from evolcoder.evaluate.prompts import style_named as named_style

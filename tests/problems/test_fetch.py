@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from evolcoder.benchmark_table import BENCHMARKS, BenchmarkFile, benchmark_files
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.problems import fetch as benchmark_fetch
 from evolcoder.problems import files as benchmark_data
 from evolcoder.problems.fetch import fetch, list_benchmarks
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows, read_benchmark
+from evolcoder.problems.files import benchmark_rows, read_benchmark
 
 
 def quiet() -> Reporter:
@@ -29,7 +30,7 @@ def quiet() -> Reporter:
 @pytest.fixture
 def release(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """What a release would send, by name; the real files unless a test changes them. Data and cache folders are empty."""
-    sent = {name: (data_folder / file.path).read_bytes() for name, file in BENCHMARK_FILES.items() if name == "humaneval+"}
+    sent = {name: (data_folder / file.path).read_bytes() for name, file in benchmark_files().items() if name == "humaneval+"}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -43,10 +44,13 @@ def release(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name, file in list(BENCHMARK_FILES.items()):
-        if file.release_url:
-            here = dataclasses.replace(file, release_url=f"http://127.0.0.1:{server.server_port}/{name}")
-            monkeypatch.setitem(BENCHMARK_FILES, name, here)
+
+    def here(file: BenchmarkFile) -> BenchmarkFile:
+        url = f"http://127.0.0.1:{server.server_port}/{file.name}"
+        return dataclasses.replace(file, release_url=url) if file.release_url else file
+
+    for name, entry in list(BENCHMARKS.items()):
+        monkeypatch.setitem(BENCHMARKS, name, dataclasses.replace(entry, files=tuple(map(here, entry.files))))
     monkeypatch.setenv("EVOLCODER_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path / "cache"))
     yield sent
@@ -78,7 +82,7 @@ def test_a_release_that_is_gone_is_one_sentence(release: dict[str, bytes]) -> No
 def test_the_hubs_rows_in_another_order_are_the_same_data(
     name: str, data_folder: Path, release: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = gzip.decompress((data_folder / BENCHMARK_FILES[name].path).read_bytes()).splitlines()
+    lines = gzip.decompress((data_folder / benchmark_files()[name].path).read_bytes()).splitlines()
     rows: list[dict[str, Any]] = [dict(reversed(json.loads(line).items())) for line in lines]
     asked = []
 
@@ -88,17 +92,17 @@ def test_the_hubs_rows_in_another_order_are_the_same_data(
 
     monkeypatch.setattr("evolcoder.sources._download", download)
     fetch([name], quiet())
-    assert asked == [f"{BENCHMARK_FILES[name].hub_id}@{BENCHMARK_FILES[name].hub_revision}"]
+    assert asked == [f"{benchmark_files()[name].hub_id}@{benchmark_files()[name].hub_revision}"]
     assert [*benchmark_rows(name)] == [json.loads(line) for line in lines]
     rows[3]["prompt" if name == "ds1000" else "text"] = "changed"
-    (benchmark_data.data_folder() / BENCHMARK_FILES[name].path).unlink()
+    (benchmark_data.data_folder() / benchmark_files()[name].path).unlink()
     with pytest.raises(DataError, match="nothing was kept"):
         fetch([name], quiet())
 
 
 def test_the_list_says_what_is_here_and_what_is_not(release: dict[str, bytes], tmp_path: Path) -> None:
     fetch(["humaneval+"], quiet())
-    place = tmp_path / "data" / BENCHMARK_FILES["mbpp"].path
+    place = tmp_path / "data" / benchmark_files()["mbpp"].path
     place.parent.mkdir(parents=True)
     place.write_bytes(b"something else")
     stream = io.StringIO()

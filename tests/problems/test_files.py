@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from evolcoder.benchmark_table import benchmark_files
 from evolcoder.errors import DataError
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows, read_benchmark
+from evolcoder.problems.files import benchmark_rows, read_benchmark
 
 TASKS = {"humaneval": 164, "humaneval+": 164, "mbpp": 974, "mbpp+": 399, "ds1000": 1000}
 
@@ -32,7 +33,7 @@ def test_what_is_not_there_is_one_sentence_that_says_what_to_do(tmp_path: Path, 
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / BENCHMARK_FILES["humaneval"].path
+    file = tmp_path / benchmark_files()["humaneval"].path
     file.parent.mkdir()
     file.write_bytes(gzip.compress(b'{"task_id": "HumanEval/0"}\n'))
     monkeypatch.setenv("EVOLCODER_DATA", str(tmp_path))

@@ -10,8 +10,7 @@ from typing import Any
 import ray
 
 from evolcoder.errors import SandboxError
-from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Problem
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
@@ -33,8 +32,8 @@ class _JudgeActor:
     def ready(self) -> bool:
         return True
 
-    def judge(self, problem: Problem, benchmark: str, sample: int, source: Source) -> Verdict:
-        settings = benchmark_named(benchmark).box(problem, self._settings)
+    def judge(self, problem: Problem, benchmark: Benchmark, sample: int, source: Source) -> Verdict:
+        settings = benchmark.box(problem, self._settings)
         return self._pool.submit_with(settings, judge, Job(benchmark, problem, sample, source)).result()
 
 

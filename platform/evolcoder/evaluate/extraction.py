@@ -79,12 +79,9 @@ def _ds1000(answer: str) -> str:
 
 
 def _sanitized(answer: str, entry_point: str) -> str:
-    from evalplus.sanitize import sanitize  # takes over a second to import
+    from evolcoder.evaluate.evalplus_adapter import sanitized  # takes over a second to import
 
-    try:
-        return str(sanitize(answer, entry_point or None))
-    except Exception:  # noqa: BLE001 - it raises many kinds on odd text, and then finds no code
-        return ""
+    return sanitized(answer, entry_point)
 
 
 def _fenced(text: str) -> str:

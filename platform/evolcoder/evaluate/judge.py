@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem
 from evolcoder.evaluate.extraction import ExtractionId, extract
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
@@ -44,9 +43,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One answer to judge."""
+    """One answer to judge. The benchmark itself and not its name: a process that judges needs no table of benchmarks."""
 
-    benchmark: str
+    benchmark: Benchmark
     problem: Problem
     sample: int
     source: Source
@@ -60,10 +59,10 @@ class TestBodyTimeout(BaseException):
 
 def judge(box: Sandbox, job: Job) -> Verdict:
     """The verdict on one answer. A fault of the box is tried once more, then told as ``infra_error``."""
-    benchmark = benchmark_named(job.benchmark)
-    program, why = program_of(benchmark, job)
+    benchmark = job.benchmark
+    program, why = program_of(job)
     if program is None:
-        return _verdict(benchmark, job, "", {benchmark.parts[0]: PartResult("extract_failed", why)})
+        return _verdict(job, "", {benchmark.parts[0]: PartResult("extract_failed", why)})
     results: dict[str, PartResult] = {}
     for part in benchmark.parts:
         result = _attempt(box, benchmark, job.problem, part, program)
@@ -72,10 +71,10 @@ def judge(box: Sandbox, job: Job) -> Verdict:
         results[part] = result
         if result.status != "passed":
             break
-    return _verdict(benchmark, job, program, results)
+    return _verdict(job, program, results)
 
 
-def program_of(benchmark: Benchmark, job: Job) -> tuple[str | None, str]:
+def program_of(job: Job) -> tuple[str | None, str]:
     """The whole program, or None and why there is none."""
     source = job.source
     if source.kind == "solution":
@@ -87,7 +86,7 @@ def program_of(benchmark: Benchmark, job: Job) -> tuple[str | None, str]:
                 code = extract(source.extraction, source.text, source.stops, job.problem.entry_point)
         except TestBodyTimeout:
             return None, f"the extraction {source.extraction} took over {EXTRACTION_CPU_SECONDS:g} s of CPU time"
-    return (None, "the answer holds no code") if code is None else (benchmark.program(job.problem, code), "")
+    return (None, "the answer holds no code") if code is None else (job.benchmark.program(job.problem, code), "")
 
 
 def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> PartResult:
@@ -155,16 +154,17 @@ def _called(program: Program) -> str:
     return "" if program.last_call is None else f"; {shown_call(program.last_call)}"
 
 
-def _verdict(benchmark: Benchmark, job: Job, program: str, results: dict[str, PartResult]) -> Verdict:
+def _verdict(job: Job, program: str, results: dict[str, PartResult]) -> Verdict:
     """One verdict over all parts: the last one tried decides."""
     part, last = list(results.items())[-1]
-    several = len(benchmark.parts) > 1
+    parts = job.benchmark.parts
+    several = len(parts) > 1
     detail = printable(f"{part}: {last.detail}" if several and last.detail else last.detail)
     return Verdict(
         task_id=job.problem.task_id,
         sample=job.sample,
         status=last.status,
-        base=results[benchmark.parts[0]].status,
+        base=results[parts[0]].status,
         plus=(results["plus"].status if "plus" in results else "not_run") if several else None,
         detail=detail if len(detail) <= _DETAIL_CHARACTERS else detail[:_DETAIL_CHARACTERS] + " ...",
         program=printable(program),

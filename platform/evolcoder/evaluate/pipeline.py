@@ -169,7 +169,7 @@ def _score_answers(
 
     async def job(completion: Completion) -> Job:
         source = Source(completion.kind, completion.answer, extraction, stops)
-        return Job(benchmark.name, problems[completion.task_id], completion.sample, source)
+        return Job(benchmark, problems[completion.task_id], completion.sample, source)
 
     with (
         _Judging(settings, benchmark, folder, judging_identity(settings, benchmark, extraction)) as judging,
@@ -227,7 +227,7 @@ class _Asking:
                 return None
             self._answers.add(question.key, completion)
         source = Source("answer", completion.answer, self._extraction, self._style.stops)
-        return Job(self._benchmark.name, question.problem, question.sample, source)
+        return Job(self._benchmark, question.problem, question.sample, source)
 
     async def _ask(self, question: Question) -> Completion:
         assert self._client is not None

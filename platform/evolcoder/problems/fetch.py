@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evolcoder.benchmark_table import BenchmarkFile, benchmark_files
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.problems.files import (
-    BENCHMARK_FILES,
-    BenchmarkFile,
     data_folder,
     find_benchmark,
     how_to_get,
@@ -34,7 +33,7 @@ _TIMEOUT_SECONDS = 60.0
 def list_benchmarks(reporter: Reporter) -> None:
     """Which data is here, where, and where the rest comes from."""
     rows = []
-    for name, file in BENCHMARK_FILES.items():
+    for name, file in benchmark_files().items():
         place = find_benchmark(name)
         rows.append((name, _state(name, place), file.licence, str(place or file.release_url or _hub(file))))
     reporter.table("Benchmark data", ["name", "state", "licence", "where it is, or comes from"], rows)
@@ -46,11 +45,11 @@ def fetch(names: Iterable[str], reporter: Reporter) -> list[Path]:
     Raises:
         DataError: a name is unknown, the source cannot be reached, or what it sends is not the known data.
     """
-    chosen = list(names)
+    chosen, known = list(names), benchmark_files()
     for name in chosen:
-        if name not in BENCHMARK_FILES:
-            raise DataError(f"There is no data {name!r}; `evolcoder data list` shows: {', '.join(BENCHMARK_FILES)}.")
-    return [_fetched(BENCHMARK_FILES[name], reporter) for name in chosen]
+        if name not in known:
+            raise DataError(f"There is no data {name!r}; `evolcoder data list` shows: {', '.join(known)}.")
+    return [_fetched(known[name], reporter) for name in chosen]
 
 
 def _fetched(file: BenchmarkFile, reporter: Reporter) -> Path:

@@ -24,7 +24,7 @@ def problems(data_folder: Path) -> dict[str, Problem]:
 
 
 def verdict(box: Sandbox, problem: Problem, code: str) -> Verdict:
-    return judge(box, Job("mbpp", problem, 0, Source("completion", code)))
+    return judge(box, Job(benchmark_named("mbpp"), problem, 0, Source("completion", code)))
 
 
 def test_the_splits(data_folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_arguments_that_only_the_program_can_make(box: Sandbox, problems: dict[s
     problem = problems[task]
     assert verdict(box, problem, problem.canonical_solution).status == "passed"
     whole = Source("solution", problem.canonical_solution)
-    assert judge(box, Job("mbpp", problem, 0, whole)).status == "passed", "the set-up belongs to the test"
+    assert judge(box, Job(benchmark_named("mbpp"), problem, 0, whole)).status == "passed", "the set-up belongs to the test"
     constant = f"{problem.canonical_solution}\ndef {problem.entry_point}(*a):\n    return 3\n"
     assert verdict(box, problem, constant).status == "failed"
     assert verdict(box, problem, f"def {problem.entry_point}(*a):\n    return 3\n").status == "failed"

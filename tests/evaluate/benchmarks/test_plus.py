@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.evaluate.benchmarks import BENCHMARKS, benchmark_named
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks import expected as expected_module
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison
@@ -44,7 +44,7 @@ def problem(prompt: str = "def f(x):\n", solution: str = "    return [x, x / 3]\
 
 
 def verdict(box: Sandbox, solution: str, asked: Problem | None = None) -> Verdict:
-    return judge(box, Job("humaneval+", asked or problem(), 0, Source("solution", solution)))
+    return judge(box, Job(benchmark_named("humaneval+"), asked or problem(), 0, Source("solution", solution)))
 
 
 def test_right_programs_pass_both_parts(box: Sandbox) -> None:
@@ -161,7 +161,7 @@ def test_a_models_answer_in_a_fence_passes_when_it_is_right(box: Sandbox, data_f
     for asked in benchmark.problems()[:3]:
         whole = asked.prompt + asked.canonical_solution if name.startswith("humaneval") else asked.canonical_solution
         answer = Source("answer", f"Sure, here it is:\n```python\n{whole.strip()}\n```\nIt works.", "wizardcoder")
-        found = judge(box, Job(name, asked, 0, answer))
+        found = judge(box, Job(benchmark, asked, 0, answer))
         assert (found.status, found.detail) == ("passed", "")
 
 
@@ -169,12 +169,12 @@ def test_a_models_answer_in_a_fence_passes_when_it_is_right(box: Sandbox, data_f
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "count"), [("humaneval+", 164), ("mbpp", 500), ("mbpp-dev", 471), ("mbpp+", 399)])
 def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) -> None:
-    benchmark = BENCHMARKS[name]
+    benchmark = benchmark_named(name)
     from evolcoder.evaluate.measurement import box_settings
     from evolcoder.settings import EvaluateSettings
 
     with SandboxPool(box_settings(EvaluateSettings(), benchmark), 2) as pool:
-        jobs = [Job(name, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
+        jobs = [Job(benchmark, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
         verdicts = [future.result() for future in [pool.submit(judge, job) for job in jobs]]
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
     assert len(verdicts) == count
@@ -187,8 +187,8 @@ def test_no_constant_program_passes_what_needs_work(data_folder: Path, body: str
     """Some tasks are passed by a constant on their own tests alone, and by the named lax oracles; plus catches the rest."""
     with SandboxPool(BoxSettings(), 2) as pool:
         jobs = [
-            Job("humaneval+", p, 0, Source("solution", f"def {p.entry_point}(*args):\n    {body}\n"))
-            for p in BENCHMARKS["humaneval+"].problems()
+            Job(benchmark_named("humaneval+"), p, 0, Source("solution", f"def {p.entry_point}(*args):\n    {body}\n"))
+            for p in benchmark_named("humaneval+").problems()
         ]
         verdicts = [future.result() for future in [pool.submit(judge, job) for job in jobs]]
     assert [v.task_id for v in verdicts if v.status == "passed"] == []

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evolve import plants
 
+from evolcoder.benchmark_table import comparable_benchmarks
 from evolcoder.errors import DataError
 from evolcoder.evolve.copies.decontamination import (
     EVIDENCE_CHARACTERS,
@@ -22,7 +23,7 @@ from evolcoder.evolve.copies.decontamination import (
     summary_of_hits,
 )
 from evolcoder.problems.files import benchmark_rows
-from evolcoder.problems.rows import COMPARABLE, ProblemText, read_problems
+from evolcoder.problems.rows import ProblemRow, read_problems
 
 ROWS = list(benchmark_rows("humaneval"))
 INDEX = BenchmarkIndex.read(["humaneval"])
@@ -42,7 +43,7 @@ FOUND_AT_LEAST = {
     "solution_alone": 161,
     "tests_alone": 164,
 }
-PROBLEM = ProblemText(
+PROBLEM = ProblemRow(
     benchmark="bench",
     task_id="Bench/1",
     statement="Given the readings of 3 thermometers, say which of them strays furthest from the mean of the others.",
@@ -107,7 +108,7 @@ def test_the_smallest_row_that_breaks_a_rule(task: str, response: str, rule: str
 
 
 def test_a_function_is_known_by_its_name_with_its_body_or_its_parameters() -> None:
-    problem = ProblemText("b", "B/1", "s", "s", ("def first_of_all(xs):\n    return xs[0]\n",), "", "first_of_all")
+    problem = ProblemRow("b", "B/1", "s", "s", ("def first_of_all(xs):\n    return xs[0]\n",), "", "first_of_all")
     index = BenchmarkIndex([problem])
 
     def found(code: str) -> list[str]:
@@ -120,7 +121,7 @@ def test_a_function_is_known_by_its_name_with_its_body_or_its_parameters() -> No
 
 
 def test_harmless_one_liners_are_left_alone() -> None:
-    problem = ProblemText("b", "B/1", "s", "s", ("def plus(x, y):\n    return x + y\n",), "", "plus")
+    problem = ProblemRow("b", "B/1", "s", "s", ("def plus(x, y):\n    return x + y\n",), "", "plus")
     assert BenchmarkIndex([problem]).hits("row", "Help.", "def plus(x, y):\n    return x + y") == []
 
 
@@ -161,7 +162,7 @@ def test_a_benchmark_that_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch
 
 @pytest.fixture(scope="module")
 def everything(data_folder: Path) -> BenchmarkIndex:
-    return BenchmarkIndex.read(COMPARABLE)
+    return BenchmarkIndex.read(comparable_benchmarks())
 
 
 @pytest.mark.slow

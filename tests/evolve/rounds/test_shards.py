@@ -24,7 +24,7 @@ from evolcoder.evolve.rounds.shards import (
     rejected_name,
     write_shard,
 )
-from evolcoder.problems.rows import ProblemText
+from evolcoder.problems.rows import ProblemRow
 from evolcoder.settings import DedupSettings
 from evolcoder.storage.folders import Folder
 
@@ -128,7 +128,7 @@ def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
 
 
 def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) -> None:
-    problem = ProblemText("b", "B/1", "Sort the readings of many sensors by day.", "Sort", ("",), "", "")
+    problem = ProblemRow("b", "B/1", "Sort the readings of many sensors by day.", "Sort", ("",), "", "")
     seeds = [seed(name) for name in ("a", "b", "c")]
     earlier = Folder.open(tmp_path / "00")
     write_shard(earlier, part_name(0), seeds)

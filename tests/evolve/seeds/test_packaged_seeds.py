@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from evolcoder.benchmark_table import comparable_benchmarks
 from evolcoder.console import Reporter
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.seeds.load import load_seeds
-from evolcoder.problems.rows import COMPARABLE
 from evolcoder.settings import SeedSettings
 
 PACKAGED = Path(__file__).parents[3] / "platform" / "evolcoder" / "evolve" / "seeds" / "packaged_seeds.jsonl"
@@ -321,7 +321,7 @@ def test_every_python_task_that_defines_something_is_executed_here() -> None:
 
 
 def test_no_overlap_with_benchmarks(data_folder: Path) -> None:
-    index = BenchmarkIndex.read(COMPARABLE)
+    index = BenchmarkIndex.read(comparable_benchmarks())
     hits = [
         hit for row in ROWS for hit in index.hits(row["instruction"], f"{row['instruction']}\n{row['input']}", row["output"])
     ]

@@ -1,19 +1,10 @@
-"""The benchmarks by name."""
+"""The benchmarks by name. Each is imported when it is asked for: some take seconds."""
 
 from __future__ import annotations
 
+from evolcoder.benchmark_table import BENCHMARKS, imported
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark
-from evolcoder.evaluate.benchmarks.ds1000.benchmark import Ds1000, Ds1000Insertion
-from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.benchmarks.humaneval_plus import HumanEvalPlus
-from evolcoder.evaluate.benchmarks.mbpp import Mbpp, MbppDev
-from evolcoder.evaluate.benchmarks.mbpp_plus import MbppPlus
-
-BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark
-    for benchmark in (HumanEval(), HumanEvalPlus(), Mbpp(), MbppDev(), MbppPlus(), Ds1000(), Ds1000Insertion())
-}
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -24,4 +15,5 @@ def benchmark_named(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise SettingsError(f"There is no benchmark {name!r}; benchmarks: {', '.join(BENCHMARKS)}.")
-    return BENCHMARKS[name]
+    benchmark: Benchmark = imported(BENCHMARKS[name].benchmark_class)()
+    return benchmark

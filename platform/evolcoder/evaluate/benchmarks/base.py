@@ -1,6 +1,6 @@
 """What a benchmark is: its problems, how each is put to a model, how an answer becomes a program, and its trusted test.
 
-A new benchmark is one file: a subclass of ``Benchmark``, and a line in the table of this package.
+A new benchmark is one file, with a subclass of ``Benchmark``, and one entry in ``evolcoder.benchmark_table``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from evolcoder.evaluate.extraction import ExtractionId
+from evolcoder.problems.files import data_version
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, Limits
@@ -61,7 +62,10 @@ class PartResult:
 
 
 class Benchmark(ABC):
-    """One set of problems. Each of ``parts`` runs a program in a fresh process; the first that fails ends the verdict."""
+    """One set of problems. Each of ``parts`` runs a program in a fresh process; the first that fails ends the verdict.
+
+    It holds no state of its own: with every program to judge it is sent to a process of the cluster.
+    """
 
     name: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ("base",)
@@ -73,9 +77,14 @@ class Benchmark(ABC):
     """What every reader of a score must know of this benchmark's tests."""
 
     @property
-    @abstractmethod
+    def data(self) -> str:
+        """The name of its data file."""
+        return self.name
+
+    @property
     def version(self) -> str:
         """Which data this is, to the byte."""
+        return data_version(self.data)
 
     @abstractmethod
     def problems(self) -> list[Problem]:

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from evalplus.eval._special_oracle import (
-    MBPP_OUTPUT_NOT_NONE_TASKS,
-    MBPP_OUTPUT_SET_EQ_TASKS,
-    _digit_distance_nums,
-    _poly,
-    _surface_Area,
-)
+
+from evolcoder.evaluate.evalplus_adapter import NOT_NONE_TASKS, SET_TASKS, digit_distance, polynomial, surface_area
 
 FLOAT_ATOL = 1e-6
 FLOAT_RTOL = 1e-7
@@ -42,7 +37,7 @@ def agrees(comparison: Comparison, arguments: Sequence[Any], got: Any, expected:
         got: decoded plain data, or an Opaque.
     """
     if comparison.dataset == "humaneval" and comparison.entry_point == "find_zero":
-        return _holds(lambda: bool(abs(_poly(*arguments, got)) <= comparison.atol))
+        return _holds(lambda: bool(abs(polynomial(*arguments, got)) <= comparison.atol))
     exact = _holds(lambda: bool(got == expected))
     if comparison.dataset == "mbpp":
         exact = _mbpp_exact(comparison, arguments, got, expected, exact)
@@ -66,12 +61,12 @@ def _mbpp_exact(comparison: Comparison, arguments: Sequence[Any], got: Any, expe
     if name == "sum_div":
         return exact or _holds(lambda: bool(got == 0))
     if name == "surface_Area":
-        return exact or _holds(lambda: bool(abs(got - _surface_Area(*arguments)) <= comparison.atol))
+        return exact or _holds(lambda: bool(abs(got - surface_area(*arguments)) <= comparison.atol))
     if name == "digit_distance_nums":
-        return exact or _holds(lambda: bool(got == _digit_distance_nums(*arguments)))
-    if name in MBPP_OUTPUT_SET_EQ_TASKS:
+        return exact or _holds(lambda: bool(got == digit_distance(*arguments)))
+    if name in SET_TASKS:
         return _holds(lambda: set(got) == set(expected))
-    if name in MBPP_OUTPUT_NOT_NONE_TASKS:
+    if name in NOT_NONE_TASKS:
         there = expected is not None
         return there == (got if isinstance(got, bool) else got is not None)
     return exact

@@ -15,10 +15,8 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.prompts import BASE_STOPS, scoring_prompt, tabbed
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
+from evolcoder.problems.rows import problem_rows
 from evolcoder.sandbox.program import Program
-
-_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
 def completion_styles() -> tuple[PromptStyle, ...]:
@@ -33,12 +31,11 @@ def completion_styles() -> tuple[PromptStyle, ...]:
 class HumanEval(Benchmark):
     name = "humaneval"
 
-    @property
-    def version(self) -> str:
-        return BENCHMARK_FILES[self.name].version
-
     def problems(self) -> list[Problem]:
-        return [Problem(**{name: row[name] for name in _FIELDS}) for row in benchmark_rows(self.name)]
+        return [
+            Problem(row.task_id, row.prompt, row.entry_point, row.fields["canonical_solution"], row.fields["test"])
+            for row in problem_rows(self.name)
+        ]
 
     def styles(self) -> tuple[PromptStyle, ...]:
         return completion_styles()
@@ -47,9 +44,10 @@ class HumanEval(Benchmark):
         candidate = program.function(problem.entry_point)
         namespace: dict[str, Any] = {"__name__": problem.task_id}
         exec(_compiled(problem.prompt, f"{problem.task_id} prompt"), namespace)
+        # The prompt's own definition of the function is a stub: helpers that the check uses must call the program's.
         namespace[problem.entry_point] = candidate
         exec(_compiled(problem.test, f"{problem.task_id} test"), namespace)
-        random.seed(problem.task_id)  # some checks draw their inputs
+        random.seed(problem.task_id)  # some checks draw their inputs, and every run must draw the same
         namespace["check"](candidate)
 
 

@@ -7,14 +7,15 @@ from typing import Any
 from evolcoder.evaluate.benchmarks.base import PromptStyle
 from evolcoder.evaluate.benchmarks.humaneval import completion_styles
 from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
+from evolcoder.problems.rows import ProblemRow
 
 
 class HumanEvalPlus(PlusBenchmark):
     name = "humaneval+"
     dataset = "humaneval"
 
-    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
-        given: list[Any] = row[f"{part}_input"]
+    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
+        given: list[Any] = row.fields[f"{part}_input"]
         return given
 
     def styles(self) -> tuple[PromptStyle, ...]:

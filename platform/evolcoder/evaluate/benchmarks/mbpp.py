@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import warnings
 from abc import abstractmethod
 from functools import lru_cache
 from types import CodeType
@@ -18,8 +17,7 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
-from evolcoder.problems.rows import entry_point
+from evolcoder.problems.rows import ProblemRow, parse_quietly, problem_rows
 from evolcoder.sandbox.program import Program
 
 TEST_TASKS = range(11, 511)
@@ -33,11 +31,11 @@ class _Mbpp(Benchmark):
     task_cpu_seconds = 30.0  # the reference of Mbpp/123 alone takes more than 5 s of a slow processor
 
     @property
-    def version(self) -> str:
-        return BENCHMARK_FILES["mbpp"].version
+    def data(self) -> str:
+        return "mbpp"
 
     def problems(self) -> list[Problem]:
-        return [_problem(row) for row in benchmark_rows("mbpp") if self.has(row["task_id"])]
+        return [_problem(row) for row in problem_rows("mbpp") if self.has(row.fields["task_id"])]
 
     @abstractmethod
     def has(self, number: int) -> bool:
@@ -76,28 +74,20 @@ class MbppDev(_Mbpp):
         return number not in TEST_TASKS and number not in FEW_SHOT_TASKS
 
 
-def _problem(row: dict[str, Any]) -> Problem:
-    tests = [test.strip() for test in row["test_list"]]
-    code = row["code"].replace("\r\n", "\n")
+def _problem(row: ProblemRow) -> Problem:
     return Problem(
-        task_id=f"Mbpp/{row['task_id']}",
-        prompt=row["text"],
-        entry_point=entry_point(code, tests),
-        canonical_solution=code,
-        test="\n".join(tests) + "\n",
-        material={"number": row["task_id"], "setup": row["test_setup_code"].replace("\r\n", "\n")},
+        task_id=row.task_id,
+        prompt=row.prompt,
+        entry_point=row.entry_point,
+        canonical_solution=row.solutions[0],
+        test="\n".join(test.strip() for test in row.fields["test_list"]) + "\n",
+        material={"number": row.fields["task_id"], "setup": row.fields["test_setup_code"].replace("\r\n", "\n")},
     )
-
-
-def _parsed(source: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some tasks hold odd escapes in their strings
-        return ast.parse(source)
 
 
 @lru_cache(maxsize=1024)
 def _compiled(test: str, entry_point: str, name: str) -> CodeType:
-    tree = _CallsInside(entry_point).visit(_parsed(test))
+    tree = _CallsInside(entry_point).visit(parse_quietly(test))
     return compile(ast.fix_missing_locations(tree), name, "exec")
 
 
@@ -108,18 +98,17 @@ class _CallsInside(ast.NodeTransformer):
         self._entry_point = entry_point
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Name) and node.func.id == self._entry_point and self._names_something(node):
+        names_something = any(isinstance(inner, ast.Name) for argument in node.args for inner in ast.walk(argument))
+        if names_something and isinstance(node.func, ast.Name) and node.func.id == self._entry_point:
             source = ast.Constant(ast.unparse(node))
             inside = ast.Call(ast.Name(_EVALUATE, ast.Load()), [source], [])
             return ast.copy_location(inside, node)
         return self.generic_visit(node)
 
-    def _names_something(self, call: ast.Call) -> bool:
-        return any(isinstance(node, ast.Name) for argument in call.args for node in ast.walk(argument))
 
-
-def _asserts(problem: Problem) -> list[str]:
-    return problem.test.strip().splitlines() if problem.material["number"] not in _LONG_TESTS else []
+def _shown_tests(problem: Problem) -> str:
+    """What an instruction shows of the tests: all assertions."""
+    return _LONG_TESTS.get(problem.material["number"]) or problem.test.strip()
 
 
 def _docstring(problem: Problem) -> str:
@@ -127,17 +116,14 @@ def _docstring(problem: Problem) -> str:
 
 
 def _wizardcoder(problem: Problem) -> str:
-    shown = _asserts(problem) or [_LONG_TESTS[problem.material["number"]]]
-    body = "\n".join(["", problem.prompt, "Test examples:", *shown])
+    body = f"\n{problem.prompt}\nTest examples:\n{_shown_tests(problem)}"
     return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
 
 
 def _chat(problem: Problem) -> str:
-    shown = _asserts(problem) or [_LONG_TESTS[problem.material["number"]]]
-    tests = "\n".join(shown)
     return (
         f"{problem.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
-        f"It must pass these tests:\n\n```python\n{tests}\n```"
+        f"It must pass these tests:\n\n```python\n{_shown_tests(problem)}\n```"
     )
 
 
@@ -147,13 +133,12 @@ def _few_shot(problem: Problem) -> str:
 
 
 def _task(problem: Problem) -> str:
-    tests = "\n".join(problem.test.strip().splitlines())
     return (
         f"You are an expert Python programmer, and here is your task: {problem.prompt} "
-        f"Your code should pass these tests:\n\n{tests}\n"
+        f"Your code should pass these tests:\n\n{problem.test}"
     )
 
 
 @lru_cache(maxsize=1)
 def _examples() -> tuple[Problem, ...]:
-    return tuple(_problem(row) for row in benchmark_rows("mbpp") if row["task_id"] in FEW_SHOT_TASKS)
+    return tuple(_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in FEW_SHOT_TASKS)

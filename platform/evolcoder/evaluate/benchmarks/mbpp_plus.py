@@ -9,8 +9,10 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
+from evolcoder.evaluate.evalplus_adapter import restored_mbpp_inputs
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
 from evolcoder.problems.files import find_benchmark
+from evolcoder.problems.rows import ProblemRow
 
 
 class MbppPlus(PlusBenchmark):
@@ -22,12 +24,9 @@ class MbppPlus(PlusBenchmark):
     def data(self) -> str:
         return "mbpp+-v0.2.0" if find_benchmark("mbpp+") is None and find_benchmark("mbpp+-v0.2.0") else "mbpp+"
 
-    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
-        from evalplus.data.mbpp import mbpp_deserialize_inputs  # imports much
-
-        stored = list(row[f"{part}_input"])  # v0.2.0 writes one that is empty as an object
-        given: list[Any] = mbpp_deserialize_inputs(row["task_id"], stored)
-        return given
+    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
+        stored = list(row.fields[f"{part}_input"])  # v0.2.0 writes one that is empty as an object
+        return restored_mbpp_inputs(row.task_id, stored)
 
     def program(self, problem: Problem, code: str) -> str:
         """The code alone: v0.1.0's prompt is a string without a line end, that the code's first line would stand behind."""

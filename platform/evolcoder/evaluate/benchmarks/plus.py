@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
 from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison, agrees
 from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, reference_seconds
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
+from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside.codec import MARSHAL_VERSION
 from evolcoder.sandbox.isolation import Limits
@@ -45,34 +45,24 @@ class PlusBenchmark(Benchmark):
     dataset: ClassVar[str]
     """Whose oracles apply: humaneval or mbpp."""
 
-    @property
-    def data(self) -> str:
-        """The name of the data file."""
-        return self.name
-
-    @property
-    def version(self) -> str:
-        return BENCHMARK_FILES[self.data].version
-
     @abstractmethod
-    def inputs(self, row: dict[str, Any], part: str) -> list[Any]:
+    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
         """The argument lists of a part, with the types that JSON cannot hold restored."""
 
     def problems(self) -> list[Problem]:
-        return [self._problem(row) for row in benchmark_rows(self.data)]
+        return [self._problem(row) for row in problem_rows(self.name, self.data)]
 
-    def _problem(self, row: dict[str, Any]) -> Problem:
+    def _problem(self, row: ProblemRow) -> Problem:
         arguments = {
             part: tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in self.inputs(row, part)) for part in self.parts
         }
-        comparison = Comparison(self.dataset, row["entry_point"], float(row["atol"]))
         return Problem(
-            task_id=row["task_id"],
-            prompt=row["prompt"],
-            entry_point=row["entry_point"],
-            canonical_solution=row["canonical_solution"],
-            test=row.get("assertion") or row.get("test") or "",
-            material=Calls(arguments, comparison),
+            task_id=row.task_id,
+            prompt=row.fields["prompt"],
+            entry_point=row.entry_point,
+            canonical_solution=row.fields["canonical_solution"],
+            test=row.fields.get("assertion") or row.fields.get("test") or "",
+            material=Calls(arguments, Comparison(self.dataset, row.entry_point, float(row.fields["atol"]))),
         )
 
     def prepare(self, problem: Problem, box: Sandbox) -> dict[str, Expected]:

@@ -28,11 +28,11 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+from evolcoder.benchmark_table import benchmark_files
 from evolcoder.evolve.copies.canonical import without_fences
 from evolcoder.evolve.copies.programs import SolutionIndex
 from evolcoder.evolve.copies.statements import Found, StatementIndex
-from evolcoder.problems.files import BENCHMARK_FILES
-from evolcoder.problems.rows import ProblemText, read_problems
+from evolcoder.problems.rows import ProblemRow, read_problems
 
 RULES_VERSION = 1
 """Raised whenever a rule finds other rows than before, so that finished rounds are made anew."""
@@ -64,7 +64,7 @@ class Hit:
 class BenchmarkIndex:
     """All that rows are compared with. Made once; picklable, and the same on every machine."""
 
-    def __init__(self, problems: Sequence[ProblemText]) -> None:
+    def __init__(self, problems: Sequence[ProblemRow]) -> None:
         self._names = [(problem.benchmark, problem.task_id) for problem in problems]
         self._statements = StatementIndex(problems)
         self._solutions = SolutionIndex(problems)
@@ -97,7 +97,7 @@ def decontamination_identity(benchmarks: Sequence[str]) -> dict[str, Any]:
     """What decides which rows are found: the data, to the byte, and the rules."""
     return {
         "rules": rules_version(benchmarks),
-        "benchmarks": {name: BENCHMARK_FILES[name].sha256 for name in sorted(set(benchmarks))},
+        "benchmarks": {name: benchmark_files()[name].sha256 for name in sorted(set(benchmarks))},
     }
 
 

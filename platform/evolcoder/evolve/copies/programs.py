@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evolcoder.evolve.copies.canonical import Line, code_lines, renamed, shape, signatures, token_count, verbatim
 from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature
 from evolcoder.evolve.copies.statements import Found
-from evolcoder.problems.rows import ProblemText
+from evolcoder.problems.rows import ProblemRow
 
 _FEWEST_TOKENS = 16
 """Of a body that is looked for as it is. Shorter ones are harmless: anyone would write them."""
@@ -72,7 +72,7 @@ class _Body:
 class SolutionIndex:
     """What solves problems, and what tests them."""
 
-    def __init__(self, problems: Sequence[ProblemText]) -> None:
+    def __init__(self, problems: Sequence[ProblemRow]) -> None:
         self._bodies: dict[tuple[str, ...], list[_Body]] = defaultdict(list)
         self._signatures: dict[tuple[str, tuple[str, ...]], int] = {}
         self._functions: dict[tuple[str, tuple[object, ...]], int] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evolcoder.evolve.copies.canonical import defined_names, docstrings, without_numbers, words
 from evolcoder.evolve.copies.grams import GRAM_WORDS, Grams, is_telling
 from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature
-from evolcoder.problems.rows import ProblemText
+from evolcoder.problems.rows import ProblemRow
 
 NEAR_SIMILARITY = 0.6
 _FEWEST_NEAR_SHINGLES = 8
@@ -32,7 +32,7 @@ class Found:
 class StatementIndex:
     """What problems say: their statements, prompts, solutions and tests as words."""
 
-    def __init__(self, problems: Sequence[ProblemText]) -> None:
+    def __init__(self, problems: Sequence[ProblemRow]) -> None:
         self._words = Grams.of(
             (number, words(text)) for number, p in enumerate(problems) for text in (p.prompt, *p.solutions, p.tests)
         )
@@ -46,7 +46,7 @@ class StatementIndex:
         for number, problem in enumerate(problems):
             self._add(number, problem)
 
-    def _add(self, number: int, problem: ProblemText) -> None:
+    def _add(self, number: int, problem: ProblemRow) -> None:
         names = defined_names(problem.prompt)
         for text in {problem.statement, *docstrings(problem.prompt)}:
             for found in (words(text), without_numbers(words(text), names)):

@@ -23,7 +23,7 @@ from evolcoder.evolve.rounds.merge import (
     merge_partition,
     sift_partition,
 )
-from evolcoder.problems.files import BENCHMARK_FILES
+from evolcoder.problems.files import data_version
 from evolcoder.settings import DedupSettings, EvolveSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file
@@ -90,7 +90,7 @@ def _write_findings(folder: Folder, merged: Merged, sieve: Sieve) -> list[FileEn
         hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
         found = {
             "rules": rules_version(sieve.benchmarks),
-            "benchmarks": {name: BENCHMARK_FILES[name].version for name in sieve.benchmarks},
+            "benchmarks": {name: data_version(name) for name in sieve.benchmarks},
             "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
             **summary_of_hits(hits),
             "hits": [hit.to_json() for hit in hits],

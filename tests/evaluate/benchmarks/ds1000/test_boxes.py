@@ -78,7 +78,7 @@ def run(data_folder: Path) -> Iterator[Run]:
             while boxes:
                 boxes.popitem()[1].close()
             boxes[settings] = Sandbox(settings)
-        return judge(boxes[settings], Job("ds1000", problem, 0, Source("solution", solution)))
+        return judge(boxes[settings], Job(benchmark_named("ds1000"), problem, 0, Source("solution", solution)))
 
     yield judged
     while boxes:

@@ -1,7 +1,7 @@
 """DS-1000: 1000 data-science problems over seven libraries, in the 2024 format (CC-BY-SA-4.0), keyed on their problem_id.
 
 The tests compare arrays, tables, tensors and figures with the libraries' own functions, and need the libraries for it. So
-a program and its test run in two boxes, under an interpreter of their own (``evaluate.ds1000``): what the program returns
+a program and its test run in two boxes, under an interpreter of their own (``environment.py``): what the program returns
 is described as plain data and rebuilt where the test is. ``ds1000-insertion`` is the same problems without Matplotlib's,
 asked as a gap to be filled between the given code and the code that follows.
 """
@@ -17,7 +17,7 @@ from evolcoder.evaluate.benchmarks.ds1000.environment import PINS, interpreter_f
 from evolcoder.evaluate.benchmarks.ds1000.placing import solution_of
 from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
 from evolcoder.evaluate.prompts import scoring_prompt, tabbed
-from evolcoder.problems.files import BENCHMARK_FILES, benchmark_rows
+from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import NOT_UNDER_LANDLOCK, BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, Limits
 
@@ -42,26 +42,15 @@ class Ds1000(Benchmark):
     packages = ()
 
     @property
-    def version(self) -> str:
-        return BENCHMARK_FILES["ds1000"].version
+    def data(self) -> str:
+        return "ds1000"
 
     @property
     def recorded_packages(self) -> tuple[str, ...]:
         return tuple(f"{name}=={version}" for name, version in PINS.items())
 
     def problems(self) -> list[Problem]:
-        return [
-            Problem(
-                task_id=f"DS1000/{row['metadata']['problem_id']}",
-                prompt=row["prompt"],
-                entry_point="",
-                canonical_solution=row["reference_code"],
-                test=row["code_context"],
-                material=row["metadata"]["problem_id"],
-                groups={"library": row["metadata"]["library"], "perturbation": row["metadata"]["perturbation_type"]},
-            )
-            for row in benchmark_rows("ds1000")
-        ]
+        return [_problem(row) for row in problem_rows("ds1000")]
 
     def task_id(self, text: str) -> str:
         """A problem_id, with or without a name of the benchmark before it."""
@@ -116,6 +105,19 @@ class Ds1000Insertion(Ds1000):
             PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", _fill_in),
             *(style for style in super().styles() if style.name != "base"),
         )
+
+
+def _problem(row: ProblemRow) -> Problem:
+    metadata = row.fields["metadata"]
+    return Problem(
+        task_id=row.task_id,
+        prompt=row.prompt,
+        entry_point=row.entry_point,
+        canonical_solution=row.solutions[0],
+        test=row.tests,
+        material=metadata["problem_id"],
+        groups={"library": metadata["library"], "perturbation": metadata["perturbation_type"]},
+    )
 
 
 def gap(problem: Problem) -> tuple[str, str]:
