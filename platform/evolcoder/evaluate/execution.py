@@ -23,7 +23,7 @@ _ATTEMPTS = 3
 
 
 class _JudgeActor:
-    """Warm boxes in a process of their own."""
+    """One worker: a process with a warm sandbox of its own."""
 
     def __init__(self, settings: BoxSettings) -> None:
         self._settings = settings
@@ -44,20 +44,21 @@ async def judges(settings: BoxSettings, workers: int | None) -> AsyncIterator[Ju
     Raises:
         SandboxError: no box can be had.
     """
-    bench = _Bench(settings)
+    pool = _ActorPool(settings)
     try:
-        await bench.fill(workers or min(max(_processors(), 1), _MOST_WORKERS))
-        yield bench.judge
+        await pool.fill(workers or min(max(_processors(), 1), _MOST_WORKERS))
+        yield pool.judge
     finally:
-        await bench.close()
+        await pool.close()
 
 
-class _Bench:
-    """The judges that are free. One that dies, with its process or its node, is replaced; its job goes to the next."""
+class _ActorPool:
+    """The actors, and which of them are free. One that dies, with its process or its node, is replaced; its job goes on."""
 
     def __init__(self, settings: BoxSettings) -> None:
         # On one machine the model's own server may hold every CPU, and waiting for one would wait for ever.
         shared = len(ray.nodes()) == 1 and _processors() > 0
+        # SPREAD: by default Ray packs actors onto one node before it takes the next, while others stand idle.
         self._actor_class = ray.remote(num_cpus=0 if shared else 1, scheduling_strategy="SPREAD")(_JudgeActor)
         self._settings = settings
         self._actors: set[Any] = set()
@@ -71,7 +72,7 @@ class _Bench:
         self._free.put_nowait(await self._next_free())
 
     async def judge(self, job: Job) -> Verdict:
-        """The verdict; ``infra_error`` when several judges died over it, which says nothing about the program."""
+        """The verdict; ``infra_error`` when several actors died over it, which says nothing about the program."""
         task_id = job.problem.task_id
         if task_id not in self._problems:
             self._problems[task_id] = ray.put(job.problem)
@@ -111,11 +112,12 @@ class _Bench:
         self._starting.add(asyncio.create_task(self._start()))
 
     async def _next_free(self) -> Any:
-        """The next judge that is free.
+        """The next actor that is free.
 
         Raises:
             SandboxError: none is left, and none can be started.
         """
+        # Waits for actors that start too, since only their tasks tell that none can be started: the queue would stay empty.
         waiting = asyncio.ensure_future(self._free.get())
         try:
             while not waiting.done():
@@ -126,7 +128,7 @@ class _Bench:
                     task.result()
             return waiting.result()
         finally:
-            waiting.cancel()
+            waiting.cancel()  # when a start failed; does nothing to one that is done
 
 
 def _processors() -> int:

@@ -65,9 +65,9 @@ def judge(box: Sandbox, job: Job) -> Verdict:
         return _verdict(job, "", {benchmark.parts[0]: PartResult("extract_failed", why)})
     results: dict[str, PartResult] = {}
     for part in benchmark.parts:
-        result = _attempt(box, benchmark, job.problem, part, program)
+        result = _run_part(box, benchmark, job.problem, part, program)
         if result.status == "infra_error":
-            result = _attempt(box, benchmark, job.problem, part, program)
+            result = _run_part(box, benchmark, job.problem, part, program)
         results[part] = result
         if result.status != "passed":
             break
@@ -89,7 +89,7 @@ def program_of(job: Job) -> tuple[str | None, str]:
     return (None, "the answer holds no code") if code is None else (job.benchmark.program(job.problem, code), "")
 
 
-def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> PartResult:
+def _run_part(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, source: str) -> PartResult:
     own = benchmark.attempt(problem, part, source, box)
     if own is not None:
         return own
@@ -99,14 +99,15 @@ def _attempt(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, so
     except BoxFault as fault:
         return PartResult("infra_error", str(fault))
     with program:
-        status, detail = _try(program, benchmark, problem, part, source, prepared)
-        if program.fault is not None:  # whatever the test made of it
+        # The fault that the program's side recorded wins: a test that swallows every exception must pass no dead program.
+        status, detail = _run_check(program, benchmark, problem, part, source, prepared)
+        if program.fault is not None:
             status, detail = _fault_status(program.fault)
         program.close()
         return PartResult(status, detail, program.cpu_seconds, program.wall_seconds)
 
 
-def _try(
+def _run_check(
     program: Program, benchmark: Benchmark, problem: Problem, part: str, source: str, prepared: Any
 ) -> tuple[VerdictStatus, str]:
     try:
@@ -180,6 +181,7 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
     It is raised between two bytecodes: a single long operation in C is not interrupted, which is why the codec bounds
     what such an operation could work on.
     """
+    # No signal: those reach only the main thread, and judging runs in others. The clock is this thread's own CPU time.
     thread = threading.get_ident()
     clock = time.pthread_getcpuclockid(thread)
     deadline = time.clock_gettime(clock) + cpu_seconds
@@ -189,7 +191,7 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
     def watch() -> None:
         nonlocal fired
         while (left := deadline - time.clock_gettime(clock)) > 0:
-            if done.wait(left):
+            if done.wait(left):  # in wall time, of which a thread uses no more than passes
                 return
         fired = True
         _raise_in(thread, TestBodyTimeout)
@@ -202,7 +204,7 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
         done.set()
         watcher.join()
         if fired:
-            _raise_in(thread, None)  # it may have come too late to be seen
+            _raise_in(thread, None)  # takes back one that was set after the last bytecode of the body
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

@@ -15,7 +15,7 @@ from evolcoder.storage.hashes import stable_hash
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One problem put to the model once. ``key`` is the hash of all that the answer depends on."""
+    """One problem put to the model once. ``key`` is the hash of all that the answer depends on: it finds kept answers again."""
 
     problem: Problem
     sample: int
@@ -30,7 +30,9 @@ def questions(
     """Every question of a run: all problems for the first sample, then for the second, ..."""
     found = []
     for sample in range(settings.samples):
-        sampling = _sampling(settings, style, sample)
+        # Greedy answers need no seed; sampled ones get one of their own, so that they differ and can be had again.
+        seed = None if settings.temperature == 0 else settings.seed + sample
+        sampling = SamplingSettings(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)
         decoding = json.dumps(asdict(sampling), sort_keys=True)
         for problem in problems:
             prompt = style.render(problem)
@@ -64,8 +66,3 @@ def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
     if limit is None or limit >= len(problems):
         return list(problems)
     return [problems[index * len(problems) // limit] for index in range(limit)]
-
-
-def _sampling(settings: EvaluateSettings, style: PromptStyle, sample: int) -> SamplingSettings:
-    seed = None if settings.temperature == 0 else settings.seed + sample
-    return SamplingSettings(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)

@@ -41,23 +41,22 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    where = f"Line {number} of {path}"
-                    yield where, _parsed(where, line)
+                if not line.strip():
+                    continue
+                where = f"Line {number} of {path}"
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{where} is not JSON: {error}") from None
+                yield where, row
     except FileNotFoundError:
         raise DataError(f"There is no file {path}; name a JSONL file of samples.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 lines: {error}") from None
 
 
-def _parsed(where: str, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where} is not JSON: {error}") from None
-
-
 def _checked(where: str, row: Any, task_ids: Set[str], benchmark: Benchmark) -> tuple[str, AnswerKind, str]:
+    # The type itself: an `isinstance` of int would take true for a task.
     if not isinstance(row, dict) or type(row.get("task_id")) not in (str, int):
         raise DataError(f"{where} must be a JSON object with a string task_id.")
     task_id = benchmark.task_id(str(row["task_id"]))

@@ -26,6 +26,7 @@ from evolcoder.storage.hashes import stable_hash
 _REFERENCE_LIMITS = Limits(import_cpu_seconds=60.0, call_cpu_seconds=120.0, task_cpu_seconds=300.0, memory_bytes=6 << 30)
 _BOUNDS = codec.Bounds(total_bytes=1 << 30, items=10_000_000)
 _FORMAT = "2"
+"""Part of a file's name: raised when what is in the file means something else, so that older files are never read."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -42,7 +43,7 @@ class Expected:
         Raises:
             AssertionError: it is so large that only its digest is kept, so that nothing but the very same value agrees.
         """
-        if self.payloads[index][:1] == b"h":
+        if self.payloads[index][:1] == b"h":  # then a SHA-256 and the size in eight bytes, in place of the value
             raise AssertionError("the output is large, and not the expected one")
         return codec.decode(self.payloads[index][1:], _BOUNDS)
 

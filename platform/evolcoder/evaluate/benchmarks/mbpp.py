@@ -92,7 +92,10 @@ def _compiled(test: str, entry_point: str, name: str) -> CodeType:
 
 
 class _CallsInside(ast.NodeTransformer):
-    """Calls whose arguments name something become expressions to be evaluated in the box."""
+    """Calls whose arguments name something become expressions to be evaluated in the box.
+
+    A name in an argument may stand for an object that cannot leave the box, such as a tree of the program's own nodes.
+    """
 
     def __init__(self, entry_point: str) -> None:
         self._entry_point = entry_point
