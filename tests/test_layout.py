@@ -39,6 +39,7 @@ MAY_IMPORT_HEAVY = {
     "train/fit.py",
     "train/launch.py",
     "train/loop.py",
+    "train/model_size.py",
     "train/resources.py",
     "train/steps.py",
     "serve/launch.py",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from evolcoder.console import Reporter
 from evolcoder.runs import RunFolder
@@ -25,12 +24,13 @@ TYPICAL_COMPLETION_TOKENS = 550
 BATCH_HOURS = 24
 """Within this time OpenAI's Batch API answers a batch."""
 _RANGE = (0.6, 1.6)
+"""Of what is likely: how far the means of other teachers and seeds may lie from it."""
 
 Rows = list[list[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class EvolveForecast:
     """What the evolve stage will ask for; tokens are (low, likely, high)."""
 
     seeds: int
@@ -54,7 +54,7 @@ def seed_count(settings: RunSettings, reporter: Reporter) -> int:
     return len(load_seeds(settings.seeds, reporter))
 
 
-def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
+def forecast_evolve(settings: RunSettings, seeds: int) -> EvolveForecast:
     """Calls, tokens, dollars and hours of the rounds that are not there yet."""
     run = RunFolder.open(settings)
     done = 0
@@ -69,7 +69,7 @@ def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
     prompt = _spread(rows * prompt_mean, None)
     completion = _spread(rows * min(completion_mean, limit), rows * limit)
     calls = rows * calls_per_row
-    return Teaching(
+    return EvolveForecast(
         seeds=seeds,
         rounds_to_do=settings.evolve.rounds - done,
         calls=calls,
@@ -77,7 +77,7 @@ def forecast_teaching(settings: RunSettings, seeds: int) -> Teaching:
         completion_tokens=completion,
         usd=_dollars(settings.teacher, prompt, completion),
         hours=None if settings.teacher.batch else _hours(settings.teacher, calls, prompt[1] + completion[1]),
-        batches=_batches(settings.teacher, seeds, calls) if settings.teacher.batch else None,
+        batches=_batch_count(settings.teacher, seeds, calls) if settings.teacher.batch else None,
         measured=measured,
     )
 
@@ -103,30 +103,30 @@ def training_memory_gib(train: TrainSettings, parameters: int) -> float:
     return parameters * (weights + gradients + optimizer) / 2**30
 
 
-def teaching_table(settings: RunSettings, teaching: Teaching) -> tuple[str, list[str], Rows]:
+def evolve_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, list[str], Rows]:
     """The forecast as a table: (title, columns, rows)."""
-    source = "lengths measured in this run" if teaching.measured else "typical lengths, not yet measured"
-    title = f"Evolve: {teaching.seeds} seeds, {teaching.rounds_to_do} rounds to do ({source})"
+    source = "lengths measured in this run" if forecast.measured else "typical lengths, not yet measured"
+    title = f"Evolve: {forecast.seeds} seeds, {forecast.rounds_to_do} rounds to do ({source})"
     rows: Rows = [
-        ["calls", None, teaching.calls, None],
-        ["prompt tokens", *teaching.prompt_tokens],
-        ["completion tokens", *teaching.completion_tokens],
+        ["calls", None, forecast.calls, None],
+        ["prompt tokens", *forecast.prompt_tokens],
+        ["completion tokens", *forecast.completion_tokens],
     ]
-    if teaching.usd is not None:
-        rows.append(["dollars", *teaching.usd])
+    if forecast.usd is not None:
+        rows.append(["dollars", *forecast.usd])
     if settings.teacher.budget_usd is not None:
         rows.append(["budget in dollars, a wall", None, None, settings.teacher.budget_usd])
-    if teaching.hours is not None:
-        rows.append(["hours at the rate limits", None, teaching.hours, None])
-    if teaching.batches is not None:
-        rows.append(["batches, one after the other", None, teaching.batches, None])
-        rows.append(["hours, when each takes its whole day", None, None, teaching.batches * BATCH_HOURS])
+    if forecast.hours is not None:
+        rows.append(["hours at the rate limits", None, forecast.hours, None])
+    if forecast.batches is not None:
+        rows.append(["batches, one after the other", None, forecast.batches, None])
+        rows.append(["hours, when each takes its whole day", None, None, forecast.batches * BATCH_HOURS])
     return title, ["", "low", "likely", "high"], rows
 
 
-def training_table(settings: RunSettings, teaching: Teaching, parameters: int | None) -> tuple[str, list[str], Rows]:
+def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: int | None) -> tuple[str, list[str], Rows]:
     train = settings.train
-    rows_by_now = teaching.seeds * (1 + (settings.evolve.rounds if train.data_rounds is None else train.data_rounds))
+    rows_by_now = forecast.seeds * (1 + (settings.evolve.rounds if train.data_rounds is None else train.data_rounds))
     steps = train.max_steps or math.ceil(rows_by_now / train.global_batch_size) * (train.epochs or 1)
     rows: Rows = [
         ["base model", train.base_model],
@@ -137,7 +137,7 @@ def training_table(settings: RunSettings, teaching: Teaching, parameters: int | 
         ["workers", train.workers],
     ]
     if parameters is None:
-        rows.append(["memory", "not known: the base model is not on this machine"])
+        rows.append(["memory", "not known: the base model is not on this machine, or not one that can be measured"])
     else:
         rows.append(["parameters", parameters])
         rows.append(["GiB a worker, before activations", round(training_memory_gib(train, parameters), 1)])
@@ -177,44 +177,14 @@ def _dollars(
 
 def _hours(teacher: TeacherSettings, calls: int, tokens: int) -> float | None:
     """The time that the limits of all endpoints together leave; None when one of them has no limit that is known."""
-    doors = teacher.endpoints or (EndpointSettings(),)
-    requests = [one.requests_per_minute or teacher.requests_per_minute for one in doors]
-    volumes = [one.tokens_per_minute or teacher.tokens_per_minute for one in doors]
-    limits = [(calls, requests), (tokens, volumes)]
+    endpoints = teacher.endpoints or (EndpointSettings(),)
+    request_rates = [one.requests_per_minute or teacher.requests_per_minute for one in endpoints]
+    token_rates = [one.tokens_per_minute or teacher.tokens_per_minute for one in endpoints]
+    limits = [(calls, request_rates), (tokens, token_rates)]
     minutes = [amount / sum(filter(None, per_minute)) for amount, per_minute in limits if None not in per_minute]
     return max(minutes) / 60 if minutes else None
 
 
-def _batches(teacher: TeacherSettings, seeds: int, calls: int) -> int:
+def _batch_count(teacher: TeacherSettings, seeds: int, calls: int) -> int:
     """Each call of a row waits for the one before it, and a batch holds what may be in flight at once."""
     return calls // max(seeds, 1) * math.ceil(seeds / teacher.max_concurrency)
-
-
-def parameter_count(config: dict[str, object]) -> int | None:
-    """Parameters of a decoder-only model, from its Hugging Face config; None for a family it cannot tell.
-
-    Counts embeddings, attention and feed-forward matrices; norms and biases (under 0.1 %) are left out.
-    """
-    family: Literal["llama", "gpt"]
-    if config.get("model_type") in {"llama", "mistral", "qwen2", "qwen3", "starcoder2"}:
-        family = "llama"
-        width, layers, inner = (config.get(k) for k in ("hidden_size", "num_hidden_layers", "intermediate_size"))
-    elif config.get("model_type") in {"gpt_bigcode", "gpt2", "codegen"}:
-        family = "gpt"
-        width, layers, inner = (config.get(k) for k in ("n_embd", "n_layer", "n_inner"))
-        inner = inner or (4 * width if isinstance(width, int) else None)
-    else:
-        return None
-    vocabulary = config.get("vocab_size")
-    if not (isinstance(width, int) and isinstance(layers, int) and isinstance(inner, int) and isinstance(vocabulary, int)):
-        return None
-    heads = config.get("num_attention_heads") or config.get("n_head")
-    key_value_heads = 1 if config.get("multi_query") else config.get("num_key_value_heads") or heads
-    if not (isinstance(heads, int) and isinstance(key_value_heads, int)):
-        return None
-    head_width = config.get("head_dim")
-    key_value = key_value_heads * (head_width if isinstance(head_width, int) else width // heads)
-    matrices = 3 if family == "llama" and config.get("model_type") != "starcoder2" else 2
-    layer = 2 * width * width + 2 * width * key_value + matrices * width * inner
-    embeddings = vocabulary * width * (1 if config.get("tie_word_embeddings", family == "gpt") else 2)
-    return layers * layer + embeddings

@@ -7,7 +7,6 @@ the verb that uses them.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -193,12 +192,12 @@ def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing."""
-    from evolcoder.plan import forecast_teaching, seed_count, teaching_table, training_table
+    from evolcoder.plan import evolve_table, forecast_evolve, seed_count, training_table
 
-    teaching = forecast_teaching(settings, seed_count(settings, reporter))
+    forecast = forecast_evolve(settings, seed_count(settings, reporter))
     reporter.stage(f"Plan {settings.name}: nothing is sent")
-    reporter.table(*teaching_table(settings, teaching))
-    reporter.table(*training_table(settings, teaching, _base_parameters(settings)))
+    reporter.table(*evolve_table(settings, forecast))
+    reporter.table(*training_table(settings, forecast, _base_parameters(settings)))
     status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
 
@@ -353,12 +352,12 @@ def _open(settings: RunSettings) -> RunFolder:
 
 def _base_parameters(settings: RunSettings) -> int | None:
     """The base model's size, when its config is on this machine; a plan downloads nothing."""
-    from evolcoder.plan import parameter_count
+    from evolcoder.train.model_size import parameter_count
 
     which = settings.train.base_model
     if which != EMBEDDED and not (Path(which).expanduser() / "config.json").is_file():
         return None
-    return parameter_count(json.loads((find_model("base", settings).folder / "config.json").read_text("utf-8")))
+    return parameter_count(find_model("base", settings).folder)
 
 
 @contextmanager
