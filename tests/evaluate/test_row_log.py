@@ -41,6 +41,6 @@ def test_storage_that_cannot_be_appended_to() -> None:
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with RowLog(Folder.open(tmp_path), "answers", Completion) as log:
-        log._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
-        with pytest.raises(RunFolderError, match=r"No space left on device.*what was finished is kept"):
+        log._log._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+        with pytest.raises(RunFolderError, match=r"No space left on device.*nothing that was finished is lost"):
             log.add("a", completion(0))

@@ -130,14 +130,14 @@ def test_an_unwritable_journal_is_one_sentence(tmp_path: Path) -> None:
         folder.delete()
         await writer.append(entry("a"))
 
-    with pytest.raises(RunFolderError, match="could not be written"):
+    with pytest.raises(RunFolderError, match="cannot be written"):
         asyncio.run(append())
 
 
 def test_a_full_disk_is_one_sentence() -> None:
     async def append() -> None:
         writer = JournalWriter(Folder.open("/tmp"), ".", 1)
-        writer._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+        writer._log._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
         await writer.append(entry("a"))
 
     with pytest.raises(RunFolderError, match="No space left"):

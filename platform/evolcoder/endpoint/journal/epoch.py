@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolcoder.errors import RunBusyError
+from evolcoder.storage.append_log import SEGMENT_SECONDS
 from evolcoder.storage.folders import Folder
 
-REMOTE_SEGMENT_SECONDS = 1.0
-
-
 _EPOCH = "epoch"
-
-
 _TOKEN = "token"
 
 
@@ -69,11 +65,12 @@ class EpochCheck:
                 status = os.stat(f"{self._epoch.folder.path}/{_EPOCH}")
             except FileNotFoundError:
                 return False
+            # The file is replaced whole, so that a newer claim always shows as another inode or another time.
             signature = (status.st_ino, status.st_mtime_ns)
             same, self._signature = signature == self._signature, signature
             return same
         now = time.monotonic()
-        if now - self._checked_at < REMOTE_SEGMENT_SECONDS:
+        if now - self._checked_at < SEGMENT_SECONDS:
             return True
         self._checked_at = now
         return False

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 import uuid
-from typing import BinaryIO
 
-from evolcoder.endpoint.journal.epoch import REMOTE_SEGMENT_SECONDS
 from evolcoder.endpoint.journal.lines import Entry, Release, Reservation
-from evolcoder.errors import RunFolderError
+from evolcoder.storage.append_log import SEGMENT_SECONDS, AppendLog
 from evolcoder.storage.folders import Folder
-
-FSYNC_SECONDS = 1.0
 
 
 class JournalWriter:
@@ -21,12 +15,8 @@ class JournalWriter:
 
     def __init__(self, folder: Folder, part: str, epoch: int) -> None:
         self._folder = (folder / part).make()
-        self._name = f"{epoch:06d}-{uuid.uuid4().hex[:12]}"
-        self._file: BinaryIO | None = None
-        self._synced_at = 0.0
-        self._waiting: list[bytes] = []
+        self._log = AppendLog(self._folder, f"{epoch:06d}-{uuid.uuid4().hex[:12]}", first_segment=1)
         self._flush: asyncio.Task[None] | None = None
-        self._segments = 0
 
     async def append(self, entry: Entry) -> None:
         """Returns when the entry would survive this process.
@@ -36,7 +26,7 @@ class JournalWriter:
         """
         self.note(entry)
         if self._flush is not None:
-            await asyncio.shield(self._flush)
+            await asyncio.shield(self._flush)  # others wait for the same segment: one that is cancelled must not end it
 
     def note(self, item: Entry | Reservation | Release) -> None:
         """Write without waiting: elsewhere than on local storage it is there about a second later.
@@ -44,46 +34,17 @@ class JournalWriter:
         Raises:
             RunFolderError: it cannot be written.
         """
-        if self._folder.is_local:
-            self._append_local(item.line())
-            return
-        self._waiting.append(item.line())
-        if self._flush is None:
+        self._log.append(item.line())
+        if not self._folder.is_local and self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._flush_soon())
 
-    def _append_local(self, line: bytes) -> None:
-        try:
-            if self._file is None:
-                self._file = open(self._folder.local_path / f"{self._name}.jsonl", "ab", buffering=0)  # noqa: SIM115
-            written = self._file.write(line)
-            while written < len(line):  # a raw write may be short when the disk fills
-                written += self._file.write(line[written:])
-            now = time.monotonic()
-            if now - self._synced_at > FSYNC_SECONDS:
-                self._synced_at = now
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise RunFolderError(self._sentence(error)) from error
-
     async def _flush_soon(self) -> None:
-        await asyncio.sleep(REMOTE_SEGMENT_SECONDS)
-        lines, self._waiting, self._flush = self._waiting, [], None
-        self._segments += 1
-        name = f"{self._name}-{self._segments:06d}.jsonl"
-        try:
-            await asyncio.to_thread(self._folder.write_bytes, name, b"".join(lines))
-        except OSError as error:
-            raise RunFolderError(self._sentence(error)) from error
-
-    def _sentence(self, error: OSError) -> str:
-        return (
-            f"A paid reply could not be written to {self._folder} ({error.strerror or error}); nothing more is sent: make "
-            "room or mend the permissions, then run the same command again."
-        )
+        await asyncio.sleep(SEGMENT_SECONDS)
+        # In one step of the event loop: what comes from here on belongs to the next segment, and waits for the next flush.
+        write, self._flush = self._log.cut(), None
+        await asyncio.to_thread(write)
 
     async def close(self) -> None:
         if self._flush is not None:
             await self._flush
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._log.close()
