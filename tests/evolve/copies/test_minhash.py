@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature, similarity
+from evolcoder.evolve.copies.minhash import NearIndex, band_keys, rows_per_band, shingles, signature, similarity
 
 PERMUTATIONS = 128
 
@@ -65,3 +65,14 @@ def test_candidates_are_the_similar_ones() -> None:
         found[near] += bool(keys[0] & keys[1])
     assert found[True] >= 148
     assert found[False] <= 5
+
+
+def test_an_index_counts_what_candidates_share_and_keeps_the_order_in_which_they_came() -> None:
+    index = NearIndex(0.75, PERMUTATIONS)
+    letters = [f"shingle {number}" for number in range(20)]
+    index.add(7, letters[:19])  # shares 19 of 20
+    index.add(3, letters)
+    index.add(5, letters[:14])  # 14 of 20 are too few
+    index.add(9, ["another"])
+    assert list(index.find(set(letters))) == [(7, 0.95), (3, 1.0)]
+    assert list(index.find({"unheard of"})) == []

@@ -3,6 +3,10 @@
 Words lose case and punctuation, numbers and number words become one sign, a function's own names another. Code is read line
 by line by a tokenizer of our own, because rows hold fragments that no parser takes: it drops comments, docstrings, the width
 of an indent and the way a line is broken, and can number the names by first use. It knows Python alone.
+
+tree-sitter-python was tried in its place. In 6,552 rows of Code Alpaca both find the same, but a row takes 2.7 times as long,
+and after a bracket that is never closed it loses more: of 164 renamed solutions, 91 are found by its tokens and 24 by its
+tree, 109 by ours.
 """
 
 from __future__ import annotations

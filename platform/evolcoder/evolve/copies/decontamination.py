@@ -30,7 +30,7 @@ from typing import Any
 
 from evolcoder.benchmark_table import benchmark_files
 from evolcoder.evolve.copies.canonical import without_fences
-from evolcoder.evolve.copies.programs import SolutionIndex
+from evolcoder.evolve.copies.programs import ProgramIndex
 from evolcoder.evolve.copies.statements import Found, StatementIndex
 from evolcoder.problems.rows import ProblemRow, read_problems
 
@@ -67,7 +67,7 @@ class BenchmarkIndex:
     def __init__(self, problems: Sequence[ProblemRow]) -> None:
         self._names = [(problem.benchmark, problem.task_id) for problem in problems]
         self._statements = StatementIndex(problems)
-        self._solutions = SolutionIndex(problems)
+        self._programs = ProgramIndex(problems)
 
     @classmethod
     def read(cls, benchmarks: Sequence[str]) -> BenchmarkIndex:
@@ -83,7 +83,7 @@ class BenchmarkIndex:
         task, response = without_fences(task), without_fences(response)
         whole = f"{task}\n{response}"
         found: dict[int, Found] = {}
-        for one in chain(self._statements.find(task, whole), self._solutions.find(whole)):
+        for one in chain(self._statements.find(task, whole), self._programs.find(whole)):
             found.setdefault(one.problem, one)
         return [Hit(row_id, *self._names[one.problem], one.rule, one.evidence[:EVIDENCE_CHARACTERS]) for one in found.values()]
 

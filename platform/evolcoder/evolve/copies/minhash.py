@@ -1,4 +1,4 @@
-"""MinHash signatures and the bands that bring near-duplicates together. Pure; the hashing is the `rensa` package's.
+"""MinHash: signatures, the bands that bring near-duplicates together, and an index of sets. Pure; `rensa` does the hashing.
 
 A signature has as many 32-bit numbers as there are permutations; the share of places where two agree estimates the Jaccard
 similarity of their shingles. Cut into bands, two signatures that agree in a whole band are candidates: with b bands of r
@@ -7,7 +7,8 @@ rows, a pair of similarity s is one with probability 1 - (1 - s^r)^b.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 
 import numpy as np
@@ -56,3 +57,33 @@ def band_keys(signature: Signature, rows: int) -> list[bytes]:
     data = signature.tobytes()
     width = rows * signature.itemsize
     return [start.to_bytes(4, "big") + data[start : start + width] for start in range(0, len(data) - width + 1, width)]
+
+
+class NearIndex:
+    """Sets of shingles, each with a number of its owner; looked up by how much of them another set shares."""
+
+    def __init__(self, threshold: float, permutations: int) -> None:
+        self._threshold = threshold
+        self._permutations = permutations
+        self._known: list[tuple[int, frozenset[str]]] = []
+        self._buckets: dict[bytes, list[int]] = defaultdict(list)
+
+    def add(self, owner: int, shingles: Iterable[str]) -> None:
+        known = frozenset(shingles)
+        for key in self._keys(known):
+            self._buckets[key].append(len(self._known))
+        self._known.append((owner, known))
+
+    def find(self, shingles: Set[str]) -> Iterator[tuple[int, float]]:
+        """Owners of sets whose Jaccard similarity is at least the threshold, with it, in the order in which they were added.
+
+        The bands only bring candidates: what is compared with the threshold is counted, not estimated.
+        """
+        for place in sorted({place for key in self._keys(shingles) for place in self._buckets.get(key, ())}):
+            owner, known = self._known[place]
+            share = len(shingles & known) / len(shingles | known)
+            if share >= self._threshold:
+                yield owner, share
+
+    def _keys(self, shingles: Set[str]) -> list[bytes]:
+        return band_keys(signature(shingles, self._permutations), rows_per_band(self._threshold, self._permutations))

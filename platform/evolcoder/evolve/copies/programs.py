@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evolcoder.evolve.copies.canonical import Line, code_lines, renamed, shape, signatures, token_count, verbatim
-from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature
+from evolcoder.evolve.copies.minhash import NearIndex, shingles
 from evolcoder.evolve.copies.statements import Found
 from evolcoder.problems.rows import ProblemRow
 
@@ -69,7 +69,7 @@ class _Body:
     with_other_names: tuple[object, ...]
 
 
-class SolutionIndex:
+class ProgramIndex:
     """What solves problems, and what tests them."""
 
     def __init__(self, problems: Sequence[ProblemRow]) -> None:
@@ -77,8 +77,7 @@ class SolutionIndex:
         self._signatures: dict[tuple[str, tuple[str, ...]], int] = {}
         self._functions: dict[tuple[str, tuple[object, ...]], int] = {}
         self._assertions: dict[tuple[str, ...], int] = {}
-        self._near: list[tuple[int, frozenset[str]]] = []
-        self._buckets: dict[bytes, list[int]] = defaultdict(list)
+        self._near = NearIndex(NEAR_SIMILARITY, _PERMUTATIONS)
         for number, problem in enumerate(problems):
             for program in problem.solutions:
                 self._add_solution(number, problem.entry_point, program)
@@ -99,17 +98,12 @@ class SolutionIndex:
             self._bodies[shapes[0]].append(_Body(number, shapes, token_count(body), verbatim(body), renamed(body)))
             if entry_point:
                 self._functions.setdefault((entry_point, _comparable(body)), number)
-                self._add_near(number, body)
+                runs = _runs(body)
+                if len(runs) >= _FEWEST_NEAR_RUNS:
+                    self._near.add(number, runs)
         for name, parameters in signatures(program):
             if name == entry_point and len(name.split("_")) >= _TELLING_NAME_PARTS:
                 self._signatures.setdefault((name, parameters), number)
-
-    def _add_near(self, number: int, body: Sequence[Line]) -> None:
-        runs = _runs(body)
-        if len(runs) >= _FEWEST_NEAR_RUNS:
-            for key in _near_keys(runs):
-                self._buckets[key].append(len(self._near))
-            self._near.append((number, frozenset(runs)))
 
     def _add_assertions(self, number: int, tests: str) -> None:
         for _, tokens in code_lines(tests):
@@ -126,6 +120,7 @@ class SolutionIndex:
     def _solutions(self, lines: Sequence[Line]) -> Iterator[Found]:
         shapes = [shape(tokens) for _, tokens in lines]
         for start, first in enumerate(shapes):
+            # By the shape of its first line, and only then in full: a row has many lines, and few of them begin a body.
             for body in self._bodies.get(first, ()):
                 end = start + len(body.shapes)
                 if tuple(shapes[start:end]) != body.shapes:
@@ -160,13 +155,11 @@ class SolutionIndex:
     def _similar(self, lines: Sequence[Line]) -> Iterator[Found]:
         for name, body in _functions(lines):
             runs = _runs(body)
+            # Two sets of that similarity differ in size by no more than this: a smaller one cannot be near any body.
             if len(runs) < _FEWEST_NEAR_RUNS * NEAR_SIMILARITY:
                 continue
-            for place in sorted({place for key in _near_keys(runs) for place in self._buckets.get(key, ())}):
-                number, known = self._near[place]
-                share = len(runs & known) / len(runs | known)
-                if share >= NEAR_SIMILARITY:
-                    yield Found(number, "near", f"{share:.2f} of the code: def {name}: {_shown(body)}")
+            for number, share in self._near.find(runs):
+                yield Found(number, "near", f"{share:.2f} of the code: def {name}: {_shown(body)}")
 
 
 def _runs(body: Sequence[Line]) -> set[str]:
@@ -175,10 +168,6 @@ def _runs(body: Sequence[Line]) -> set[str]:
         return set()
     top = body[0][0]
     return shingles([token for depth, tokens in body for token in (f"|{depth - top}", *shape(tokens))], _NEAR_TOKENS)
-
-
-def _near_keys(runs: set[str]) -> list[bytes]:
-    return band_keys(signature(runs, _PERMUTATIONS), rows_per_band(NEAR_SIMILARITY, _PERMUTATIONS))
 
 
 def _functions(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:

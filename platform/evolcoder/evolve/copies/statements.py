@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from evolcoder.evolve.copies.canonical import defined_names, docstrings, without_numbers, words
 from evolcoder.evolve.copies.grams import GRAM_WORDS, Grams, is_telling
-from evolcoder.evolve.copies.minhash import band_keys, rows_per_band, shingles, signature
+from evolcoder.evolve.copies.minhash import NearIndex, shingles
 from evolcoder.problems.rows import ProblemRow
 
 NEAR_SIMILARITY = 0.6
+"""Share of word triples. Lower than for code: a reworded sentence loses three triples for each word."""
 _FEWEST_NEAR_SHINGLES = 8
 _FEWEST_EXACT_WORDS = 5
 _FEWEST_TELLING_WORDS = 6
@@ -41,8 +42,7 @@ class StatementIndex:
         )
         self._whole: dict[str, set[int]] = defaultdict(set)
         self._short: dict[tuple[str, ...], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
-        self._near: list[tuple[int, frozenset[str]]] = []
-        self._buckets: dict[bytes, list[int]] = defaultdict(list)
+        self._near = NearIndex(NEAR_SIMILARITY, _PERMUTATIONS)
         for number, problem in enumerate(problems):
             self._add(number, problem)
 
@@ -57,9 +57,7 @@ class StatementIndex:
             self._short[statement[-_LOOKED_UP_BY:]].append((number, statement))
         triples = _triples(problem.statement)
         if len(triples) >= _FEWEST_NEAR_SHINGLES:
-            for key in _near_keys(triples):
-                self._buckets[key].append(len(self._near))
-            self._near.append((number, frozenset(triples)))
+            self._near.add(number, triples)
 
     def find(self, task: str, whole: str) -> Iterator[Found]:
         """Problems in a row, of which ``task`` is the instruction and ``whole`` instruction and response together."""
@@ -91,19 +89,12 @@ class StatementIndex:
         triples = _triples(text)
         if len(triples) < _FEWEST_NEAR_SHINGLES:
             return
-        for place in sorted({place for key in _near_keys(triples) for place in self._buckets.get(key, ())}):
-            number, known = self._near[place]
-            share = len(triples & known) / len(triples | known)
-            if share >= NEAR_SIMILARITY:
-                yield Found(number, "near", f"{share:.2f} of the word triples: {' '.join(text.split())}")
+        for number, share in self._near.find(triples):
+            yield Found(number, "near", f"{share:.2f} of the word triples: {' '.join(text.split())}")
 
 
 def _triples(text: str) -> set[str]:
     return shingles(without_numbers(words(text)))
-
-
-def _near_keys(triples: set[str]) -> list[bytes]:
-    return band_keys(signature(triples, _PERMUTATIONS), rows_per_band(NEAR_SIMILARITY, _PERMUTATIONS))
 
 
 def _without_details(text: str, program: str) -> list[list[str]]:

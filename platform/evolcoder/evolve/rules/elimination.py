@@ -1,8 +1,8 @@
 """Which evolutions failed, by rules that need no further call to a model; and the cleaning before them. Pure.
 
 A rule returns its own name as the reason to eliminate, or None to keep. ``apology``, ``only_stop_words`` and
-``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The judge is in ``judge.py``, for
-it costs a call; copies of benchmarks and of other rows are looked for in ``decontamination.py`` and ``dedup.py``.
+``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The judge is in ``novelty.py``,
+for it costs a call; copies of benchmarks and of other rows are looked for in the package ``copies``.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator
 from evolcoder.records import Instruction
 
 FORMAT = 2
-NO_INFORMATION_GAIN = "no_information_gain"
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
+NO_INFORMATION_GAIN = "no_information_gain"
+"""The reason of a row that the judge calls equal to its parent."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,22 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
     Raises:
         EvolcoderError: the run must stop; nothing is known about the row.
     """
-    row = _unborn(parent, plan)
+    row = _empty_child(parent, plan)
     try:
         task = task_text(parent.instruction, parent.input)
         prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
         asked = await ask(prompt, plan.sampling(row.id, "evolve"))
-        row = _paid(row, asked, instruction=clean_instruction(asked.reply.text))
+        row = _with_reply(row, asked, instruction=clean_instruction(asked.reply.text))
         reason = eliminate_instruction(Evolved(task, row.instruction, asked.reply.finish_reason, plan.max_instruction_words))
         if reason is not None:
             return dataclasses.replace(row, status="eliminated", reason=reason)
         if plan.judge:
             asked = await ask(judge_prompt(task, row.instruction), plan.verdict_sampling(row.id))
-            row = _paid(row, asked)
+            row = _with_reply(row, asked)
             if says_equal(asked.reply.text):
                 return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
         asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
-        row = _paid(row, asked, response=clean_response(asked.reply.text))
+        row = _with_reply(row, asked, response=clean_response(asked.reply.text))
         reason = eliminate_response(Answered(row.response, asked.reply.finish_reason))
         return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
     except RequestFailed as fault:
@@ -94,10 +95,11 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
 
 def failed_row(parent: Instruction, plan: RoundPlan, reason: str) -> Instruction:
     """The row that says that nothing was learned about this member of the pool."""
-    return dataclasses.replace(_unborn(parent, plan), status="failed", reason=reason)
+    return dataclasses.replace(_empty_child(parent, plan), status="failed", reason=reason)
 
 
-def _unborn(parent: Instruction, plan: RoundPlan) -> Instruction:
+def _empty_child(parent: Instruction, plan: RoundPlan) -> Instruction:
+    """A row with its lineage and without a reply: failed, until something is known about it."""
     operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
     return Instruction(
         id=child_id(parent, operator, plan.round),
@@ -118,7 +120,8 @@ def _unborn(parent: Instruction, plan: RoundPlan) -> Instruction:
     )
 
 
-def _paid(row: Instruction, asked: Asked, **texts: str) -> Instruction:
+def _with_reply(row: Instruction, asked: Asked, **texts: str) -> Instruction:
+    """The row with what a reply cost added to it. An eliminated row keeps its costs: it was paid for all the same."""
     return dataclasses.replace(
         row,
         prompt_tokens=row.prompt_tokens + asked.reply.prompt_tokens,

@@ -25,6 +25,7 @@ _EQUAL = re.compile(r"\bequal\b", re.IGNORECASE)
 
 
 def judge_prompt(parent_task: str, instruction: str) -> str:
+    # Not str.format: tasks hold braces. Nor two str.replace: a task may hold the other one's placeholder.
     head, _, rest = _TEMPLATE.partition("{first}")
     middle, _, tail = rest.partition("{second}")
     return f"{head}{parent_task}{middle}{instruction}{tail}"
@@ -32,6 +33,7 @@ def judge_prompt(parent_task: str, instruction: str) -> str:
 
 def says_equal(verdict: str) -> bool:
     """Whether the verdict is `equal`. One that says neither says nothing against the row."""
+    # A model asked for one of two words may explain itself: "not equal" holds "equal", so the denial is looked for first.
     return not _DIFFERENT.search(verdict) and bool(_EQUAL.search(verdict))
 
 

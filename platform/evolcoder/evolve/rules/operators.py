@@ -44,6 +44,7 @@ class Operator:
     code: bool | None = None
 
     def prompt(self, task: str) -> str:
+        # Not str.format: a user's template, and any task, may hold braces of its own.
         head, _, tail = self.template.partition("{task}")
         return f"{head}{task}{tail}"
 
@@ -94,13 +95,14 @@ def choose_operator(operators: Sequence[Operator], seed: int, parent: Instructio
     """The operator that a row meets in a round: the same for the same arguments, on any machine."""
     with_code = holds_code(task_text(parent.instruction, parent.input))
     fitting = [one for one in operators if operator_applies(one.rounds, one.code, round_number, with_code)]
+    # 13 hexadecimal digits are 52 bits, which a float holds exactly: the draw is the same on any machine.
     point = int(stable_hash("operator", str(seed), parent.id, str(round_number))[:13], 16) / 16**13
     point *= sum(operator.weight for operator in fitting)
     for operator in fitting:
         point -= operator.weight
         if point < 0:
             return operator
-    return fitting[-1]
+    return fitting[-1]  # rounding may leave the point at the very end of the last share
 
 
 def child_id(parent: Instruction, operator: str, round_number: int) -> str:
@@ -110,7 +112,7 @@ def child_id(parent: Instruction, operator: str, round_number: int) -> str:
 
 def request_seed(row_id: str, purpose: str) -> int:
     """The sampling seed of one request of one row, so that equal prompts of two rows are two requests."""
-    return int(stable_hash("request", row_id, purpose)[:7], 16)
+    return int(stable_hash("request", row_id, purpose)[:7], 16)  # 28 bits: servers take a signed 32-bit seed
 
 
 def prompts_fingerprint(operators: Sequence[Operator]) -> str:

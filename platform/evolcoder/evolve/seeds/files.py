@@ -29,7 +29,7 @@ class RawRow:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One row that cannot be used. `XX` is its file with a line or row number, counted from 1."""
+    """One row that cannot be used. ``place`` is its file with a line or row number, counted from 1."""
 
     place: str
     reason: str
