@@ -30,7 +30,7 @@ from evolcoder.evaluate.benchmarks.plus import LEAST_CALL_SECONDS
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import benchmark_rows
-from evolcoder.sandbox.pool import SandboxPool
+from evolcoder.sandbox.box import Sandbox
 from evolcoder.settings import EvaluateSettings
 
 FIND_ZERO = "evalplus's branch for find_zero skips the count of passed tests, so that nothing can pass"
@@ -65,12 +65,12 @@ def compare(
     statuses: Counter[str] = Counter()
     differences = []
     count = 0
-    with SandboxPool(box_settings(EvaluateSettings(), chosen), 1) as pool:
+    with Sandbox(box_settings(EvaluateSettings(), chosen)) as box:
         for problem in problems:
             programs = _programs(problem, mutants_a_task)
             theirs = _Theirs(dataset, rows[problem.task_id])
             for program in programs:
-                verdict = pool.submit(judge, Job(chosen, problem, 0, Source("solution", program))).result()
+                verdict = judge(box, Job(chosen, problem, 0, Source("solution", program)))
                 other = theirs.verdict(program)
                 statuses[verdict.status] += 1
                 count += 1

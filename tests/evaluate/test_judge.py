@@ -15,12 +15,11 @@ from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.judge import Job, Source, TestBodyTimeout, body_limit, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import BoxFault
-from evolcoder.sandbox.pool import SandboxPool
 
 PROBLEMS = HumanEval().problems()
-LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=1, task_cpu_seconds=2)
+LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=1, task_cpu_seconds=2)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +37,9 @@ def verdict_on(box: Sandbox, number: int, completion: str) -> Verdict:
 
 
 def judge_all(completion: Any) -> list[Verdict]:
-    with SandboxPool(BoxSettings(), 2) as pool:
-        jobs = [Job(benchmark_named("humaneval"), p, 0, Source("completion", completion(p))) for p in PROBLEMS]
-        return [future.result() for future in [pool.submit(judge, job) for job in jobs]]
+    with Sandbox(BoxSettings()) as box:
+        benchmark = benchmark_named("humaneval")
+        return [judge(box, Job(benchmark, p, 0, Source("completion", completion(p)))) for p in PROBLEMS]
 
 
 @pytest.mark.slow
@@ -157,7 +156,7 @@ class BrokenBox:
     def __init__(self, box: Sandbox, failures: int) -> None:
         self._box, self.failures, self.settings = box, failures, box.settings
 
-    def prepare(self, limits: Limits) -> Any:
+    def prepare(self, limits: ResourceLimits) -> Any:
         if self.failures:
             self.failures -= 1
             raise BoxFault("no space left on device")

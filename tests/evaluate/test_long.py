@@ -17,7 +17,7 @@ import pytest
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.evaluate.measurement import box_settings
-from evolcoder.sandbox.pool import SandboxPool
+from evolcoder.sandbox.box import Sandbox
 from evolcoder.settings import EvaluateSettings
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
@@ -45,9 +45,9 @@ def busy_machine() -> Iterator[None]:
 
 def test_a_busy_machine_changes_no_verdict(data_folder: Path, busy_machine: None) -> None:
     benchmark = benchmark_named("humaneval+")
-    with SandboxPool(box_settings(EvaluateSettings(), benchmark), 2) as pool:
+    with Sandbox(box_settings(EvaluateSettings(), benchmark)) as box:
         jobs = [Job(benchmark, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
-        verdicts = [future.result() for future in [pool.submit(judge, job) for job in jobs]]
+        verdicts = [judge(box, job) for job in jobs]
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
 
 

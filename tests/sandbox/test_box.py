@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -21,13 +20,12 @@ from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.inside.codec import encode
 from evolcoder.sandbox.inside.confine import filter_program
-from evolcoder.sandbox.isolation import Level, Limits, box_command, find_bwrap
+from evolcoder.sandbox.isolation import Level, ResourceLimits, box_command, find_bwrap
 from evolcoder.sandbox.outcomes import BadReply, BoxFault, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
-from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.sandbox.probe import probe, self_check
 from evolcoder.sandbox.program import Program
 
-LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
+LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)
 
 
 def skip_without(level: str) -> None:
@@ -419,31 +417,6 @@ def test_many_programs_leave_no_descriptors(closed_box: Sandbox) -> None:
         with pytest.raises(ProgramFault):
             closed_box.start("import os\nos._exit(0)\n")
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_pool_runs_side_by_side_and_a_hanging_program_delays_nobody() -> None:
-    hanging: queue.Queue[int] = queue.Queue()
-
-    def hang(box: Sandbox) -> str:
-        with box.start("import time\ndef f():\n    time.sleep(600)\n") as program:
-            hanging.put(program._pid)
-            try:
-                program.function("f")()
-            except BoxFault:
-                return "killed"
-        return "ended"
-
-    def ask(box: Sandbox, number: int) -> Any:
-        with box.start(f"def f():\n    return {number}\n") as program:
-            return program.function("f")()
-
-    with SandboxPool(BoxSettings(limits=Limits(call_cpu_seconds=60, task_cpu_seconds=60)), 2) as pool:
-        slow = pool.submit(hang)
-        pid = hanging.get()
-        assert [future.result() for future in [pool.submit(ask, n) for n in range(10)]] == list(range(10))
-        assert not slow.done()
-        os.kill(pid, signal.SIGKILL)
-        assert slow.result() == "killed"
 
 
 def test_probe_says_what_holds() -> None:

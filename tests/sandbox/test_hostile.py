@@ -19,7 +19,7 @@ from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.inside import landlock
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 
 CORPUS = sorted((Path(__file__).parent / "hostile").glob("*.py"))
 PROBLEM = Problem(
@@ -30,7 +30,7 @@ PROBLEM = Problem(
     test="def check(candidate):\n    assert candidate(4) == [0, 1, 4, 9]\n    assert candidate(1) == [0]\n",
 )
 RIGHT = PROBLEM.prompt + PROBLEM.canonical_solution
-LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=1, task_cpu_seconds=2, wall_factor=4, memory_bytes=512 << 20)
+LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=1, task_cpu_seconds=2, wall_factor=4, memory_bytes=512 << 20)
 TIMEOUTS = {
     "caught_timeout", "decoder_slow_drip", "exception_that_spins", "output_flood", "sleep", "sleep_at_import", "spin",
 }  # fmt: skip

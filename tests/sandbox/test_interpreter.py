@@ -1,4 +1,4 @@
-"""Boxes under another interpreter: its packages, what is warm in it, and how many of them a thread keeps."""
+"""Boxes under another interpreter: its packages, and what is warm in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from evolcoder.errors import SandboxError
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Interpreter
 from evolcoder.sandbox.outcomes import ProgramRaised
-from evolcoder.sandbox.pool import SandboxPool
 from evolcoder.sandbox.probe import self_check
 
 STARTS_A_THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
@@ -84,18 +83,3 @@ def test_a_module_that_starts_threads_cannot_be_warm(interpreter: Interpreter) -
 def test_a_module_that_is_not_there_is_told(interpreter: Interpreter) -> None:
     with pytest.raises(SandboxError, match="No module named 'absent'"):
         Sandbox(BoxSettings(interpreter=replace(interpreter, warm_modules=("absent",))))
-
-
-def test_a_thread_keeps_the_boxes_of_the_settings_it_needed_last(interpreter: Interpreter) -> None:
-    first, second, third = (
-        BoxSettings(interpreter=replace(interpreter, environment=(("GREETING", str(n)),))) for n in range(3)
-    )
-
-    def greeting(box: Sandbox) -> tuple[str, int]:
-        with box.start(SOURCE) as program:
-            return str(program.function("look")()[1]), id(box)
-
-    with SandboxPool(first, 1) as pool:
-        said = [pool.submit_with(settings, greeting).result() for settings in (first, second, first, third, first, second)]
-    assert [word for word, _ in said] == ["0", "1", "0", "2", "0", "1"]
-    assert said[0] == said[2] == said[4]

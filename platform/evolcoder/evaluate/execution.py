@@ -14,7 +14,7 @@ from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.pool import SandboxPool
+from evolcoder.sandbox.warm_boxes import WarmBoxes
 
 Judge = Callable[[Job], Awaitable[Verdict]]
 
@@ -27,14 +27,15 @@ class _JudgeActor:
 
     def __init__(self, settings: BoxSettings) -> None:
         self._settings = settings
-        self._pool = SandboxPool(settings, 1)
+        self._boxes = WarmBoxes(settings)
 
     def ready(self) -> bool:
         return True
 
     def judge(self, problem: Problem, benchmark: Benchmark, sample: int, source: Source) -> Verdict:
-        settings = benchmark.box(problem, self._settings)
-        return self._pool.submit_with(settings, judge, Job(benchmark, problem, sample, source)).result()
+        # Bubblewrap dies with the thread that started it. Ray runs all methods of a synchronous actor in its main thread.
+        box = self._boxes.get(benchmark.box(problem, self._settings))
+        return judge(box, Job(benchmark, problem, sample, source))
 
 
 @asynccontextmanager

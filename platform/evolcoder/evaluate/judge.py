@@ -15,9 +15,9 @@ from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem
 from evolcoder.evaluate.extraction import ExtractionId, extract
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
 from evolcoder.sandbox.box import Sandbox
+from evolcoder.sandbox.messages import printable, short_call
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.program import Program
-from evolcoder.sandbox.shown import printable, shown_call
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""
@@ -152,7 +152,7 @@ def _said(error: Exception) -> str:
 
 
 def _called(program: Program) -> str:
-    return "" if program.last_call is None else f"; {shown_call(program.last_call)}"
+    return "" if program.last_call is None else f"; {short_call(program.last_call)}"
 
 
 def _verdict(job: Job, program: str, results: dict[str, PartResult]) -> Verdict:

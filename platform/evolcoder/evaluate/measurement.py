@@ -8,7 +8,7 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
 from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.isolation import CAVEATS, Limits
+from evolcoder.sandbox.isolation import CAVEATS, ResourceLimits
 from evolcoder.settings import EvaluateSettings
 
 
@@ -70,7 +70,7 @@ def circumstances(settings: EvaluateSettings, benchmark: Benchmark) -> dict[str,
 def box_settings(settings: EvaluateSettings, benchmark: Benchmark) -> BoxSettings:
     """How the benchmark's programs are run."""
     seconds = settings.timeout_seconds or benchmark.task_cpu_seconds
-    limits = Limits(
+    limits = ResourceLimits(
         import_cpu_seconds=seconds / 2,
         call_cpu_seconds=seconds / 2,
         task_cpu_seconds=seconds,

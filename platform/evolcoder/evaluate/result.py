@@ -16,7 +16,7 @@ from evolcoder.console import Reporter
 from evolcoder.evaluate.measurement import Measurement
 from evolcoder.evaluate.scoring import Metric, group_counts, passes_by_task, score_tasks
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Score, Verdict
-from evolcoder.sandbox.shown import printable
+from evolcoder.sandbox.messages import printable
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file, publish_manifest
 

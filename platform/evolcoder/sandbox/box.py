@@ -1,7 +1,7 @@
 """One warm box: a sandbox whose parent process forks a fresh process for every program. Replaced when dead.
 
-Bubblewrap dies with the thread that started it, so a box belongs to one thread for its whole life; ``SandboxPool`` sees to
-that. At the level landlock a box ends when its control socket is closed, by whom or by what ever.
+Bubblewrap dies with the thread that started it, so a box belongs to one thread for its
+whole life. At the level landlock a box ends when its control socket is closed, by whom or by what ever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from evolcoder.sandbox.isolation import (
     BubblewrapMissingError,
     Interpreter,
     Level,
-    Limits,
+    ResourceLimits,
     box_command,
     box_environment,
     make_folder,
@@ -48,7 +48,7 @@ class BoxSettings:
     """
 
     level: Level = "bubblewrap"
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     packages: tuple[str, ...] = ()
     interpreter: Interpreter | None = None
 
@@ -89,7 +89,7 @@ class Sandbox:
             raise
         return program
 
-    def prepare(self, limits: Limits | None = None) -> Program:
+    def prepare(self, limits: ResourceLimits | None = None) -> Program:
         """A fresh process that waits for its source; from a new box when the old one died.
 
         Args:
@@ -133,7 +133,7 @@ class Sandbox:
             except OSError as error:
                 raise SandboxError(f"What programs left in {folder} cannot be removed ({error.strerror}); remove it.") from None
 
-    def _order(self, limits: Limits) -> Program:
+    def _order(self, limits: ResourceLimits) -> Program:
         if self._control is None:
             raise BoxFault("the box is closed")
         order = {
@@ -156,7 +156,7 @@ class Sandbox:
             raise
         return Program(channel, status, limits, self._isolated)
 
-    def _most_processes(self, limits: Limits) -> int:
+    def _most_processes(self, limits: ResourceLimits) -> int:
         if self.settings.level != "landlock":
             return limits.threads
         return _MOST_PROCESSES_OF_NOBODY if os.getuid() == 0 else _MOST_PROCESSES_OF_A_USER

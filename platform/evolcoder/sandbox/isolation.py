@@ -56,7 +56,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class ResourceLimits:
     """What one program may use. CPU time decides; wall time, ``wall_factor`` times as much, is the backstop.
 
     ``task`` bounds the whole run: import and all calls.

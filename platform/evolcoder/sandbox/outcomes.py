@@ -51,7 +51,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CallReply:
     """What a program said to one call, in its own bytes: nothing is decoded before it is asked for.
 
     ``payload`` is ``v`` and an encoded value, ``h`` and the digest and size of a value too large to be sent, ``u`` and why

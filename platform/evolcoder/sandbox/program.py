@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from evolcoder.sandbox.inside import codec
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import (
     BadReply,
     BoxFault,
     Call,
+    CallReply,
     ProgramEnded,
     ProgramFault,
     ProgramTimeout,
-    Reply,
 )
 
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ class Program:
     ``channel`` must have had SO_PASSCRED set before the process could say its first word.
     """
 
-    def __init__(self, channel: socket.socket, status: socket.socket, limits: Limits, isolated: bool) -> None:
+    def __init__(self, channel: socket.socket, status: socket.socket, limits: ResourceLimits, isolated: bool) -> None:
         self.limits = limits
         most = limits.reply_bytes + 64
         self._bounds = codec.Bounds(most, items=max(1_000_000, most // 4), int_bytes=max(8192, most // 512))
@@ -97,7 +97,7 @@ class Program:
         self.last_call = Call(expression, None, {}, (result,))
         return result
 
-    def differing(self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes]) -> Iterator[tuple[int, Reply]]:
+    def differing(self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes]) -> Iterator[tuple[int, CallReply]]:
         """Call the function once for each tuple of arguments, and yield the replies whose bytes are not the expected ones.
 
         The calls go over together and the replies are compared as bytes, so that agreement costs next to nothing. Bytes
@@ -132,9 +132,9 @@ class Program:
         self._send(_LENGTH.pack(len(request)) + request, deadline)
         return deadline
 
-    def _split(self, data: bytearray, index: int, frames: Sequence[bytes]) -> tuple[int, int, list[tuple[int, Reply]]]:
+    def _split(self, data: bytearray, index: int, frames: Sequence[bytes]) -> tuple[int, int, list[tuple[int, CallReply]]]:
         """Take whole replies off the front: the next call's index, the bytes used, and the replies that differ."""
-        found: list[tuple[int, Reply]] = []
+        found: list[tuple[int, CallReply]] = []
         used = 0
         while True:
             if frames and index < len(frames) and data.startswith(frames[index], used):
@@ -145,7 +145,7 @@ class Program:
             if size is None or len(data) < used + _LENGTH.size + size:
                 return index, used, found
             used += _LENGTH.size
-            found.append((index, Reply(bytes(data[used : used + size]), self._bounds)))
+            found.append((index, CallReply(bytes(data[used : used + size]), self._bounds)))
             used += size
             index += 1
 
@@ -236,7 +236,7 @@ class Program:
         deadline.check()  # a reply that came late is late
         if len(data) > _LENGTH.size + size:
             raise BadReply("it said more than it was asked for")
-        return Reply(bytes(data[_LENGTH.size :]), self._bounds).value()
+        return CallReply(bytes(data[_LENGTH.size :]), self._bounds).value()
 
     def _send(self, data: bytes, deadline: _Deadline) -> None:
         view = memoryview(data)

@@ -18,7 +18,6 @@ from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.outcomes import BoxFault
-from evolcoder.sandbox.pool import SandboxPool
 
 
 @pytest.fixture(autouse=True)
@@ -173,9 +172,9 @@ def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) 
     from evolcoder.evaluate.measurement import box_settings
     from evolcoder.settings import EvaluateSettings
 
-    with SandboxPool(box_settings(EvaluateSettings(), benchmark), 2) as pool:
+    with Sandbox(box_settings(EvaluateSettings(), benchmark)) as box:
         jobs = [Job(benchmark, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
-        verdicts = [future.result() for future in [pool.submit(judge, job) for job in jobs]]
+        verdicts = [judge(box, job) for job in jobs]
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
     assert len(verdicts) == count
 
@@ -185,10 +184,10 @@ def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) 
 @pytest.mark.parametrize("body", ["return None", "return 0", "return args[0]", "raise ValueError", "return object()"])
 def test_no_constant_program_passes_what_needs_work(data_folder: Path, body: str) -> None:
     """Some tasks are passed by a constant on their own tests alone, and by the named lax oracles; plus catches the rest."""
-    with SandboxPool(BoxSettings(), 2) as pool:
+    with Sandbox(BoxSettings()) as box:
         jobs = [
             Job(benchmark_named("humaneval+"), p, 0, Source("solution", f"def {p.entry_point}(*args):\n    {body}\n"))
             for p in benchmark_named("humaneval+").problems()
         ]
-        verdicts = [future.result() for future in [pool.submit(judge, job) for job in jobs]]
+        verdicts = [judge(box, job) for job in jobs]
     assert [v.task_id for v in verdicts if v.status == "passed"] == []

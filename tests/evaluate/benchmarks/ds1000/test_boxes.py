@@ -19,7 +19,7 @@ from evolcoder.evaluate.benchmarks.ds1000.environment import BUILD_COMMAND, inte
 from evolcoder.evaluate.judge import Job, Source, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 
 
 def _is_built() -> bool:
@@ -73,7 +73,7 @@ def run(data_folder: Path) -> Iterator[Run]:
 
     def judged(number: int, solution: str, seconds: float = 120.0) -> Verdict:
         problem = problem_of(number)
-        settings = DS1000.box(problem, BoxSettings(limits=DS1000.program_limits(Limits(task_cpu_seconds=seconds))))
+        settings = DS1000.box(problem, BoxSettings(limits=DS1000.program_limits(ResourceLimits(task_cpu_seconds=seconds))))
         if settings not in boxes:
             while boxes:
                 boxes.popitem()[1].close()

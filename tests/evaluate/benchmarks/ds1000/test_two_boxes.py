@@ -9,7 +9,7 @@ import pytest
 from evolcoder.evaluate.benchmarks.base import PartResult
 from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
 from evolcoder.sandbox.box import BoxSettings, Sandbox
-from evolcoder.sandbox.isolation import Limits
+from evolcoder.sandbox.isolation import ResourceLimits
 
 CONTEXT = '''
 import copy
@@ -66,7 +66,7 @@ def context(answer: str = "values + 1", test: str = EQUAL, after: str = "", made
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    limits = Limits(import_cpu_seconds=5, call_cpu_seconds=5, task_cpu_seconds=5, memory_bytes=2 << 30, threads=64)
+    limits = ResourceLimits(import_cpu_seconds=5, call_cpu_seconds=5, task_cpu_seconds=5, memory_bytes=2 << 30, threads=64)
     with Sandbox(BoxSettings(limits=limits, packages=("numpy",))) as sandbox:
         yield sandbox
 

@@ -19,7 +19,7 @@ from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
 from evolcoder.evaluate.prompts import scoring_prompt, tabbed
 from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import NOT_UNDER_LANDLOCK, BoxSettings, Sandbox
-from evolcoder.sandbox.isolation import Level, Limits
+from evolcoder.sandbox.isolation import Level, ResourceLimits
 
 STOPS = ("</code>", "# SOLUTION END")
 OPTIMIZERS = frozenset({932, 933, 934, 935})
@@ -73,7 +73,7 @@ class Ds1000(Benchmark):
             raise SandboxError(NOT_UNDER_LANDLOCK)
         interpreter_for("Numpy")
 
-    def program_limits(self, given: Limits) -> Limits:
+    def program_limits(self, given: ResourceLimits) -> ResourceLimits:
         return replace(
             given,
             import_cpu_seconds=given.task_cpu_seconds,
