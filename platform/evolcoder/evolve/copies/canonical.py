@@ -32,6 +32,8 @@ _DOCSTRING = re.compile(
     r"\bdef\s+\w+\s*\([^()]*(?:\([^()]*\)[^()]*)*\)[^\n:]{0,200}:\s*(?:import\s[^\n]*\s+)?[rRuU]?(\"\"\"|''')(.*?)\1", re.DOTALL
 )
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+# A triple quote that is never closed runs to the end of the text, as in Python; a single one is no string at all and falls to
+# the operators: in prose it is an apostrophe, which must not swallow the code behind it.
 _TOKEN = re.compile(
     r"""(?P<string>[rRbBuUfF]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
       |(?P<comment>\#[^\n]*)
@@ -113,7 +115,7 @@ def code_lines(text: str) -> list[Line]:
     width = len(text) - len(text.lstrip(" \t"))
 
     def end_line() -> None:
-        if tokens and not (len(tokens) == 1 and tokens[0].startswith('"')):
+        if tokens and not (len(tokens) == 1 and tokens[0].startswith('"')):  # a string alone is a docstring
             while indents and indents[-1] >= width:
                 indents.pop()
             head, block = _head_and_block(tokens)
@@ -140,7 +142,7 @@ def code_lines(text: str) -> list[Line]:
         else:
             open_brackets = max(open_brackets + (token in "([{") - (token in ")]}"), 0)
             if token in ")]}" and tokens and tokens[-1] == ",":
-                tokens.pop()
+                tokens.pop()  # formatters add a comma when they put each item on a line of its own
             tokens.append(_literal(token) if kind == "string" else token)
     end_line()
     return lines

@@ -55,7 +55,7 @@ class Fingerprints:
                 signatures[number] = signature(found, columns)
         return cls(
             np.array([row.round for row in rows], dtype=np.int32),
-            np.array([row.id for row in rows], dtype="S20"),
+            np.array([row.id for row in rows], dtype="S20"),  # ids and hashes are 20 hexadecimal digits
             np.array([row.root_id for row in rows], dtype="S20"),
             np.array([task_hash(row) for row in rows], dtype="S20"),
             signatures,
@@ -92,6 +92,7 @@ def find_duplicates(settings: DedupSettings, round_number: int, parts: Sequence[
     """The rows of this round that fall, by id, given all rows of it and all that earlier rounds kept."""
     rows = Fingerprints.together(parts)
     keys = _band_keys(rows.signatures, settings)
+    # Most rows share neither their task nor a band with any other: they are compared with nothing, and held in no dictionary.
     suspects = _shared(rows.tasks)
     for band in keys:
         suspects |= _shared(band)
@@ -145,6 +146,7 @@ def _band_keys(signatures: Signature, settings: DedupSettings) -> list[npt.NDArr
     if not signatures.shape[1]:
         return []
     width = rows_per_band(settings.threshold, settings.permutations)
+    # 64 bits in the place of a band's bytes. Two bands that fall together by chance make a candidate more, and no duplicate.
     factors = np.array([pow(0x9E3779B97F4A7C15, power + 1, 1 << 64) for power in range(width)], dtype=np.uint64)
     starts = range(0, settings.permutations - width + 1, width)
     return [(signatures[:, start : start + width] * factors).sum(axis=1, dtype=np.uint64) for start in starts]

@@ -24,6 +24,7 @@ _COMMON_NAMES = (
 )
 _IDIOM = frozenset((*map(str.lower, dir(builtins)), *map(str.lower, keyword.kwlist), *_COMMON_NAMES.split()))
 """Words that say nothing of a task: those of Python, and of what everyone writes in it."""
+# The hash of an n-gram is a polynomial in the hashes of its words, modulo 2**64: all windows of a text in one product.
 _FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(GRAM_WORDS)], dtype=np.uint64)
 
 Hashes = npt.NDArray[np.uint64]
@@ -57,6 +58,7 @@ class Grams:
         hashes = _hashes(words)
         if not len(hashes) or not len(self.hashes):
             return
+        # searchsorted answers one past the end for what is larger than all.
         places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
         first: dict[int, int] = {}
         counts: Counter[int] = Counter()

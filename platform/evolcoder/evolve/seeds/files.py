@@ -54,6 +54,7 @@ def read_rows(file: SourceFile, fields: Collection[str]) -> Iterator[RawRow | Ba
 
 
 def a_kind(value: object) -> str:
+    """What a JSON value is, with its article, for messages."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
@@ -74,6 +75,7 @@ def read_json(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
     try:
         rows = json.loads(data.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
+        # "Extra data" is what the parser says when a second object follows the first: JSON lines under the name of .json.
         if error.msg == "Extra data" and data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             yield from read_json_lines(name, data)
             return

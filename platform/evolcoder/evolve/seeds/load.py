@@ -68,7 +68,10 @@ def load_seeds(settings: SeedSettings, reporter: Reporter) -> list[Instruction]:
     if len(bad) > BAD_ROWS_SHOWN:
         reporter.warn(f"{len(bad) - BAD_ROWS_SHOWN:,} more such rows are left out, {len(bad):,} in all")
     if not usable:
-        raise DataError(_nothing_usable(settings.path, bad))
+        if not bad:
+            raise DataError(f"seeds.path={settings.path} holds no rows; each row needs at least an instruction.")
+        first = f"{bad[0].place} {bad[0].reason}"
+        raise DataError(f"None of the {len(bad):,} rows of seeds.path={settings.path} can be used: {first}.")
     distinct = without_duplicates(usable)
     drawn = draw(distinct, settings.limit, settings.seed)
     reporter.say(_account(settings, len(usable) + len(bad), len(bad), len(usable) - len(distinct), len(drawn)))
@@ -139,7 +142,7 @@ def _first_text(row: Mapping[str, Any], fields: Iterable[str]) -> str:
             continue
         if not isinstance(value, str):
             raise UnusableRowError(f"has {a_kind(value)} as its {name}, not text")
-        try:
+        try:  # JSON may escape half a pair ("\ud83d"), which Python reads and no file, request or hash can hold
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise UnusableRowError(f"has half a surrogate pair in its {name}, which is not valid text") from None
@@ -171,12 +174,6 @@ def _checked(raw: RawRow | BadRow) -> Seed | BadRow:
         return map_row(raw.value)
     except UnusableRowError as error:
         return BadRow(raw.place, str(error))
-
-
-def _nothing_usable(path: str, bad: list[BadRow]) -> str:
-    if not bad:
-        return f"seeds.path={path} holds no rows; each row needs at least an instruction."
-    return f"None of the {len(bad):,} rows of seeds.path={path} can be used: {bad[0].place} {bad[0].reason}."
 
 
 def _account(settings: SeedSettings, read: int, bad: int, duplicates: int, drawn: int) -> str:
