@@ -19,6 +19,7 @@ FLOORS = [
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded"},
     {"models"},
     {*STAGES, "plan", "doctor"},
+    {"stages"},
     {"study"},
     {"verbs"},
     {"cli"},

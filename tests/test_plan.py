@@ -8,7 +8,7 @@ from evolcoder.plan import evolve_table, forecast_evolve, training_memory_gib
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings, TrainSettings
 from evolcoder.settings_files import load_preset
-from evolcoder.storage.stage import FileEntry, publish_manifest
+from evolcoder.storage.stage import FileEntry, Stage
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_completions_never_exceed_what_the_teacher_may_say(settings: RunSettings
 def test_finished_rounds_are_not_paid_again_and_their_lengths_count(settings: RunSettings) -> None:
     place = RunFolder.open(settings).round(1)
     rows = [FileEntry(path="part.arrow", bytes=1, sha256="", rows=10)]
-    publish_manifest(place, "round", {}, {}, rows, {"prompt_tokens": 1000, "completion_tokens": 3000})
+    Stage("round", place, {}).publish(rows, {"prompt_tokens": 1000, "completion_tokens": 3000})
     forecast = forecast_evolve(settings, 10)
     assert (forecast.rounds_to_do, forecast.calls, forecast.measured) == (2, 40, True)
     assert forecast.prompt_tokens[1] == 2000

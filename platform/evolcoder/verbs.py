@@ -12,18 +12,20 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, SettingsError
 from evolcoder.exits import guarded
-from evolcoder.models import Model, data_rounds, find_model
+from evolcoder.models import TUNED, Model, find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings
 from evolcoder.settings_files import load_settings
+from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
-from evolcoder.storage.stage import read_manifest
+from evolcoder.storage.stage import Stage
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
@@ -34,15 +36,18 @@ Verb = Callable[[RunSettings, Reporter, str], None]
 
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
-    run = _evolve(settings, reporter)
+    run = _open(settings)
+    _evolve(settings, run, _of_kind(settings, run, "round"), reporter)
+    _merge_rounds(settings, run, reporter)
     reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
 
 
 def train(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Fine-tune the base model on the training set and export it."""
-    model = _train(settings, reporter)
+    run = _open(settings)
+    _train(settings, run, _of_kind(settings, run, "train"), reporter)
     next_commands = [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
-    reporter.finish([shown_path(model.folder)], next_commands)
+    reporter.finish([shown_path(find_model(TUNED, settings).folder)], next_commands)
 
 
 def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -65,10 +70,11 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore: bool = False, failures: int = 0) -> None:
     """Score the run's models on the run's benchmarks; or judge the answers that they gave again."""
-    run = _rescore(settings, reporter) if rescore else _evaluate(settings, reporter)
-    for which in settings.evaluate.models if failures else ():
-        for benchmark in settings.evaluate.benchmarks:
-            _show_failures(run.evaluation(which, benchmark), failures, reporter)
+    run = _open(settings)
+    scores = _of_kind(settings, run, "evaluate")
+    (_rescore if rescore else _evaluate)(settings, run, scores, reporter)
+    for score in scores:
+        _show_failures(score.stage.folder, failures, reporter)
     reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
 
 
@@ -77,6 +83,7 @@ def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Fol
     from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
     from evolcoder.endpoint.requests import Endpoint
     from evolcoder.evaluate.benchmarks import benchmark_named
+    from evolcoder.evaluate.measurement import model_stage
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
     from evolcoder.evaluate.prompts import style_named
 
@@ -87,19 +94,26 @@ def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Fol
         style_named(benchmark_named(name), wanted.style)  # a wrong style is said before anything is asked
     check_endpoint(endpoint)
     for benchmark, place in _places(settings, out):
-        evaluate_benchmark(wanted, benchmark, place, endpoint, model, f"{base_url} {model}", wanted.style, reporter)
+        stage = model_stage(wanted, benchmark, place, f"{base_url} {model}", wanted.style)
+        evaluate_benchmark(stage, wanted, endpoint, model, reporter)
         _show_failures(place, failures, reporter)
     reporter.finish([str(out)])
 
 
 def evaluate_folder(settings: RunSettings, which: str, out: Folder, failures: int, reporter: Reporter) -> None:
     """Score a model of this machine, which is served for as long as it takes."""
+    from evolcoder.evaluate.measurement import model_stage
+
     model = find_model(which, settings)
     reporter.stage(f"Evaluate {model.name}")
-    places = dict(_places(settings, out))
-    _evaluate_model(settings, model, places, reporter)
-    for place in places.values():
-        _show_failures(place, failures, reporter)
+    style = model.style if settings.evaluate.style == "auto" else settings.evaluate.style
+    stages = {
+        benchmark: model_stage(settings.evaluate, benchmark, place, model.fingerprint, style)
+        for benchmark, place in _places(settings, out)
+    }
+    _evaluate_model(settings, model, stages, reporter)
+    for stage in stages.values():
+        _show_failures(stage.folder, failures, reporter)
     reporter.finish([str(out)])
 
 
@@ -135,15 +149,8 @@ def compare(first: Folder, second: Folder, reporter: Reporter) -> None:
 
 def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Draw what the run has so far."""
-    from evolcoder.study.report import write_report
-
     run = _open(settings)
-    reporter.stage(f"Report {settings.name}")
-    written = write_report(settings, run)
-    if written.already_done:
-        reporter.say("nothing changed since it was drawn: it is left as it is")
-    reporter.table("Scores", written.columns, written.rows)
-    reporter.finish(written.paths)
+    _report(settings, run, _of_kind(settings, run, "report"), reporter)
 
 
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -153,11 +160,11 @@ def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
     for benchmark in settings.evaluate.benchmarks:
         benchmark_named(benchmark).problems()  # data that is missing is said before days of work, not after
+    run = _open(settings)
+    stages = run_stages(settings, run)
     with ray_kept():
-        _evolve(settings, reporter)
-        _train(settings, reporter)
-        _evaluate(settings, reporter)
-    report(settings, reporter, arguments)
+        for kind, group in groupby(stages, key=lambda entry: entry.kind):
+            _MAKERS[kind](settings, run, list(group), reporter)
 
 
 def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -180,13 +187,15 @@ def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Which stages are there, as their manifests say; files are verified when a stage is used."""
     run = RunFolder.open(settings)
     rows: list[list[object]] = []
-    for name, place in _stages(settings, run):
-        manifest = read_manifest(place)
+    for entry in run_stages(settings, run):
+        manifest = entry.stage.manifest()
         if manifest is None:
-            rows.append([name, "to do", None, None, ""])
+            rows.append([entry.label, "to do", None, None, ""])
         else:
+            changed = entry.stage.changed_inputs(manifest)
+            state = f"to do again: {', '.join(changed)} changed since" if changed else "done"
             counted = manifest.summary.get("tasks") or manifest.summary.get("rows") or manifest.rows or None
-            rows.append([name, "done", counted, manifest.created_at, str(place)])
+            rows.append([entry.label, state, counted, manifest.created_at, str(entry.stage.folder)])
     reporter.table(f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows)
 
 
@@ -243,66 +252,85 @@ def _with_lasting_storage(settings: RunSettings, reporter: Reporter) -> RunSetti
     return settings.model_copy(update={"storage": str(kept)})
 
 
-def _evolve(settings: RunSettings, reporter: Reporter) -> RunFolder:
+def _of_kind(settings: RunSettings, run: RunFolder, kind: Kind) -> list[RunStage]:
+    return [entry for entry in run_stages(settings, run) if entry.kind == kind]
+
+
+def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.cluster import ray_session
+    from evolcoder.evolve.rounds.identity import check_benchmarks
+
+    last = settings.evolve.rounds
+    reporter.stage(f"Evolve {settings.name}: {last} round{'s' if last != 1 else ''}")
+    _ = rounds[0].stage.resolved_identity  # reads the seeds: what is wrong with them is said before anything starts
+    if all(entry.stage.state().done for entry in rounds):
+        reporter.say(f"rounds 0 to {last} are done: no request is sent")
+        return
+    check_benchmarks(settings.evolve)
+    with _teacher(settings, reporter) as endpoints, ray_session():
+        from evolcoder.evolve.rounds.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
+
+        evolve_rounds(settings, run, endpoints, reporter)
+
+
+def _merge_rounds(settings: RunSettings, run: RunFolder, reporter: Reporter) -> None:
     from evolcoder.evolve.dataset.build import build_dataset
-    from evolcoder.evolve.rounds.identity import rounds_done
 
-    run = _open(settings)
-    rounds = settings.evolve.rounds
-    reporter.stage(f"Evolve {settings.name}: {rounds} round{'s' if rounds != 1 else ''}")
-    if rounds_done(settings, run):  # reads the seeds: what is wrong with them is said before anything starts
-        reporter.say(f"rounds 0 to {rounds} are done: no request is sent")
-    else:
-        with _teacher(settings, reporter) as endpoints, ray_session():
-            from evolcoder.evolve.rounds.pipeline import (
-                evolve as evolve_rounds,  # imports Ray, which the session must set up first
-            )
-
-            evolve_rounds(settings, run, endpoints, reporter)
     build_dataset(settings, run, reporter)
-    return run
 
 
-def _train(settings: RunSettings, reporter: Reporter) -> Model:
+def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.cluster import ray_session
     from evolcoder.train.launch import train as train_model
-    from evolcoder.train.launch import training_done
 
-    run = _open(settings)
     reporter.stage(f"Train {settings.name}")
-    base = find_model("base", settings)
-    if training_done(settings, run, base.fingerprint):
-        reporter.say("training is done: nothing is trained again")
-    else:
+    for entry in trainings:
+        if entry.stage.state().done:
+            reporter.say("training is done: nothing is trained again")
+            continue
         with ray_session():
-            train_model(settings, run, base.folder, base.fingerprint, reporter)
-    return find_model("tuned", settings)
+            train_model(settings, run, entry.stage, find_model("base", settings).folder, reporter)
 
 
-def _evaluate(settings: RunSettings, reporter: Reporter) -> RunFolder:
+def _evaluate(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
     _check_left_out(settings)
-    run = _open(settings)
-    for which in settings.evaluate.models:
+    for which, entries in groupby(scores, key=lambda entry: entry.model):
         model = find_model(which, settings)
         reporter.stage(f"Evaluate {which}: {model.name}")
         with run.lock("evaluate"):
-            benchmarks = settings.evaluate.benchmarks
-            places: dict[str, Folder] = {benchmark: run.evaluation(which, benchmark) for benchmark in benchmarks}
-            _evaluate_model(settings, model, places, reporter)
-    return run
+            _evaluate_model(settings, model, {entry.benchmark: entry.stage for entry in entries}, reporter)
 
 
-def _rescore(settings: RunSettings, reporter: Reporter) -> RunFolder:
+def _rescore(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.evaluate.pipeline import rescore as judge_again
 
-    run = _open(settings)
-    for which in settings.evaluate.models:
+    for which, entries in groupby(scores, key=lambda entry: entry.model):
         reporter.stage(f"Rescore {which}")
         with run.lock("evaluate"):
-            for benchmark in settings.evaluate.benchmarks:
-                judge_again(settings.evaluate, run.evaluation(which, benchmark), settings.evaluate.extraction, reporter)
-    return run
+            for entry in entries:
+                judge_again(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
+
+
+def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], reporter: Reporter) -> None:
+    from evolcoder.study.report import write_report
+
+    reporter.stage(f"Report {settings.name}")
+    for entry in reports:
+        written = write_report(settings, run, entry.stage)
+        if written.already_done:
+            reporter.say("nothing changed since it was drawn: it is left as it is")
+        reporter.table("Scores", written.columns, written.rows)
+        reporter.finish(written.paths)
+
+
+_MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, list[RunStage], Reporter], None]] = {
+    "round": _evolve,
+    "dataset": lambda settings, run, entries, reporter: _merge_rounds(settings, run, reporter),
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+}
+"""How the stages of each kind are made, all of a kind that follow one another at once."""
 
 
 def _places(settings: RunSettings, out: Folder) -> list[tuple[str, Folder]]:
@@ -324,24 +352,6 @@ def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
 
     if most:
         show_failures(reporter, read_verdicts(place), most)
-
-
-def _stages(settings: RunSettings, run: RunFolder) -> list[tuple[str, Folder]]:
-    """Every stage of a run with its place, in the order in which they are made."""
-    rounds = [(f"round {number}", run.round(number)) for number in range(settings.evolve.rounds + 1)]
-    scores = [
-        (f"evaluate {model} on {benchmark}", run.evaluation(model, benchmark))
-        for model in settings.evaluate.models
-        for benchmark in settings.evaluate.benchmarks
-    ]
-    trained = data_rounds(settings)
-    return [
-        *rounds,
-        ("data set", run.dataset),
-        (f"train on rounds 0-{trained}", run.train(trained)),
-        *scores,
-        ("report", run.report),
-    ]
 
 
 def _open(settings: RunSettings) -> RunFolder:
@@ -389,25 +399,23 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoin
             yield [Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)]
 
 
-def _evaluate_model(settings: RunSettings, model: Model, places: Mapping[str, Folder], reporter: Reporter) -> None:
-    """Score one local model, serving it only when some benchmark is not done yet."""
+def _evaluate_model(settings: RunSettings, model: Model, stages: Mapping[str, Stage], reporter: Reporter) -> None:
+    """Score one local model by benchmark, serving it only when some score is not there yet."""
     from evolcoder.cluster import ray_session
     from evolcoder.endpoint.requests import Endpoint
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
-    from evolcoder.evaluate.pipeline import evaluation_done
     from evolcoder.serve.launch import serving
 
-    wanted = settings.evaluate
-    style = model.style if wanted.style == "auto" else wanted.style
-    to_do = {}
-    for benchmark, place in places.items():
-        if evaluation_done(wanted, benchmark, place, model.fingerprint, style):
+    to_do = []
+    for benchmark, stage in stages.items():
+        if stage.state().done:
             reporter.say(f"{benchmark} is done: no question is asked again")
         else:
-            to_do[benchmark] = place
+            to_do.append(stage)
+            _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
     if not to_do:
         return
     with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
         endpoint = Endpoint(served.base_url, served.name, served.api_key)
-        for benchmark, place in to_do.items():
-            evaluate_benchmark(wanted, benchmark, place, endpoint, model.name, model.fingerprint, style, reporter)
+        for stage in to_do:
+            evaluate_benchmark(stage, settings.evaluate, endpoint, model.name, reporter)

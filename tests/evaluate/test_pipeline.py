@@ -12,7 +12,8 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError, IncompleteError, SettingsError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, evaluation_done, rescore
+from evolcoder.evaluate.measurement import model_stage
+from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, rescore
 from evolcoder.evaluate.questions import check_left_out, subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
 from evolcoder.settings import EvaluateSettings
@@ -29,7 +30,8 @@ def quiet() -> Reporter:
 def run(
     oracle: Any, folder: Folder, settings: EvaluateSettings = SETTINGS, style: str = "base", reporter: Reporter | None = None
 ) -> Score:
-    return evaluate(settings, "humaneval", folder, oracle.endpoint, "oracle", "fingerprint", style, reporter or quiet())
+    stage = model_stage(settings, "humaneval", folder, "fingerprint", style)
+    return evaluate(stage, settings, oracle.endpoint, "oracle", reporter or quiet())
 
 
 def repeat_function(problem: Problem) -> str:
@@ -76,8 +78,8 @@ class TestAgainstAnEndpoint:
             (v["task_id"], "passed", "passed", None, v["cpu_seconds"]) for v in verdicts.to_pylist()
         ]
         assert read_manifest(folder) is not None
-        assert evaluation_done(SETTINGS, "humaneval", folder, "fingerprint", "base")
-        assert not evaluation_done(SETTINGS, "humaneval", folder, "another", "base")
+        assert model_stage(SETTINGS, "humaneval", folder, "fingerprint", "base").state().done
+        assert model_stage(SETTINGS, "humaneval", folder, "another", "base").state().reason == "model changed since it was made"
 
         assert all(request["path"] == "/v1/completions" for request in oracle.requests)
         assert oracle.requests[0]["stop"] == settings["stops"]
@@ -253,6 +255,6 @@ def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no extraction 'magic'"):
         evaluate_samples(tmp_path / "x", "humaneval", "magic", Folder.open(tmp_path), SETTINGS, quiet())
     with pytest.raises(SettingsError, match="no benchmark 'apps'"):
-        evaluation_done(SETTINGS, "apps", Folder.open(tmp_path), "", "base")
+        model_stage(SETTINGS, "apps", Folder.open(tmp_path), "", "base")
     with pytest.raises(SettingsError, match="has no prompt style 'alpaca'"):
-        evaluation_done(SETTINGS, "humaneval", Folder.open(tmp_path), "", "alpaca")
+        _ = model_stage(SETTINGS, "humaneval", Folder.open(tmp_path), "", "alpaca").resolved_identity

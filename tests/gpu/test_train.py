@@ -12,7 +12,7 @@ from evolcoder.console import Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings_files import parse_settings
-from evolcoder.storage.stage import describe_file, publish_manifest
+from evolcoder.storage.stage import Stage, describe_file
 
 
 @pytest.mark.gpu
@@ -26,6 +26,7 @@ def test_the_embedded_model_learns_on_a_gpu(
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     from evolcoder.embedded import embedded_model_fingerprint, embedded_model_folder
+    from evolcoder.train.identity import train_stage
     from evolcoder.train.launch import train
 
     chosen = {
@@ -42,9 +43,10 @@ def test_the_embedded_model_learns_on_a_gpu(
     table = pa.Table.from_pylist([row.to_row() for row in rows], schema=INSTRUCTION_SCHEMA)
     with run.dataset.open_output("train-00000.arrow") as file, pa.ipc.new_file(file, INSTRUCTION_SCHEMA) as writer:
         writer.write_table(table)
-    publish_manifest(run.dataset, "dataset", {}, {}, [describe_file(run.dataset, "train-00000.arrow", len(rows))])
+    Stage("dataset", run.dataset, {}).publish([describe_file(run.dataset, "train-00000.arrow", len(rows))])
 
-    manifest = train(settings, run, embedded_model_folder(), embedded_model_fingerprint(), Reporter("json"))
+    stage = train_stage(settings, run, Stage("dataset", run.dataset, {}), embedded_model_fingerprint)
+    manifest = train(settings, run, stage, embedded_model_folder(), Reporter("json"))
     losses = [json.loads(line)["loss"] for line in run.train(1).read_text("metrics.jsonl").splitlines()]
     assert len(losses) == 6
     assert losses[-1] < losses[0]

@@ -4,15 +4,16 @@ import io
 import json
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.console import Reporter
-from evolcoder.errors import DataError
+from evolcoder.errors import DataError, RunFolderError
 from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
+from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Stage
 from evolcoder.study.compare import compare, compare_evaluations, show_comparison
 
 
@@ -52,13 +53,13 @@ def test_rates_of_several_samples_are_permuted() -> None:
     assert compare(first, mixed).p_value > 0.2
 
 
-def evaluation(folder: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:
-    folder.mkdir()
-    (folder / "score.json").write_text(json.dumps({"benchmark": benchmark, "benchmark_version": "v1"}))
+def evaluation(place: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:
+    folder = Folder.open(place).make()
+    folder.write_text("score.json", json.dumps({"benchmark": benchmark, "benchmark_version": "v1"}))
     rows = [Verdict(task, 0, s, s, None, "", "", 0.0, 0.0).to_row() for task, found in statuses.items() for s in found]
-    with pa.ipc.new_file(str(folder / "verdicts.arrow"), VERDICT_SCHEMA) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=VERDICT_SCHEMA))
-    return Folder.open(folder)
+    folder.write_bytes("verdicts.arrow", arrow_bytes(rows, VERDICT_SCHEMA))
+    Stage("evaluate", folder, {}).publish(["score.json", "verdicts.arrow"])
+    return folder
 
 
 def test_two_folders_are_compared_and_the_flips_are_listed(tmp_path: Path) -> None:
@@ -77,5 +78,27 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is of humaneval and .* of mbpp: they cannot be compared"):
         compare_evaluations(first, other)
     (tmp_path / "c").mkdir()
-    with pytest.raises(DataError, match=r"holds no score\.json"):
+    with pytest.raises(DataError, match="holds no finished evaluation"):
         compare_evaluations(first, Folder.open(tmp_path / "c"))
+
+
+def test_an_evaluation_that_is_being_made_again_is_not_compared(tmp_path: Path) -> None:
+    first, second = (evaluation(tmp_path / name, {"H/2": ["failed"]}) for name in "ab")
+    second.delete("manifest.json")
+    with pytest.raises(DataError, match="b holds no finished evaluation"):
+        compare_evaluations(first, second)
+
+
+def test_what_could_not_be_run_is_not_taken_for_wrong(tmp_path: Path) -> None:
+    first, second = evaluation(tmp_path / "a", {"H/2": ["passed"]}), evaluation(tmp_path / "b", {"H/2": ["infra_error"]})
+    with pytest.raises(DataError, match=r"b holds programs that could not be run \(H/2\); evaluate it again first"):
+        compare_evaluations(first, second)
+
+
+def test_verdicts_that_are_not_those_of_the_score_are_not_compared(tmp_path: Path) -> None:
+    """As an evaluation left them that wrote its verdicts, and then refused a score, before manifests went first."""
+    first, second = (evaluation(tmp_path / name, {"H/2": ["passed"]}) for name in "ab")
+    rows = [Verdict("H/2", 0, "infra_error", "infra_error", None, "", "", 0.0, 0.0).to_row()]
+    second.write_bytes("verdicts.arrow", arrow_bytes(rows, VERDICT_SCHEMA))
+    with pytest.raises(RunFolderError, match=r"b is damaged: verdicts\.arrow"):
+        compare_evaluations(first, second)

@@ -15,8 +15,8 @@ from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCH
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import describe_file, publish_manifest
-from evolcoder.study.report import write_report
+from evolcoder.storage.stage import Stage
+from evolcoder.study.report import WrittenReport, write_report
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
 
@@ -58,7 +58,7 @@ def make_rounds(run: RunFolder) -> None:
     write_rows(run.round(1), "rejected-0.arrow", INSTRUCTION_SCHEMA, [instruction(1, "b", "complexity", "eliminated", "empty")])
     for number in (0, 1):
         place = run.round(number)
-        publish_manifest(place, "round", {}, {}, [describe_file(place, name) for name in place.names("*.arrow")])
+        Stage("round", place, {}).publish(place.names("*.arrow"))
 
 
 def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
@@ -86,7 +86,11 @@ def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
             "settings": {},
         }
         place.write_text("score.json", json.dumps(score))
-        publish_manifest(place, "evaluate", {}, {}, [describe_file(place, "score.json")])
+        Stage("evaluate", place, {}).publish(place.names())
+
+
+def draw(settings: RunSettings, run: RunFolder) -> WrittenReport:
+    return write_report(settings, run, Stage("report", run.report, {}))
 
 
 class Page(HTMLParser):
@@ -108,7 +112,7 @@ def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSett
     run = RunFolder.open(settings)
     make_rounds(run)
     make_scores(run, {"base": [True, False, False], "tuned": [True, True, False]})
-    written = write_report(settings, run)
+    written = draw(settings, run)
     page = Page(run.report.read_text("report.html"))
     assert page.sources
     assert all(source.startswith("data:") for source in page.sources)
@@ -119,17 +123,17 @@ def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSett
 def test_a_report_is_drawn_again_only_when_something_changed(settings: RunSettings) -> None:
     run = RunFolder.open(settings)
     make_rounds(run)
-    assert not write_report(settings, run).already_done
-    assert write_report(settings, run).already_done
+    assert not draw(settings, run).already_done
+    assert draw(settings, run).already_done
     make_scores(run, {"base": [True], "tuned": [True]})
-    assert not write_report(settings, run).already_done
+    assert not draw(settings, run).already_done
 
 
 def test_what_models_wrote_cannot_run_in_the_page(settings: RunSettings) -> None:
     run = RunFolder.open(settings)
     make_rounds(run)
     make_scores(run, {"base": [True], "tuned": [True]})
-    write_report(settings, run)
+    draw(settings, run)
     assert Page(run.report.read_text("report.html")).scripts == 1
 
 
@@ -137,7 +141,7 @@ def test_json_and_markdown_say_the_same_as_the_page(settings: RunSettings) -> No
     run = RunFolder.open(settings)
     make_rounds(run)
     make_scores(run, {"base": [True, False, False], "tuned": [False, True, True]})
-    write_report(settings, run)
+    draw(settings, run)
     evidence = json.loads(run.report.read_text("report.json"))
     (comparison,) = evidence["comparisons"]
     assert (comparison["gained"], comparison["lost"]) == (["HumanEval/1", "HumanEval/2"], ["HumanEval/0"])
@@ -150,7 +154,7 @@ def test_json_and_markdown_say_the_same_as_the_page(settings: RunSettings) -> No
 def test_pictures_are_real_and_drawn_only_of_what_is_there(settings: RunSettings) -> None:
     run = RunFolder.open(settings)
     make_rounds(run)
-    write_report(settings, run)
+    draw(settings, run)
     assert run.report.names("figures/*", recursive=True) == ["figures/evolution.png", "figures/evolution.svg"]
     assert run.report.read_bytes("figures/evolution.png").startswith(b"\x89PNG")
     assert "not scored" in run.report.read_text("report.md") or "No model is scored yet" in run.report.read_text("report.md")
@@ -158,4 +162,4 @@ def test_pictures_are_real_and_drawn_only_of_what_is_there(settings: RunSettings
 
 def test_an_empty_run_is_one_sentence(settings: RunSettings) -> None:
     with pytest.raises(RunFolderError, match="no finished stage"):
-        write_report(settings, RunFolder.open(settings))
+        draw(settings, RunFolder.open(settings))

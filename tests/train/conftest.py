@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from evolcoder.console import Progress, Reporter
@@ -16,8 +15,10 @@ from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
+from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import describe_file, publish_manifest
+from evolcoder.storage.stage import Stage, describe_file
+from evolcoder.train.identity import train_stage
 
 EOS = "<|im_end|>"
 
@@ -93,11 +94,14 @@ def write_dataset(folder: Folder, rows: Sequence[dict[str, Any]]) -> None:
     entries = []
     for index, part in enumerate([rows[:half], rows[half:]]):
         name = f"train-{index:05d}.arrow"
-        table = pa.Table.from_pylist(list(part), schema=INSTRUCTION_SCHEMA)
-        with folder.open_output(name) as file, pa.ipc.new_file(file, INSTRUCTION_SCHEMA) as writer:
-            writer.write_table(table)
+        folder.write_bytes(name, arrow_bytes(part, INSTRUCTION_SCHEMA))
         entries.append(describe_file(folder, name, len(part)))
-    publish_manifest(folder, "dataset", {"kind": "test"}, {}, entries)
+    Stage("dataset", folder, {"kind": "test"}).publish(entries)
+
+
+def training(settings: RunSettings, run: RunFolder, base_fingerprint: str = "base-fingerprint") -> Stage:
+    """The train stage of a run whose training set the test wrote."""
+    return train_stage(settings, run, Stage("dataset", run.dataset, {}), lambda: base_fingerprint)
 
 
 def arithmetic_rows(count: int = 12) -> list[dict[str, Any]]:

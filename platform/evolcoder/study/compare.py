@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, fsum
 
-import pyarrow as pa
-
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
+from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import verified_manifest
 
 _RESAMPLES = 10_000
 _SEED = 0
@@ -56,7 +56,8 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
     """Compare two folders that hold evaluations of one benchmark.
 
     Raises:
-        DataError: a folder holds none, or they are of different benchmarks.
+        DataError: a folder holds none that is finished, or they are of different benchmarks.
+        RunFolderError: files of one are not what they were.
     """
     scores = [_read_score(folder) for folder in (first, second)]
     for key in ("benchmark", "benchmark_version"):
@@ -83,17 +84,22 @@ def natural(task_id: str) -> tuple[str, int]:
 
 
 def pass_rates(folder: Folder) -> dict[str, float]:
-    """The share of each problem's samples that passed, as an evaluation's verdicts have it."""
+    """The share of each problem's samples that passed, as an evaluation's verdicts have it.
+
+    Raises:
+        DataError: some program could not be run, which says nothing of whether it would pass.
+    """
     passed: defaultdict[str, list[bool]] = defaultdict(list)
-    with folder.open_input("verdicts.arrow") as source:
-        for verdict in pa.ipc.open_file(source).read_all().select(["task_id", "status"]).to_pylist():
-            passed[verdict["task_id"]].append(verdict["status"] == "passed")
+    for verdict in read_rows(folder, "verdicts.arrow", ["task_id", "status"]):
+        if verdict["status"] == "infra_error":
+            raise DataError(f"{folder} holds programs that could not be run ({verdict['task_id']}); evaluate it again first.")
+        passed[verdict["task_id"]].append(verdict["status"] == "passed")
     return {task: sum(samples) / len(samples) for task, samples in passed.items()}
 
 
 def _read_score(folder: Folder) -> dict[str, str]:
-    if not folder.exists("score.json"):
-        raise DataError(f"{folder} holds no score.json; name a folder that `evolcoder evaluate` wrote.")
+    if verified_manifest(folder) is None:
+        raise DataError(f"{folder} holds no finished evaluation; name a folder in which `evolcoder evaluate` wrote a score.")
     score: dict[str, str] = json.loads(folder.read_text("score.json"))
     return score
 

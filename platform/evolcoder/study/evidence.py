@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
-import pyarrow as pa
-
-from evolcoder.models import data_rounds
+from evolcoder.models import BASE, TUNED
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.stages import RunStage, run_stages
+from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import read_manifest
+from evolcoder.storage.stage import Manifest, Stage, verified_manifest
 from evolcoder.study.compare import compare, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
 
@@ -25,36 +26,43 @@ Evidence = dict[str, Any]
 
 
 def gather(settings: RunSettings, run: RunFolder) -> Evidence:
-    """Everything a report says, as plain data."""
-    scores = [score for model in settings.evaluate.models for score in _scores(settings, run, model)]
+    """Everything a report says, as plain data, from the stages that are finished.
+
+    Raises:
+        RunFolderError: the files of an evaluation are not what its manifest says.
+    """
+    stages = run_stages(settings, run)
+    rounds = list(takewhile(lambda stage: stage.manifest() is not None, (s.stage for s in stages if s.kind == "round")))
+    finished = [entry for entry in stages if entry.stage.manifest() is not None]
+    evaluations = [entry for entry in finished if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
     return {
         "name": settings.name,
-        "scores": scores,
-        "comparisons": list(_comparisons(settings, run)),
+        "scores": [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations],
+        "comparisons": list(_comparisons(evaluations)),
         "published": [{"model": f"{p.model} {p.size}".strip(), "humaneval": p.humaneval, "mbpp": p.mbpp} for p in PUBLISHED],
-        "rounds": [r for number in range(settings.evolve.rounds + 1) if (r := _round(run, number)) is not None],
-        "dataset": _dataset(run),
-        "training": _training(settings, run),
-        "lineages": _lineages(settings, run),
+        "rounds": [_round(number, stage) for number, stage in enumerate(rounds)],
+        "dataset": next((_manifest(entry.stage).summary for entry in finished if entry.kind == "dataset"), None),
+        "training": next((_training(entry.stage) for entry in finished if entry.kind == "train"), None),
+        "lineages": _lineages([stage.folder for stage in rounds]),
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def _scores(settings: RunSettings, run: RunFolder, model: str) -> Iterator[Evidence]:
-    for benchmark in settings.evaluate.benchmarks:
-        place = run.evaluation(model, benchmark)
-        if read_manifest(place) is not None:
-            yield {"role": model, **json.loads(place.read_text("score.json"))}
+def _manifest(stage: Stage) -> Manifest:
+    manifest = stage.manifest()
+    assert manifest is not None, "only finished stages are gathered"
+    return manifest
 
 
-def _comparisons(settings: RunSettings, run: RunFolder) -> Iterator[Evidence]:
+def _comparisons(evaluations: Sequence[RunStage]) -> Iterator[Evidence]:
     """Base against tuned, problem by problem, where both were scored."""
-    for benchmark in settings.evaluate.benchmarks:
-        places = [run.evaluation(model, benchmark) for model in ("base", "tuned")]
-        if any(read_manifest(place) is None for place in places):
+    places = {(entry.benchmark, entry.model): entry.stage.folder for entry in evaluations}
+    for benchmark in dict.fromkeys(entry.benchmark for entry in evaluations):
+        pair = [places.get((benchmark, model)) for model in (BASE, TUNED)]
+        if pair[0] is None or pair[1] is None:
             continue
-        base, tuned = (_problems(place) for place in places)
-        result = compare(*(pass_rates(place) for place in places))
+        base, tuned = _problems(pair[0]), _problems(pair[1])
+        result = compare(pass_rates(pair[0]), pass_rates(pair[1]))
         yield {
             "benchmark": benchmark,
             "shared": result.shared,
@@ -86,15 +94,11 @@ def _problems(place: Folder) -> dict[str, Evidence]:
     return problems
 
 
-def _round(run: RunFolder, number: int) -> Evidence | None:
-    place = run.round(number)
-    manifest = read_manifest(place)
-    if manifest is None:
-        return None
+def _round(number: int, stage: Stage) -> Evidence:
     operators: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     kept_by_operator: Counter[str] = Counter()
-    for row in read_rows(place, "*.arrow", columns=["operator", "status", "reason"]):
+    for row in read_rows(stage.folder, "*.arrow", ["operator", "status", "reason"]):
         operators[row["operator"]] += 1
         if row["status"] == "kept":
             kept_by_operator[row["operator"]] += 1
@@ -106,44 +110,23 @@ def _round(run: RunFolder, number: int) -> Evidence | None:
         "kept": kept_by_operator.total(),
         "operators": [{"operator": name, "rows": n, "kept": kept_by_operator[name]} for name, n in sorted(operators.items())],
         "eliminated": dict(sorted(reasons.items())),
-        "summary": manifest.summary,
+        "summary": _manifest(stage).summary,
     }
 
 
-def _dataset(run: RunFolder) -> Evidence | None:
-    manifest = read_manifest(run.dataset)
-    return None if manifest is None else manifest.summary
+def _training(stage: Stage) -> Evidence:
+    steps = [json.loads(line) for line in stage.folder.read_text("metrics.jsonl").splitlines()]
+    return {"summary": _manifest(stage).summary, "steps": steps}
 
 
-def _training(settings: RunSettings, run: RunFolder) -> Evidence | None:
-    place = run.train(data_rounds(settings))
-    manifest = read_manifest(place)
-    if manifest is None:
-        return None
-    steps = [json.loads(line) for line in place.read_text("metrics.jsonl").splitlines()]
-    return {"summary": manifest.summary, "steps": steps}
-
-
-def _lineages(settings: RunSettings, run: RunFolder) -> list[list[Evidence]]:
+def _lineages(rounds: Sequence[Folder]) -> list[list[Evidence]]:
     """The first few seeds, each with what the rounds made of it, eliminated tries included."""
     by_root: dict[str, list[Evidence]] = {}
-    for number in range(settings.evolve.rounds + 1):
-        if read_manifest(run.round(number)) is None:
-            break
-        for row in read_rows(run.round(number), "*.arrow"):
+    for number, folder in enumerate(rounds):
+        for row in read_rows(folder, "*.arrow"):
             if number == 0 and len(by_root) < LINEAGES:
                 by_root[row["root_id"]] = []
             if row["root_id"] in by_root:
                 wanted = ("round", "operator", "instruction", "input", "response", "status", "reason")
                 by_root[row["root_id"]].append({key: row[key] for key in wanted})
     return list(by_root.values())
-
-
-def read_rows(folder: Folder, pattern: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of the Arrow IPC files that match, one batch in memory at a time."""
-    for name in folder.names(pattern):
-        with folder.open_input(name) as source:
-            reader = pa.ipc.open_file(source)
-            for index in range(reader.num_record_batches):
-                batch = reader.get_batch(index)
-                yield from (batch if columns is None else batch.select(columns)).to_pylist()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -17,8 +17,9 @@ import jinja2
 from evolcoder.errors import RunFolderError
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
+from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
-from evolcoder.storage.stage import FileEntry, describe_file, publish_manifest, stage_state
+from evolcoder.storage.stage import Stage
 from evolcoder.study.evidence import Evidence, gather
 from evolcoder.study.figures import draw
 
@@ -35,38 +36,39 @@ class WrittenReport:
     already_done: bool
 
 
-def write_report(settings: RunSettings, run: RunFolder) -> WrittenReport:
-    """Gather, draw and write ``report/``; a report that says the same already is left as it is.
+def write_report(settings: RunSettings, run: RunFolder, stage: Stage) -> WrittenReport:
+    """Gather, draw and write a report; one that says the same already is left as it is.
+
+    Args:
+        stage: the report's place in the run. What decides it is the evidence.
 
     Raises:
-        RunFolderError: the run has nothing to report yet.
+        RunFolderError: the run has nothing to report yet, or an evaluation's files are not what they were.
     """
     evidence = gather(settings, run)
     if not evidence["rounds"] and not evidence["scores"]:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
-    place = run.report.make()
-    identity = {"version": version("evolcoder"), "evidence": fingerprint(evidence)}
-    if stage_state(place, identity, {}).done:
-        return _written(run, evidence, already_done=True)
+    stage = replace(stage, identity={"version": version("evolcoder"), "evidence": fingerprint(evidence)})
+    if stage.state().done:
+        return _written(stage.folder, evidence, already_done=True)
     charts = draw(evidence)
-    files: list[FileEntry] = []
+    place = stage.begin("figures")
     figures: dict[str, str] = {}
     for name, chart in charts.items():
         figures[name] = _svg(chart)
         place.write_text(f"figures/{name}.svg", figures[name])
         place.write_bytes(f"figures/{name}.png", _png(chart))
-        files += [describe_file(place, f"figures/{name}.{suffix}") for suffix in ("svg", "png")]
     place.write_text("report.json", json.dumps(evidence, indent=1, ensure_ascii=False))
     place.write_text("report.md", render("report.md.j2", evidence, figures))
     place.write_text("report.html", render("report.html.j2", evidence, figures))
-    files += [describe_file(place, f"report.{suffix}") for suffix in ("json", "md", "html")]
-    publish_manifest(place, "report", identity, {}, files, packages=("altair", "vl-convert-python"))
-    return _written(run, evidence, already_done=False)
+    pictures = [f"figures/{name}.{suffix}" for name in charts for suffix in ("svg", "png")]
+    stage.publish([*pictures, "report.json", "report.md", "report.html"])
+    return _written(place, evidence, already_done=False)
 
 
-def _written(run: RunFolder, evidence: Evidence, already_done: bool) -> WrittenReport:
+def _written(place: Folder, evidence: Evidence, already_done: bool) -> WrittenReport:
     columns, rows = score_table(evidence)
-    paths = [f"{run.report}/{name}" for name in ("report.html", "report.md", "report.json", "figures")]
+    paths = [f"{place}/{name}" for name in ("report.html", "report.md", "report.json", "figures")]
     return WrittenReport(paths, columns, rows, already_done)
 
 

@@ -20,7 +20,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import MANIFEST
 from evolcoder.templates import alpaca_prompt
 from evolcoder.train.encode import chat_template
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob
@@ -103,8 +102,7 @@ def _nearby(out: Folder) -> Path | None:
 
 
 def _publish(folder: Path, out: Folder) -> None:
-    """Put the finished folder in its place. The old manifest goes first: it would vouch for files that are being replaced."""
-    out.delete(MANIFEST)
+    """Put the finished folder in its place. No manifest vouches for the old one: it went when training began."""
     out.delete(MODEL_FOLDER)
     place = out / MODEL_FOLDER
     if out.is_local:

@@ -17,31 +17,23 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
-from evolcoder.storage.stage import Manifest, describe_file, publish_manifest, read_manifest, stage_state
-from evolcoder.train.encode import TEMPLATE_HASH
+from evolcoder.storage.stage import Manifest, Stage
+from evolcoder.train.identity import STAGE
 from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, ProgressBoard, TrainingJob
 from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, dataset_manifest, prepare
 from evolcoder.train.resources import check_resources
 
-STAGE = "train"
 CHECKPOINTS = "checkpoints"
-PACKAGES = ("torch", "deepspeed", "transformers", "ray")
 
 
-def training_done(settings: RunSettings, run: RunFolder, base_fingerprint: str) -> bool:
-    """Whether the model that these settings and this training set would make is there and whole."""
-    dataset = read_manifest(run.dataset)
-    if dataset is None:
-        return False
-    inputs = {"dataset": dataset.content_hash}
-    return stage_state(run.train(data_rounds(settings)), _identity(settings, base_fingerprint), inputs).done
-
-
-def train(settings: RunSettings, run: RunFolder, base_model: Path, base_fingerprint: str, reporter: Reporter) -> Manifest:
+def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path, reporter: Reporter) -> Manifest:
     """Fine-tune ``base_model`` on the run's training set and export it; does nothing when that is done.
 
     Called inside ``ray_session()``. After an interruption the same call goes on from the last checkpoint.
+
+    Args:
+        stage: as ``identity.train_stage`` makes it, with the training set as its input.
 
     Raises:
         RunFolderError: there is no training set. RunBusyError: another process trains this run.
@@ -49,33 +41,28 @@ def train(settings: RunSettings, run: RunFolder, base_model: Path, base_fingerpr
         ClusterError: the cluster can never have what ``train.workers`` asks for.
         TrainingError: training failed in a way that another try would not mend.
     """
-    rounds = data_rounds(settings)
     with run.lock(STAGE):
         dataset = dataset_manifest(run)
-        out = run.train(rounds)
-        identity, inputs = _identity(settings, base_fingerprint), {"dataset": dataset.content_hash}
-        state = stage_state(out, identity, inputs)
+        stage = stage.pinned()
+        state = stage.state()
         if state.done and state.manifest is not None:
-            reporter.say(f"training on rounds 0-{rounds} is done: nothing is trained again")
+            reporter.say(f"training on rounds 0-{data_rounds(settings)} is done: nothing is trained again")
             return state.manifest
+        out = stage.folder
         if state.reason:
             reporter.say(f"the model in {out} is made again: {state.reason}")
-        work = out / f"{CHECKPOINTS}/{fingerprint({'identity': identity, 'inputs': inputs})}"
+        work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
         job, prepared = _prepare_job(settings, run, dataset, base_model, work, reporter)
         from evolcoder.train.fit import fit
 
+        stage.begin()
         outcome = fit(job, reporter)
-        summary = _summary(out, prepared) | outcome
-        manifest = publish_manifest(out, STAGE, identity, inputs, _files(out), summary, PACKAGES)
+        model_files = (out / MODEL_FOLDER).names(recursive=True)
+        files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model_files)]
+        manifest = stage.publish(files, _summary(out, prepared) | outcome)
         out.delete(CHECKPOINTS)
         _report(manifest, reporter)
         return manifest
-
-
-def _identity(settings: RunSettings, base_fingerprint: str) -> dict[str, Any]:
-    """What decides the trained model: the settings, and the base model by content rather than by path."""
-    own = {key: value for key, value in settings.train.identity().items() if key != "base_model"}
-    return own | {"data_rounds": data_rounds(settings), "base_model": base_fingerprint, "prompt_template": TEMPLATE_HASH}
 
 
 def _prepare_job(
@@ -126,12 +113,6 @@ def _load_tokenizer(base_model: Path) -> Any:
         return AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{base_model} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
-
-
-def _files(out: Folder) -> list[Any]:
-    model = out / MODEL_FOLDER
-    names = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model.names(recursive=True))]
-    return [describe_file(out, name) for name in names]
 
 
 def _summary(out: Folder, prepared: Prepared) -> dict[str, Any]:

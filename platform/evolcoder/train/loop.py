@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import ray.train
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evolcoder.errors import TrainingError
+from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.train import checkpoints
 from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
@@ -101,11 +101,7 @@ class EncodedRows:
     """The encoded rows, read where they lie: mapped from a disk, held in memory from other storage."""
 
     def __init__(self, folder: Folder) -> None:
-        if folder.is_local:
-            source = pa.memory_map(str(folder.local_path / ENCODED_FILE))
-        else:
-            source = pa.BufferReader(folder.read_bytes(ENCODED_FILE))
-        self._table = pa.ipc.open_file(source).read_all()
+        self._table = read_table(folder, ENCODED_FILE)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)

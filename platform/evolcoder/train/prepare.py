@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
 from evolcoder.runs import RunFolder
+from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import Manifest, read_manifest, stage_state
+from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 from evolcoder.train.job import ENCODED_FILE
 
@@ -35,12 +36,9 @@ def dataset_manifest(run: RunFolder) -> Manifest:
     Raises:
         RunFolderError: there is none, or its files are not what it says.
     """
-    manifest = read_manifest(run.dataset)
+    manifest = verified_manifest(run.dataset)
     if manifest is None:
         raise RunFolderError(f"{run.dataset} holds no training set yet; run `evolcoder evolve` first.")
-    state = stage_state(run.dataset, manifest.identity, manifest.inputs)
-    if not state.done:
-        raise RunFolderError(f"The training set in {run.dataset} is damaged: {state.reason}; run `evolcoder evolve` again.")
     return manifest
 
 
@@ -54,7 +52,7 @@ def prepare(
     """
     rows = truncated = dropped = tokens = 0
     work.make()
-    with work.open_output(ENCODED_FILE) as file, pa.ipc.new_file(file, ENCODED_SCHEMA) as writer:
+    with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
         for batch in _batches(dataset, manifest, data_rounds):
             encoded = encode(batch, tokenizer, sequence_length)
             writer.write_batch(to_batch(encoded.rows))
@@ -75,13 +73,10 @@ def prepare(
 def _batches(dataset: Folder, manifest: Manifest, data_rounds: int) -> Iterator[list[tuple[str, str, str]]]:
     names = [entry.path for entry in manifest.files if entry.path.startswith("train-") and entry.path.endswith(".arrow")]
     for name in names:
-        with dataset.open_input(name) as file:
-            reader = pa.ipc.open_file(file)
-            for number in range(reader.num_record_batches):
-                table = pa.table({column: reader.get_batch(number).column(column) for column in _COLUMNS})
-                for part in table.to_batches(max_chunksize=ROWS_PER_BATCH):
-                    yield [
-                        (row["instruction"], row["input"], row["response"])
-                        for row in part.to_pylist()
-                        if row["round"] <= data_rounds
-                    ]
+        for batch in read_batches(dataset, name, _COLUMNS):
+            for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=ROWS_PER_BATCH):
+                yield [
+                    (row["instruction"], row["input"], row["response"])
+                    for row in part.to_pylist()
+                    if row["round"] <= data_rounds
+                ]

@@ -20,7 +20,7 @@ from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
-from evolcoder.storage.stage import Manifest, describe_file, publish_manifest, read_manifest
+from evolcoder.storage.stage import Manifest, Stage, describe_file, read_manifest
 
 
 def settings_in(storage: Path, **evolve: object) -> RunSettings:
@@ -34,10 +34,10 @@ def run(tmp_path: Path) -> RunFolder:
     made = [child(seeds[0], 1, "  sort"), child(seeds[1], 1, "Add three."), child(seeds[2], 1, "Gone.", "eliminated")]
     first = write_shard(run.round(0), part_name(0), seeds)
     second = write_shard(run.round(1), part_name(0), made[:2]) + write_shard(run.round(1), rejected_name(0), made[2:])
-    publish_manifest(run.round(0), "round 00", {}, {}, first, {"kept": 3})
+    Stage("round 00", run.round(0), {}).publish(first, {"kept": 3})
     operators = {"constraints": {"kept": 2, "eliminated": {"unchanged": 1}}}
     counts = {"kept": 2, "eliminated": 1, "prompt_tokens": 7, "operators": operators}
-    publish_manifest(run.round(1), "round 01", {}, {}, second, counts)
+    Stage("round 01", run.round(1), {}).publish(second, counts)
     return run
 
 
@@ -93,7 +93,7 @@ def test_the_card_and_a_file_say_what_held_which_benchmark(tmp_path: Path, run: 
         before = read_manifest(folder)
         assert before is not None
         files = [*before.files, describe_file(folder, "contamination.json")]
-        publish_manifest(folder, before.stage, {}, {}, files, before.summary)
+        Stage(before.stage, folder, {}).publish(files, before.summary)
     manifest, _ = build(tmp_path, run)
     merged = json.loads(run.dataset.read_text("contamination.json"))
     assert merged["hits"] == [{"round": 1, **hit.to_json()}]
@@ -131,7 +131,7 @@ def test_a_second_time_does_nothing_and_a_changed_round_makes_it_anew(tmp_path: 
     again, said = build(tmp_path, run)
     assert again == first
     assert "done" in said
-    publish_manifest(run.round(1), "round 01", {}, {}, [], {"kept": 0})
+    Stage("round 01", run.round(1), {}).publish([], {"kept": 0})
     fewer, _ = build(tmp_path, run)
     assert fewer.rows == 2
 

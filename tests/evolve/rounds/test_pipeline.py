@@ -21,13 +21,13 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, DataError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset.build import build_dataset
-from evolcoder.evolve.rounds.identity import rounds_done
+from evolcoder.evolve.rounds.identity import check_benchmarks, finished_rounds, round_stages
 from evolcoder.evolve.rounds.pipeline import plain_causes
-from evolcoder.evolve.rounds.shards import read_shard
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
+from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.stage import Manifest
 
 ROWS = 24
@@ -88,12 +88,13 @@ def test_a_teacher_with_faults_makes_whole_rounds_and_a_second_run_sends_nothing
         assert teacher.counts()["requests"] == counts["requests"]
         assert "round 01 is done" in said
         assert hashes(again) == hashes(first)
-        assert rounds_done(settings, RunFolder.open(settings))
-        assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=3), RunFolder.open(settings))
-        assert not rounds_done(settings_in(tmp_path / "one", seeds, rounds=2, seed=1), RunFolder.open(settings))
+        one_more = settings_in(tmp_path / "one", seeds, rounds=3)
+        other_seed = settings_in(tmp_path / "one", seeds, rounds=2, seed=1)
+        done = [len(finished_rounds(round_stages(s, RunFolder.open(s)))) for s in (settings, one_more, other_seed)]
+        assert done == [3, 3, 1]
     for number, manifest in enumerate(first):
         folder = RunFolder.open(settings).round(number)
-        rows = [row for name in folder.names("*.arrow") for row in read_shard(folder, name)]
+        rows = list(read_rows(folder, "*.arrow"))
         assert len({row["root_id"] for row in rows}) == len(rows) == manifest.rows == ROWS
         assert all(row["status"] == ("kept" if row["reason"] is None else "eliminated") for row in rows)
     assert first[1].summary["eliminated"] > 0
@@ -139,7 +140,7 @@ def test_copies_fall_whatever_the_workers_and_every_one_is_accounted_for(local_r
     assert [manifest.summary["kept"] for manifest in manifests[:1]] == [ROWS]
     for number, manifest in enumerate(manifests):
         folder = run.round(number)
-        rejected = {row["id"]: row for name in folder.names("rejected-*.arrow") for row in read_shard(folder, name)}
+        rejected = {row["id"]: row for row in read_rows(folder, "rejected-*.arrow")}
         hits = json.loads(folder.read_text("contamination.json"))["hits"]
         duplicates = json.loads(folder.read_text("duplicates.json"))["duplicates"]
         assert {hit["row_id"] for hit in hits} == {id for id, row in rejected.items() if row["reason"] == "contaminated"}
@@ -152,7 +153,7 @@ def test_copies_fall_whatever_the_workers_and_every_one_is_accounted_for(local_r
     build_dataset(settings, run, Reporter("plain", io.StringIO()))
     found = json.loads(run.dataset.read_text("contamination.json"))
     assert {hit["round"] for hit in found["hits"]} == {0, 1}
-    rows = [row for name in run.dataset.names("train-*.arrow") for row in read_shard(run.dataset, name)]
+    rows = list(read_rows(run.dataset, "train-*.arrow"))
     assert not any(PROBLEM["entry_point"] in row["instruction"] + row["response"] for row in rows)
     assert sum("three calendars" in row["instruction"] for row in rows) == 1
 
@@ -164,7 +165,7 @@ def test_a_missing_benchmark_is_said_before_anything_starts(
     monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
     settings = settings_in(tmp_path, seeds, decontaminate=["humaneval", "ds1000"])
     with pytest.raises(DataError, match=r"The data of ds1000 is missing; .*; or leave ds1000 out of evolve.decontaminate."):
-        rounds_done(settings, RunFolder.open(settings))
+        check_benchmarks(settings.evolve)
 
 
 @pytest.mark.slow

@@ -15,13 +15,13 @@ from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.copies.dedup import find_duplicates
 from evolcoder.evolve.rounds.merge import Merged, fingerprint_partition, merge_partition, sift_partition
 from evolcoder.evolve.rounds.shards import (
-    arrow_bytes,
     part_name,
     partition_count,
     partition_of,
     read_instructions,
     read_pool,
     rejected_name,
+    shard_bytes,
     write_shard,
 )
 from evolcoder.problems.rows import ProblemRow
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back_and_the_same_rows_make_the_same_bytes(tmp_
     [entry] = write_shard(folder, "x.arrow", rows)
     assert entry.rows == 3000
     assert list(read_instructions(folder, "x.arrow")) == rows
-    assert arrow_bytes(rows) == arrow_bytes(list(rows)) == folder.read_bytes("x.arrow")
+    assert shard_bytes(rows) == shard_bytes(list(rows)) == folder.read_bytes("x.arrow")
     assert write_shard(folder, "none.arrow", []) == []
     assert list(read_instructions(folder, "none.arrow")) == []
 

@@ -26,13 +26,13 @@ from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.copies.dedup import task_hash
 from evolcoder.evolve.dataset.card import dataset_card
-from evolcoder.evolve.rounds.identity import round_inputs, round_name
+from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.evolve.rounds.shards import part_name, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import FileEntry, Manifest, describe_file, publish_manifest, read_manifest, stage_state
+from evolcoder.storage.stage import FileEntry, Manifest, Stage, describe_file
 
 STAGE = "dataset"
 FORMAT = 2
@@ -49,55 +49,45 @@ def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> 
     Raises:
         RunFolderError: a round is not there yet.
     """
-    rounds = _rounds(settings, run)
-    identity = {"rounds": settings.evolve.rounds, "rows_per_shard": settings.evolve.rows_per_shard, "format": FORMAT}
-    inputs = round_inputs(rounds)
+    stage = dataset_stage(settings, run, round_stages(settings, run))
     with run.lock(STAGE):
-        state = stage_state(run.dataset, identity, inputs)
+        rounds = [_finished(source) for source in stage.inputs.values() if isinstance(source, Stage)]
+        state = stage.state()
         if state.done and state.manifest is not None:
             reporter.say(f"the training set is done: {state.manifest.summary['rows']:,} rows")
             return state.manifest
-        return _build(settings, run, rounds, identity, inputs, reporter)
+        return _build(settings, run, stage.pinned(), rounds, reporter)
 
 
-def _rounds(settings: RunSettings, run: RunFolder) -> list[Manifest]:
-    manifests = []
-    for number in range(settings.evolve.rounds + 1):
-        manifest = read_manifest(run.round(number))
-        if manifest is None:
-            raise RunFolderError(f"{round_name(number)} of {run.root} is not there yet; run `evolcoder evolve` first.")
-        manifests.append(manifest)
-    return manifests
+def dataset_stage(settings: RunSettings, run: RunFolder, rounds: Sequence[Stage]) -> Stage:
+    """The training set that is made from these rounds."""
+    identity = {"rounds": settings.evolve.rounds, "rows_per_shard": settings.evolve.rows_per_shard, "format": FORMAT}
+    return Stage(STAGE, run.dataset, identity, {stage.kind: stage for stage in rounds}, ("pyarrow",))
 
 
-def _build(
-    settings: RunSettings,
-    run: RunFolder,
-    rounds: Sequence[Manifest],
-    identity: dict[str, Any],
-    inputs: dict[str, str],
-    reporter: Reporter,
-) -> Manifest:
-    folder = run.dataset
-    for name in ("manifest.json", _CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", *folder.names("train*")):
-        folder.delete(name)
-    folder.make()
+def _finished(stage: Stage) -> Manifest:
+    manifest = stage.manifest()
+    if manifest is None:
+        raise RunFolderError(f"{stage.kind} in {stage.folder} is not there yet; run `evolcoder evolve` first.")
+    return manifest
+
+
+def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence[Manifest], reporter: Reporter) -> Manifest:
+    folder = stage.begin(_CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", "train*")
     merge = _Merge(run, rounds)
-    files = _write(folder, merge, settings.evolve.rows_per_shard)
+    files: list[FileEntry | str] = [*_write(folder, merge, settings.evolve.rows_per_shard), _CARD, _JSONL, _INFO]
     contamination = _contamination(run, rounds)
     summary = merge.summary() | {"contaminated": contamination["rows"] if contamination else None}
     folder.write_text(_CARD, dataset_card(settings, rounds, summary, contamination))
     folder.write_text(_INFO, json.dumps(_llama_factory_info(settings.name), indent=1) + "\n")
-    names = [_CARD, _JSONL, _INFO]
     if contamination is not None:
         folder.write_text(CONTAMINATION_FILE, json.dumps(contamination, indent=1) + "\n")
-        names.append(CONTAMINATION_FILE)
-    files += [describe_file(folder, name) for name in names]
+        files.append(CONTAMINATION_FILE)
     reporter.say(
         f"training set: {summary['rows']:,} rows of {len(rounds)} rounds; left out: {summary['duplicates']:,} exact "
         f"duplicates, {summary['without_response']:,} without a response"
     )
-    return publish_manifest(folder, STAGE, identity, inputs, files, summary, packages=["pyarrow"])
+    return stage.publish(files, summary)
 
 
 @dataclass

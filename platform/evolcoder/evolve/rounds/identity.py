@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from evolcoder.console import Reporter
@@ -19,7 +20,7 @@ from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EvolveSettings, RunSettings
-from evolcoder.storage.stage import Manifest, stage_state
+from evolcoder.storage.stage import Manifest, Stage
 
 
 def round_name(number: int) -> str:
@@ -58,9 +59,20 @@ def round_identity(settings: RunSettings) -> dict[str, Any]:
     }
 
 
-def round_inputs(before: Sequence[Manifest]) -> dict[str, str]:
-    """The content of every earlier round, for the pool may hold a row of any of them."""
-    return {round_name(number): manifest.content_hash for number, manifest in enumerate(before)}
+def round_stages(
+    settings: RunSettings, run: RunFolder, seeds: Callable[[], Sequence[Instruction]] | None = None
+) -> list[Stage]:
+    """Rounds 0 to ``evolve.rounds``, each made from all earlier ones, for its pool may hold a row of any of them.
+
+    Args:
+        seeds: how to read the seeds, for those who have them already; they are read only for a question that needs them.
+    """
+    read = seeds or (lambda: load_seeds(settings.seeds, Reporter("plain", io.StringIO())))
+    stages = [Stage(round_name(0), run.round(0), lambda: seeds_identity(settings, read()))]
+    for number in range(1, settings.evolve.rounds + 1):
+        inputs = {stage.kind: stage for stage in stages}
+        stages.append(Stage(round_name(number), run.round(number), lambda: round_identity(settings), inputs, ("openai",)))
+    return stages
 
 
 def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
@@ -77,29 +89,10 @@ def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
     )
 
 
-def finished_rounds(settings: RunSettings, run: RunFolder, seeds_made_from: Mapping[str, Any]) -> list[Manifest]:
-    """Manifests of the rounds that are done, from round 0 without a gap, as far as the settings ask."""
-    manifests: list[Manifest] = []
-    for number in range(settings.evolve.rounds + 1):
-        identity = round_identity(settings) if number else seeds_made_from
-        state = stage_state(run.round(number), identity, round_inputs(manifests))
-        if not state.done or state.manifest is None:
-            break
-        manifests.append(state.manifest)
-    return manifests
-
-
-def rounds_done(settings: RunSettings, run: RunFolder) -> bool:
-    """Whether every round that the settings ask for is there, made from the seeds as they are now.
-
-    Raises:
-        DataError: the seeds cannot be read, or there are rounds to make and a benchmark to compare them with is missing.
-    """
-    seeds = load_seeds(settings.seeds, Reporter("plain", io.StringIO()))
-    if len(finished_rounds(settings, run, seeds_identity(settings, seeds))) > settings.evolve.rounds:
-        return True
-    check_benchmarks(settings.evolve)
-    return False
+def finished_rounds(stages: Sequence[Stage]) -> list[Manifest]:
+    """Manifests of the rounds that are done, from round 0 without a gap."""
+    states = takewhile(lambda state: state.done, (stage.state() for stage in stages))
+    return [state.manifest for state in states if state.manifest is not None]
 
 
 def check_benchmarks(evolve: EvolveSettings) -> None:

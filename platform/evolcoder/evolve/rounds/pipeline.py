@@ -34,19 +34,17 @@ from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_r
 from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.rounds.identity import (
     finished_rounds,
-    round_identity,
-    round_inputs,
     round_name,
     round_plan,
-    seeds_identity,
+    round_stages,
 )
 from evolcoder.evolve.rounds.left_batches import Batches, batches_of, take_left_replies
 from evolcoder.evolve.rounds.merge import Merged
 from evolcoder.evolve.rounds.shards import (
-    arrow_bytes,
     partition_count,
     partition_of,
     read_pool,
+    shard_bytes,
     write_shard,
 )
 from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
@@ -55,12 +53,14 @@ from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EndpointSettings, RunSettings, TeacherSettings
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import Manifest, publish_manifest, stage_state
+from evolcoder.storage.stage import Manifest, Stage
 
 STAGE = "evolve"
 _ROWS_PER_CALL = 16
 """How many rows of one block Ray Data hands to an async map at once; its default, which is read when it is imported."""
 _LONGEST_BLOCK_ROWS = 128
+_ROUND_FILES = ("*.arrow", "*.json")
+"""What an earlier making of a round left in its folder."""
 
 
 def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint], reporter: Reporter) -> list[Manifest]:
@@ -77,13 +77,14 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
     """
     with run.lock(STAGE):
         seeds = load_seeds(settings.seeds, reporter)
-        manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
+        partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+        stages = round_stages(settings, run, lambda: seeds)
+        manifests = finished_rounds(stages)
         sieve = Sieve.of(settings.evolve) if len(manifests) <= settings.evolve.rounds else None
         if not manifests and sieve is not None:
-            _write_seeds(settings, run, seeds, sieve, reporter)
-            manifests = finished_rounds(settings, run, seeds_identity(settings, seeds))
-        partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
-        del seeds
+            _write_seeds(settings, run, stages[0], seeds, sieve, reporter)
+            manifests = finished_rounds(stages)
+        seeds = []  # their identity is known now, and a run may have many
         rows = _pool_size(manifests[0])
         for number in range(1, len(manifests)):
             reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
@@ -92,7 +93,7 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
                 check_endpoint(endpoint)
             with _cluster_of_teacher(settings, run, endpoints) as teaching:
                 for number in range(len(manifests), settings.evolve.rounds + 1):
-                    this = _Round(settings, run, number, partitions, rows, manifests, sieve)
+                    this = _Round(settings, run, number, stages[number].pinned(), partitions, rows, sieve)
                     manifests.append(_make_round(this, teaching, reporter))
         show_rounds(manifests, settings, reporter)
         return manifests
@@ -115,14 +116,10 @@ class _Round:
     settings: RunSettings
     run: RunFolder
     number: int
+    stage: Stage
     partitions: int
     rows: int
-    before: Sequence[Manifest]
     sieve: Sieve
-
-    @property
-    def folder(self) -> Folder:
-        return self.run.round(self.number)
 
     @property
     def earlier(self) -> list[Folder]:
@@ -132,10 +129,11 @@ class _Round:
         return self.run.root / f"attempts/{self.number:02d}-{epoch.number:06d}"
 
 
-def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruction], sieve: Sieve, reporter: Reporter) -> None:
+def _write_seeds(
+    settings: RunSettings, run: RunFolder, stage: Stage, seeds: Sequence[Instruction], sieve: Sieve, reporter: Reporter
+) -> None:
     """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
-    identity = seeds_identity(settings, seeds)
-    state = stage_state(run.round(0), identity, {})
+    state = stage.state()
     say_why(0, state.kind, state.reason, reporter)
     partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
     attempt = run.root / "attempts/00"
@@ -146,10 +144,10 @@ def _write_seeds(settings: RunSettings, run: RunFolder, seeds: Sequence[Instruct
     for partition, rows in enumerate(shards):
         write_shard(attempt / f"{partition:05d}", "seeds.arrow", rows)
     with plain_causes():
-        merged = gather(attempt, [], _emptied(run.round(0)), partitions, sieve)
+        merged = gather(attempt, [], stage.begin(*_ROUND_FILES), partitions, sieve)
     attempt.delete()
     summary = merged.summary(TeacherLimits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
-    publish_manifest(run.round(0), round_name(0), identity, {}, merged.files, summary)
+    stage.publish(merged.files, summary)
     if summary["eliminated"]:
         reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {by_count(merged.reasons)}")
 
@@ -167,13 +165,6 @@ def _pool_size(seeds: Manifest) -> int:
             f"rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in evolve.decontaminate."
         )
     return kept
-
-
-def _emptied(folder: Folder) -> Folder:
-    """The folder without a manifest and shards of another making; the manifest goes first."""
-    for name in ("manifest.json", *folder.names("*.arrow"), *folder.names("*.json")):
-        folder.delete(name)
-    return folder.make()
 
 
 @contextmanager
@@ -206,8 +197,7 @@ def _limits(teacher: TeacherSettings) -> TeacherLimits:
 
 
 def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
-    identity, inputs = round_identity(this.settings), round_inputs(this.before)
-    state = stage_state(this.folder, identity, inputs)
+    state = this.stage.state()
     say_why(this.number, state.kind, state.reason, reporter)
     part = f"{this.number:02d}"
     batches = batches_of(this.settings.teacher, this.run.journal, part)
@@ -226,17 +216,15 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
             if stop is not None:
                 done = totals["kept"] + totals["eliminated"]
                 raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
-            merged = gather(this.attempt(teaching.epoch), this.earlier, _emptied(this.folder), this.partitions, this.sieve)
+            folder = this.stage.begin(*_ROUND_FILES)
+            merged = gather(this.attempt(teaching.epoch), this.earlier, folder, this.partitions, this.sieve)
             this.attempt(teaching.epoch).delete()
     finally:
         ray.kill(board)
     if totals["damaged_lines"]:
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
     _refuse_incomplete(this, merged)
-    summary = merged.summary(teaching.limits.usd)
-    manifest = publish_manifest(
-        this.folder, round_name(this.number), identity, inputs, merged.files, summary, packages=["openai"]
-    )
+    manifest = this.stage.publish(merged.files, merged.summary(teaching.limits.usd))
     compact(this.run.journal, part)
     return manifest
 
@@ -327,7 +315,7 @@ class _AttemptSink(Datasink[None]):  # type: ignore[misc]
                 by_partition.setdefault(partition_of(instruction.root_id, self._partitions), []).append(instruction)
             for partition, rows in by_partition.items():
                 name = f"{partition:05d}/{ctx.task_idx:06d}-{index:04d}.arrow"
-                self._attempt.write_bytes(name, arrow_bytes(rows))
+                self._attempt.write_bytes(name, shard_bytes(rows))
 
 
 def _refuse_incomplete(this: _Round, merged: Merged) -> None:

@@ -6,13 +6,10 @@ by root id. The same rows make the same bytes. Knows no Ray.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-import pyarrow as pa
 
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
+from evolcoder.storage.arrow_files import arrow_bytes, read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import FileEntry, describe_file
@@ -37,35 +34,22 @@ def rejected_name(partition: int) -> str:
     return f"rejected-{partition:05d}.arrow"
 
 
-def arrow_bytes(rows: Iterable[Instruction]) -> bytes:
-    """An Arrow IPC file of the rows, in their order."""
-    table = pa.Table.from_pylist([row.to_row() for row in rows], schema=INSTRUCTION_SCHEMA)
-    buffer = io.BytesIO()
-    with pa.ipc.new_file(buffer, INSTRUCTION_SCHEMA) as writer:
-        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
-    return buffer.getvalue()
+def shard_bytes(rows: Iterable[Instruction]) -> bytes:
+    """A shard of the rows, in their order."""
+    return arrow_bytes((row.to_row() for row in rows), INSTRUCTION_SCHEMA, _ROWS_PER_BATCH)
 
 
 def write_shard(folder: Folder, name: str, rows: Sequence[Instruction]) -> list[FileEntry]:
     """Write a shard whole; no rows make no file."""
     if not rows:
         return []
-    folder.write_bytes(name, arrow_bytes(rows))
+    folder.write_bytes(name, shard_bytes(rows))
     return [describe_file(folder, name, rows=len(rows))]
 
 
-def read_shard(folder: Folder, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a shard as plain dicts; none when there is no such file."""
-    if not folder.exists(name):
-        return
-    with folder.open_input(name) as file, pa.ipc.open_file(file) as reader:
-        for index in range(reader.num_record_batches):
-            batch = reader.get_batch(index)
-            yield from (batch.select(list(columns)) if columns else batch).to_pylist()
-
-
 def read_instructions(folder: Folder, name: str) -> Iterator[Instruction]:
-    return (Instruction.from_row(row) for row in read_shard(folder, name))
+    """The rows of a shard; none when there is no such file."""
+    return (Instruction.from_row(row) for row in read_rows(folder, name))
 
 
 def read_pool(rounds: Sequence[Folder], partition: int) -> list[Instruction]:

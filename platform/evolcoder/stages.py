@@ -1,0 +1,68 @@
+"""The ordered list of a run's stages, made from its settings alone: what ``study`` makes, ``status`` shows and a report reads.
+
+A stage comes after all that it is made from. The list is a graph laid flat: each stage holds those that are its inputs, so
+that two models of one run, trained on other rounds or from other seeds, share what they have in common. Nothing is read
+here; how a stage is made is the matter of its room, and which verb makes it that of ``verbs.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from evolcoder.evaluate.measurement import model_stage
+from evolcoder.evolve.dataset.build import dataset_stage
+from evolcoder.evolve.rounds.identity import round_stages
+from evolcoder.models import TUNED, Model, data_rounds, find_model
+from evolcoder.runs import RunFolder
+from evolcoder.settings import RunSettings
+from evolcoder.storage.stage import Stage
+from evolcoder.train.identity import train_stage
+
+Kind = Literal["round", "dataset", "train", "evaluate", "report"]
+
+
+@dataclass(frozen=True)
+class RunStage:
+    """One stage of a run: what it is to the run, and what it is to the storage."""
+
+    kind: Kind
+    label: str
+    stage: Stage
+    model: str = ""
+    """Which model an evaluation scores, as ``evaluate.models`` names it."""
+    benchmark: str = ""
+
+
+def run_stages(settings: RunSettings, run: RunFolder) -> list[RunStage]:
+    """Every stage that the settings ask for, in an order in which they can be made."""
+    rounds = round_stages(settings, run)
+    dataset = dataset_stage(settings, run, rounds)
+    trained = train_stage(settings, run, dataset, lambda: find_model("base", settings).fingerprint)
+    scores = [
+        RunStage("evaluate", f"evaluate {which} on {benchmark}", stage, which, benchmark)
+        for which in settings.evaluate.models
+        for benchmark, stage in _evaluations(settings, run, which, trained).items()
+    ]
+    return [
+        *(RunStage("round", f"round {number}", stage) for number, stage in enumerate(rounds)),
+        RunStage("dataset", "data set", dataset),
+        RunStage("train", f"train on rounds 0-{data_rounds(settings)}", trained),
+        *scores,
+        # What decides a report is all that it shows: study/report.py says so when it draws one.
+        RunStage("report", "report", Stage("report", run.report, {}, packages=("altair", "vl-convert-python"))),
+    ]
+
+
+def _evaluations(settings: RunSettings, run: RunFolder, which: str, trained: Stage) -> dict[str, Stage]:
+    """The scores of one model, by benchmark. What is found out of the model is found out once, when it is needed."""
+    found: Callable[[], Model] = cache(lambda: find_model(which, settings))
+    wanted = settings.evaluate
+    style = (lambda: found().style) if wanted.style == "auto" else wanted.style
+    model = trained if which == TUNED else lambda: found().fingerprint
+    return {
+        benchmark: model_stage(wanted, benchmark, run.evaluation(which, benchmark), model, style)
+        for benchmark in wanted.benchmarks
+    }
