@@ -131,3 +131,57 @@ def test_no_job_hides_a_package_that_is_imported() -> None:
     """``python jobs/x.py`` puts jobs/ first on the path."""
     names = {path.stem for path in (ROOT / "jobs").glob("*.py")}
     assert not names & {name.split(".")[0] for path in modules() for name in imported_names(path)}
+
+
+INSIDE = sorted({path.parent for path in PACKAGE.rglob("inside/*.py")})
+BOXED_LIBRARIES = {"numpy", "PIL"}
+"""Of the interpreter that DS-1000's programs run under, and only within functions: nothing is imported with the module."""
+
+DYNAMIC_IMPORTS = {("worker.py", "__import__"), ("rebuild.py", "import_module")}
+"""Modules to be warm, which the trusted side names, and the libraries that rebuild.py names itself."""
+
+
+def test_the_folders_beside_hostile_programs_are_there() -> None:
+    assert [str(folder.relative_to(PACKAGE)) for folder in INSIDE] == ["evaluate/benchmarks/ds1000/inside", "sandbox/inside"]
+
+
+@pytest.mark.parametrize("path", [path for folder in INSIDE for path in sorted(folder.glob("*.py"))], ids=lambda p: p.stem)
+def test_beside_hostile_programs_only_the_standard_library_and_neighbours_are_imported(path: Path) -> None:
+    own = ".".join(("evolcoder", *path.parent.relative_to(PACKAGE).parts))
+    neighbours = {neighbour.stem for neighbour in path.parent.glob("*.py")}
+    tree = ast.parse(path.read_text("utf-8"))
+    in_functions = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for inner in ast.walk(node)
+        if inner is not node
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]
+            allowed = sys.stdlib_module_names | neighbours | (BOXED_LIBRARIES if id(node) in in_functions else set())
+            strangers = [name for name in names if name.split(".")[0] not in allowed and not name.startswith(f"{own}.")]
+            assert not strangers, f"{path.name} imports {strangers}"
+        elif isinstance(node, ast.Name | ast.Attribute):
+            called = node.id if isinstance(node, ast.Name) else node.attr
+            if called in ("__import__", "import_module", "exec_module", "spec_from_file_location"):
+                assert (path.name, called) in DYNAMIC_IMPORTS, f"{path.name} imports by {called}"
+
+
+@pytest.mark.parametrize("folder", INSIDE, ids=lambda p: p.parent.name)
+def test_what_is_beside_hostile_programs_loads_where_nothing_else_is(folder: Path) -> None:
+    """Without site-packages and without this package: only the folder itself can be found, by bare or by full names."""
+    parts = ("evolcoder", *folder.relative_to(PACKAGE).parts)
+    names = [".".join(parts[: end + 1]) for end in range(len(parts))]
+    stems = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    code = (
+        "import importlib, sys, types\n"
+        f"for name in {names}:\n    sys.modules[name] = types.ModuleType(name)\n    sys.modules[name].__path__ = []\n"
+        f"sys.modules[{names[-1]!r}].__path__ = [{str(folder)!r}]\nsys.path.insert(0, {str(folder)!r})\n"
+        f"for stem in {stems}: importlib.import_module({names[-1]!r} + '.' + stem)\n"
+        f"known = sys.stdlib_module_names | {set(stems)} | {{'evolcoder', '__main__'}}\n"
+        "print('STRANGERS', *sorted({name for name in sys.modules if name.split('.')[0] not in known}))"
+    )
+    shown = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert shown.stdout.strip() == "STRANGERS", shown.stdout + shown.stderr

@@ -264,7 +264,7 @@ def test_nothing_in_tmp_is_left_for_the_next_program(namespaced_box: Sandbox, tr
 
 
 def test_programs_one_after_the_other_share_no_processes_and_may_differ_in_limits(namespaced_box: Sandbox) -> None:
-    """Most share the mounts of those before them; see ``_live_in_a_cell``."""
+    """Most share the mounts of those before them; see ``_supervise_many``."""
     source = (
         "import os\n"
         "def ids(): return os.getpid(), os.getppid(), os.getuid()\n"
@@ -326,10 +326,10 @@ def test_programs_may_run_side_by_side(namespaced_box: Sandbox) -> None:
         assert first.function("f")(4) == ([1, 4], 1, [])
 
 
-def test_a_box_whose_cell_dies_is_replaced(namespaced_box: Sandbox) -> None:
+def test_a_box_whose_supervisor_dies_is_replaced(namespaced_box: Sandbox) -> None:
     with namespaced_box.start("x = 1\n"):
-        *_, cell, _ = descendants(process_id(namespaced_box))
-    os.kill(cell, signal.SIGKILL)
+        *_, supervisor, _ = descendants(process_id(namespaced_box))
+    os.kill(supervisor, signal.SIGKILL)
     with namespaced_box.start("def f():\n    return 1\n") as program:
         assert program.function("f")() == 1
 

@@ -144,6 +144,7 @@ class Sandbox:
             "processes": self._most_processes(limits),
             "reply_bytes": limits.reply_bytes,
         }
+        # A stream for the program's data; whole messages for the end, which the supervisor tells and a program never holds.
         channel, inner_channel = socket.socketpair()
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before the process can send
         status, inner_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -187,6 +188,7 @@ class Sandbox:
                 warm = control.recv(16)
             if warm != b"warm":
                 raise SandboxError(_refusal(self.settings, complaints))
+        # Signal 0 only asks whether one may: better to learn it here than when a program must be ended.
         try:
             self._process.send_signal(0)
         except PermissionError:

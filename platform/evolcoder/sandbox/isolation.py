@@ -1,8 +1,7 @@
 """Which isolation this machine can give, and the command that starts a box with it.
 
-Levels: ``bubblewrap`` (the default); ``landlock``, for machines without user namespaces; and ``none``, which isolates
-nothing. The last two are only for who asks for them. This module finds bubblewrap and builds command lines; it runs no
-program itself.
+What each level holds, and what it does not, is told in docs/evaluate.md under "Levels". This module finds bubblewrap and
+builds command lines; it runs no program itself.
 
 A program can read the Python that runs this process, its standard library and the system's shared libraries; no
 site-packages, no executables, no home, no /etc but the linker's cache. In bubblewrap's box nothing else is there.

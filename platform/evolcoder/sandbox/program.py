@@ -198,7 +198,7 @@ class Program:
             data, ancillary, _, _ = self._channel.recvmsg(600, socket.CMSG_SPACE(_CREDENTIALS.size))
             if data == b"R" and ancillary:
                 pid = int(_CREDENTIALS.unpack(ancillary[0][2])[0])
-                self._pidfd = os.pidfd_open(pid)
+                self._pidfd = os.pidfd_open(pid)  # from now on a reused pid cannot be killed in its place
                 self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
                 self._channel.setblocking(False)
                 return pid

@@ -11,7 +11,7 @@ from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.probe import self_check
 
 _MOST_WARM = 2
-"""A warm box of DS-1000's holds a gigabyte of libraries, so that only those of the settings used last are kept."""
+"""A warm box of DS-1000's holds libraries such as TensorFlow in memory: those of the settings used last are kept, no more."""
 
 
 class WarmBoxes:

@@ -82,7 +82,7 @@ WATCHER = """
 import os, signal, sys, time
 from evolcoder.sandbox.inside import confine
 from evolcoder.sandbox.inside import scratch
-confine.adopt_orphans()
+confine.become_subreaper()
 child = os.fork()
 if child == 0:
     os.setsid()

@@ -34,9 +34,11 @@ _TMP_INODES = 2048
 _PLAIN_FILES = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+# The x32 calls of an x86-64 kernel have numbers of their own: without this, each refused call could be made by its x32 twin.
 _X32_BIT = 0x40000000
 
 # name: (number on x86-64 or None, number on arm64 or None)
+# EPERM, not a kill: honest programs probe for a feature and go on, and a program that tries sees an ordinary exception.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
     "socket": (41, 198), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
@@ -145,11 +147,15 @@ def enter_namespaces(tmp_bytes: int, names_itself: bool = False) -> None:
     Raises:
         OSError: the kernel allows no nested user namespace, or a mount failed.
     """
+    # All at once: the new user namespace is what allows the others without privileges. The process namespace is entered by
+    # the next child only, never by the caller. No network namespace: bubblewrap has made an empty one for the whole box.
     _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID), "unshare")
     _prctl(_PR_SET_DUMPABLE, 1)
+    # gid_map can be written without privileges only after setgroups is denied.
     for told, text in (("setgroups", "deny"), ("gid_map", f"{NOBODY} {NOBODY} 1"), ("uid_map", f"{NOBODY} {NOBODY} 1")):
         with open(f"/proc/self/{told}", "w", encoding="ascii") as file:
             file.write(text)
+    # Private first, or the mounts that follow would appear in the box's own namespace too.
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE, None)
     _mount("tmpfs", "/tmp", "tmpfs", _PLAIN_FILES, f"size={tmp_bytes},nr_inodes={_TMP_INODES},mode=1777")
     _mount("tmpfs", "/proc", "tmpfs", _PLAIN_FILES, "size=4096,nr_inodes=6,mode=755")
@@ -188,6 +194,7 @@ def process_namespace() -> Iterator[None]:
     """
     _check(_libc.unshare(_CLONE_NEWPID), "unshare")
     yield
+    # setns to its own pidfd undoes the unshare above: only what children are born into was changed, never its own namespace.
     own = os.pidfd_open(os.getpid())
     try:
         _check(_libc.setns(own, _CLONE_NEWPID), "setns")
@@ -210,13 +217,13 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
 
-def adopt_orphans() -> None:
+def become_subreaper() -> None:
     """Whatever a child of this process leaves behind becomes a child of this process."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
-    """Bound this process. The CPU limit is the second fence: the trusted side's own clock decides first."""
+    """Bound this process. The CPU limit is a backstop: the trusted side's own clock decides first."""
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CPU: cpu_seconds,
@@ -288,6 +295,8 @@ def filter_program(machine: str) -> bytes:
         raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
     token, column = _ARCHITECTURES[machine]
     kill = _ret(0x80000000)
+    # Of struct seccomp_data: the number is at 0, the architecture at 4, the low halves of the arguments at 16, 24, ...
+    # Another architecture (int 0x80 on x86-64) has other numbers, so that the list below would mean other calls.
     lines = [_load(4), _jump(0x15, token, 1, 0), kill, _load(0)]
     if column == 0:
         lines += [_jump(0x35, _X32_BIT, 0, 1), kill]

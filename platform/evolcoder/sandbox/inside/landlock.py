@@ -2,8 +2,8 @@
 user namespaces. Used inside the box and out, so it needs the standard library alone; no dependency beside the kernel.
 
 A rule grants rights on a file, or on a folder and all below it; what no rule grants is refused, for good. Landlock does
-not see everything: looking whether a path exists, and changing the mode, owner or times of a file, pass it by. The filter
-of system calls (confine.py) refuses the second; the first stays possible.
+not see everything; the filter of system calls (confine.py) refuses most of the rest, and docs/evaluate.md ("Levels") says
+what stays possible.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def around(root: Path, hidden: Sequence[Path]) -> list[Path]:
     return [part for entry in sorted(root.iterdir()) if not entry.is_symlink() for part in around(entry, hidden)]
 
 
-class Walls:
+class Rulesets:
     """What every program of one box is granted: prepared once, by the warm parent; each program shuts itself in.
 
     Two sets of rules are put on a program, and what it does must be granted by both. One is exact and long, and the same for
@@ -125,7 +125,7 @@ class Walls:
         short = [(root, self._reading(root)) for root in readable] + shared
         self._short = [(handle, granted) for path, granted in short for handle in _opened(path)]
 
-    def shut_in(self, folder: str) -> None:
+    def restrict_self(self, folder: str) -> None:
         """Allow this process, for good, what all programs are granted, and to do as it likes in ``folder``."""
         ruleset = self._ruleset()
         own = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -20,7 +20,7 @@ import scratch  # type: ignore[import-not-found]
 _SEARCH_CAPABILITY = 1 << 2
 
 
-class Quarters:
+class LandlockIsolation:
     """Where the programs of one box live.
 
     Args:
@@ -36,7 +36,7 @@ class Quarters:
         self._supervisor = 0
         self._parent = os.getpid()
         os.setsid()
-        confine.adopt_orphans()
+        confine.become_subreaper()
         readable, hidden, listable, devices = (
             [Path(text) for text in plan[key]] for key in ("readable", "hidden", "listable", "devices")
         )
@@ -48,10 +48,10 @@ class Quarters:
             lacking = "CAP_SETUID, CAP_SETGID" + (f", or CAP_DAC_READ_SEARCH to read {closed[0]}" if closed else "")
             raise OSError(error.errno, f"root lacks {lacking}, so it cannot run programs as nobody") from None
         os.chdir(self._base)
-        self._leave_a_janitor()
-        self._walls = landlock.Walls(plan["abi"], readable, hidden, listable, devices, Path(self._base))
+        self._fork_cleaner()
+        self._rulesets = landlock.Rulesets(plan["abi"], readable, hidden, listable, devices, Path(self._base))
 
-    def _leave_a_janitor(self) -> None:
+    def _fork_cleaner(self) -> None:
         """A process that removes the box's folder should this one be killed, also together with the trusted side."""
         reading, self._not_ended = os.pipe()  # its end is read when this process and all supervisors are gone
         if os.fork() == 0:
@@ -68,7 +68,7 @@ class Quarters:
     def begin(self) -> None:
         """In the supervisor, before it forks the program's process."""
         confine.die_with_parent(self._parent)
-        confine.adopt_orphans()
+        confine.become_subreaper()
         self._supervisor = os.getpid()
         self._folder = f"{self._base}/{self._supervisor}"
         os.mkdir(self._folder, 0o700)
@@ -76,7 +76,7 @@ class Quarters:
     def enter(self) -> None:
         """In the program's process, while the descriptors of what it may read are still open."""
         confine.die_with_parent(self._supervisor)
-        self._walls.shut_in(self._folder)
+        self._rulesets.restrict_self(self._folder)
         os.chdir(self._folder)
         os.environ["HOME"] = os.environ["TMPDIR"] = self._folder
 
@@ -107,9 +107,9 @@ def _open_to_all(path: Path) -> bool:
     return place.stat().st_mode & needed == needed and all(above.stat().st_mode & 0o001 for above in place.parents)
 
 
-def start(plan: dict[str, Any]) -> Quarters:
-    """See ``Quarters``; what keeps this level from holding is one line on standard error."""
+def start(plan: dict[str, Any]) -> LandlockIsolation:
+    """See ``LandlockIsolation``; what keeps this level from holding is one line on standard error."""
     try:
-        return Quarters(plan)
+        return LandlockIsolation(plan)
     except OSError as error:
         raise SystemExit(error.strerror or str(error)) from None

@@ -4,7 +4,7 @@ It is started as a script, beside codec.py and confine.py, and imports nothing e
 landlock, landlock_worker.py and what that imports. The warm parent never runs a program. For each order on its control socket,
 which brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that reads a program from
 the first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
-In bubblewrap's box one supervisor, the cell, may serve many programs: see ``_live_in_a_cell``.
+In bubblewrap's box a supervisor may serve many programs: see ``_supervise_many``.
 
 Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
 """
@@ -34,7 +34,7 @@ _FLUSH_BYTES = 1 << 16
 _FLUSH_SECONDS = 0.005
 _MAX_MESSAGE_CHARACTERS = 1000
 _FREE = b"f"
-"""What a cell says to the warm parent when it can take another order."""
+"""What a supervisor says to the warm parent when it can take another order."""
 _WARM_MODULES = (
     "abc", "array", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string",
@@ -45,10 +45,10 @@ _WARM_MODULES = (
 
 def main() -> None:
     """``worker.py bubblewrap|none CONTROL_FD MODULE ...``, which imports the modules before any program, or
-    ``worker.py landlock CONTROL_FD PLAN``: see ``landlock_worker.Quarters``.
+    ``worker.py landlock CONTROL_FD PLAN``: see ``landlock_worker.LandlockIsolation``.
     """
     level = sys.argv[1]
-    quarters = _shared_quarters(json.loads(sys.argv[3])) if level == "landlock" else None
+    isolation = _landlock_isolation(json.loads(sys.argv[3])) if level == "landlock" else None
     sys.path.pop(0)  # programs need not find this folder
     if level == "bubblewrap":
         confine.become_nobody()
@@ -58,23 +58,24 @@ def main() -> None:
     if warm and len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
     confine.prepare_filters()
+    # A collection in a child would write to the header of every object and so copy the pages that it shares with this one.
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[2]))
     control.send(b"warm")
-    cells: list[socket.socket] = []
+    supervisors: list[socket.socket] = []
     while (order := _next_order(control)) is not None:
         if level == "bubblewrap":
-            cell = _free_cell(cells) or _new_cell(cells, control, order, names_itself=bool(warm))
-            socket.send_fds(cell, [json.dumps(order.limits).encode()], [order.program.fileno(), order.status.fileno()])
+            supervisor = _idle_supervisor(supervisors) or _new_supervisor(supervisors, control, order, names_itself=bool(warm))
+            socket.send_fds(supervisor, [json.dumps(order.limits).encode()], [order.program.fileno(), order.status.fileno()])
         elif os.fork() == 0:
             control.close()
-            _supervise(order, level, quarters)
+            _supervise(order, level, isolation)
         order.program.close()
         order.status.close()
-    if quarters is not None:
-        quarters.end()
+    if isolation is not None:
+        isolation.end()
     os._exit(0)
 
 
@@ -95,38 +96,40 @@ def _next_order(control: socket.socket) -> _Order | None:
     return _Order(program, status, json.loads(message))
 
 
-def _shared_quarters(plan: dict[str, Any]) -> Any:
+def _landlock_isolation(plan: dict[str, Any]) -> Any:
     import landlock_worker  # type: ignore[import-not-found] # bubblewrap's box does not hold it
 
     return landlock_worker.start(plan)
 
 
-def _free_cell(cells: list[socket.socket]) -> socket.socket | None:
-    """A cell whose last program has ended; those that are no more are forgotten."""
-    for cell in select.select(cells, [], [], 0)[0]:
-        if cell.recv(1) == _FREE:
-            return cell
-        cells.remove(cell)
-        cell.close()
+def _idle_supervisor(supervisors: list[socket.socket]) -> socket.socket | None:
+    """A supervisor whose last program has ended; those that are no more are forgotten."""
+    for supervisor in select.select(supervisors, [], [], 0)[0]:
+        if supervisor.recv(1) == _FREE:
+            return supervisor
+        supervisors.remove(supervisor)
+        supervisor.close()
     return None
 
 
-def _new_cell(cells: list[socket.socket], control: socket.socket, order: _Order, names_itself: bool) -> socket.socket:
-    """A cell that is to be given this order first."""
-    cell, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _new_supervisor(
+    supervisors: list[socket.socket], control: socket.socket, order: _Order, names_itself: bool
+) -> socket.socket:
+    """A supervisor that is to be given this order first."""
+    supervisor, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
-        for other in (control, order.program, order.status, cell, *cells):
+        for other in (control, order.program, order.status, supervisor, *supervisors):
             other.close()
-        _live_in_a_cell(inner, order.limits["tmp_bytes"], names_itself)
+        _supervise_many(inner, order.limits["tmp_bytes"], names_itself)
     inner.close()
-    cells.append(cell)
-    return cell
+    supervisors.append(supervisor)
+    return supervisor
 
 
-def _live_in_a_cell(orders: socket.socket, tmp_bytes: int, names_itself: bool) -> NoReturn:
+def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -> NoReturn:
     """Run one program after the other, each in a process namespace of its own, but all in the same mounts, as new ones for
-    each would cost more time than most programs do. The one place that a program can write to is its /tmp: a cell ends after
-    the first program that touched it, so that no other finds what it left.
+    each would cost more time than most programs do. The one place that a program can write to is its /tmp: a supervisor ends
+    after the first program that touched it, so that no other finds what it left.
     """
     order = None
     try:
@@ -167,13 +170,13 @@ def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
     return None
 
 
-def _supervise(order: _Order, level: str, quarters: Any) -> NoReturn:
+def _supervise(order: _Order, level: str, isolation: Any) -> NoReturn:
     """Run one program, and end with it."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if quarters is not None:
-            quarters.begin()
-        order.status.send(_run_program(order, level, quarters))
+        if isolation is not None:
+            isolation.begin()
+        order.status.send(_run_program(order, level, isolation))
     except OSError as error:
         order.status.send(_fault(error))
     finally:
@@ -185,23 +188,24 @@ def _fault(error: OSError) -> bytes:
     return json.dumps({"fault": str(error)}).encode()
 
 
-def _run_program(order: _Order, level: str, quarters: Any) -> bytes:
+def _run_program(order: _Order, level: str, isolation: Any) -> bytes:
     """Fork the program's process, wait for its end, and return how it ended."""
     child = os.fork()
     if child == 0:
         order.status.close()
-        _become_program(order.program, order.limits, level, quarters)
+        _become_program(order.program, order.limits, level, isolation)
     order.program.close()
-    code, usage, why = quarters.watch(child, order.limits) if quarters is not None else (*os.wait4(child, 0)[1:], "")
+    code, usage, why = isolation.watch(child, order.limits) if isolation is not None else (*os.wait4(child, 0)[1:], "")
     end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
     return json.dumps(end).encode()
 
 
-def _become_program(channel: socket.socket, limits: dict[str, int], level: str, quarters: Any) -> NoReturn:
+def _become_program(channel: socket.socket, limits: dict[str, int], level: str, isolation: Any) -> NoReturn:
     try:
-        if quarters is not None:
-            quarters.enter()
+        if isolation is not None:
+            isolation.enter()
         os.setsid()
+        # Only this one socket stays: a descriptor of the status or control socket would let a program forge its own end.
         os.dup2(channel.fileno(), _PROGRAM_FD)
         os.closerange(_PROGRAM_FD + 1, 1 << 16)
         nothing = os.open("/dev/null", os.O_RDWR)
@@ -211,15 +215,17 @@ def _become_program(channel: socket.socket, limits: dict[str, int], level: str, 
         channel.detach()
         stream = socket.socket(fileno=_PROGRAM_FD)
         confine.die_with_parent()
+        # The filter comes last: it refuses to change the CPU limit and the death signal, which are set here.
         confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
-        if quarters is not None:
-            quarters.lock()
+        if isolation is not None:
+            isolation.lock()
         elif level == "bubblewrap":
             confine.keep_capabilities(0)
             confine.filter_system_calls()
     except OSError as error:
         os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
         os._exit(1)
+    # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
     stream.send(b"R")
     _serve(stream, limits)
 

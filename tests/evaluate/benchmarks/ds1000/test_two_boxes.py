@@ -71,8 +71,8 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def run(box: Sandbox, solution: str, text: str | None = None, stands: bool = False, tail: bool = False) -> PartResult:
-    return judged(Test(text or context(), stands, tail), solution, box)
+def run(box: Sandbox, solution: str, text: str | None = None, proxied: bool = False, tail: bool = False) -> PartResult:
+    return judged(Test(text or context(), proxied, tail), solution, box)
 
 
 def test_a_right_solution_passes_all_cases(box: Sandbox) -> None:
@@ -194,7 +194,7 @@ TAIL = "result = None\nassert double(4) == 8\nassert double == kept[0]\n"
 )
 def test_assertions_of_a_context_are_the_tests(box: Sandbox, solution: str, status: str) -> None:
     text = context("None", "pass", TAIL)
-    assert run(box, solution, text, stands=True, tail=True).status == status
+    assert run(box, solution, text, proxied=True, tail=True).status == status
 
 
 OPTIMIZER = (
@@ -214,7 +214,7 @@ OPTIMIZER = (
 )
 def test_an_object_is_asked_about_where_the_test_asks_for_one(box: Sandbox, lines: str, status: str) -> None:
     solution = f"class Held:\n    {lines}\nresult = Held()"
-    assert run(box, solution, context("None", OPTIMIZER), stands=True).status == status
+    assert run(box, solution, context("None", OPTIMIZER), proxied=True).status == status
     assert run(box, solution, context("None", OPTIMIZER)).status == "failed", "only there"
 
 

@@ -90,8 +90,8 @@ class Ds1000(Benchmark):
 
     def attempt(self, problem: Problem, part: str, source: str, box: Sandbox) -> PartResult | None:
         number = problem.material
-        stands = problem.groups["library"] == "Matplotlib" or number in OPTIMIZERS or number in TAILS
-        return judged(Test(problem.test, stands, number in TAILS), source, box)
+        proxied = problem.groups["library"] == "Matplotlib" or number in OPTIMIZERS or number in TAILS
+        return judged(Test(problem.test, proxied, number in TAILS), source, box)
 
 
 class Ds1000Insertion(Ds1000):

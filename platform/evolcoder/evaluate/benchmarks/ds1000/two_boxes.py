@@ -36,13 +36,13 @@ _SHARED = ("describe", "rebuild")
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What a program is judged by. ``stands``: objects that cannot cross are asked about; ``tail``: the context's last
+    """What a program is judged by. ``proxied``: objects that cannot cross are asked about; ``tail``: the context's last
     lines belong to the test."""
 
     __test__ = False  # not a test of pytest's
 
     context: str
-    stands: bool
+    proxied: bool
     tail: bool
 
 
@@ -70,16 +70,16 @@ def judged(test: Test, solution: str, box: Sandbox) -> PartResult:
         except BoxFault as fault:
             return PartResult("infra_error", str(fault))
         with candidate:
-            trial = _Trial(judge, candidate)
+            relay = _Relay(judge, candidate)
             try:
-                status, detail = trial.decide(test, solution)
+                status, detail = relay.decide(test, solution)
             except (ProgramFault, BoxFault):
-                status, detail = trial.fault()
+                status, detail = relay.fault()
             candidate.close()
             return PartResult(status, detail, candidate.cpu_seconds, candidate.wall_seconds)
 
 
-class _Trial:
+class _Relay:
     def __init__(self, judge: Program, candidate: Program) -> None:
         self._judge, self._candidate = judge, candidate
         self._has_answered = False
@@ -92,7 +92,7 @@ class _Trial:
         """
         self._judge.load(_inside("test_side", ("begin", "go_on")))
         self._candidate.load(_inside("program_side", ("run", "ask")))
-        message = self._judge.function("begin")(test.context, solution, test.stands, test.tail)
+        message = self._judge.function("begin")(test.context, solution, test.proxied, test.tail)
         while True:
             match message:
                 case ("done", ("passed" | "failed") as status, str() as detail):

@@ -9,10 +9,10 @@ Two things are stricter than in the benchmark: an empty result is never equal to
 numpy's comparisons let it pass, and ``zip`` in a test wants both sides equally long.
 
 Three kinds of test need more than the value of ``result``:
-- Matplotlib's look at the figure that the program left: there ``plt`` is a stand-in whose every use is asked of the
+- Matplotlib's look at the figure that the program left: there ``plt`` is a proxy whose every use is asked of the
   program's process, and the picture comes over as pixels. What is compared, is compared here.
-- Four contexts end in assertions about what the solution defined or wrote; these lines run here, on stand-ins.
-- Four results are optimizers of torch, which arrive as stand-ins.
+- Four contexts end in assertions about what the solution defined or wrote; these lines run here, on proxies.
+- Four results are optimizers of torch, which arrive as proxies.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOST_SHOWN = 160
 Message = tuple[Any, ...]
 
 
-class Opaque:
+class Uncrossed:
     """Stands for an object that cannot cross. Equal to nothing, and neither true nor false."""
 
     def __init__(self, kind: str) -> None:
@@ -69,7 +69,7 @@ class Broken(BaseException):
     """The test itself cannot be run here; nothing was learned about the program."""
 
 
-class Stand:
+class Proxy:
     """Stands for one object of the program. Each use is asked of the program; two are equal when they are one object."""
 
     __slots__ = ("_ask", "_kind", "_number")
@@ -79,7 +79,7 @@ class Stand:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # so that isinstance sees a Rectangle in what stands for one
-        return Stand if self._kind is None else self._kind
+        return Proxy if self._kind is None else self._kind
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what libraries look for in an object, to treat it as something else
@@ -106,7 +106,7 @@ class Stand:
         return self._ask("truth", self._number) is True
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Stand and other._number == self._number
+        return type(other) is Proxy and other._number == self._number
 
     def __hash__(self) -> int:
         return self._number
@@ -138,13 +138,13 @@ class _Images:
         return self._picture() if name == "output.png" else Image.open(name)
 
 
-class _Trial:
+class _TestRun:
     """One run of one test."""
 
-    def __init__(self, context: str, solution: str, stands: bool, tail: bool) -> None:
+    def __init__(self, context: str, solution: str, proxied: bool, tail: bool) -> None:
         self.messages: queue.Queue[Message] = queue.Queue()
         self.answers: queue.Queue[tuple[Any, ...]] = queue.Queue()
-        self._context, self._solution, self._stands, self._tail = context, solution, stands, tail
+        self._context, self._solution, self._proxied, self._tail = context, solution, proxied, tail
         self._names: dict[str, Any] = {"__name__": "ds1000"}
         self._own: dict[str, Any] = {}
         self._picture: Any = None
@@ -182,12 +182,12 @@ class _Trial:
         names["generate_test_case"] = generate_test_case
         names["exec"] = self._run_elsewhere
         names["exec_test"] = _watched(names["exec_test"])
-        if not self._stands:
+        if not self._proxied:
             names["zip"] = functools.partial(zip, strict=True)
         if self._tail:
             before, _, self._after = names["exec_context"].partition("[insert]")
             names["exec_context"] = f"{before}[insert]\n"
-        if self._stands and "plt" in names:
+        if self._proxied and "plt" in names:
             self._own = {name: names[name] for name in ("plt", "Image")}
 
     def _run_elsewhere(self, code: str, environment: dict[str, Any]) -> None:
@@ -210,7 +210,7 @@ class _Trial:
             self._names.update(plt=self.ask("module", 0, "matplotlib.pyplot"), Image=_Images(self._pixels))
 
     def ask(self, what: str, number: int, name: str = "", argument: Any = None) -> Any:
-        arguments = Describer(self._described_stand).describe(argument)
+        arguments = Describer(self._described_proxy).describe(argument)
         return self._rebuilt(self._asked(("ask", what, number, name, arguments)))
 
     def _asked(self, message: Message) -> Any:
@@ -230,10 +230,10 @@ class _Trial:
             raise Refused(f"what it sent cannot be rebuilt: {error}") from None
 
     def _other(self, number: int, kinds: tuple[str, ...]) -> Any:
-        return Stand(self.ask, number, _known_class(kinds)) if self._stands else Opaque(kinds[0] if kinds else "object")
+        return Proxy(self.ask, number, _known_class(kinds)) if self._proxied else Uncrossed(kinds[0] if kinds else "object")
 
-    def _described_stand(self, value: Any) -> Description:
-        if type(value) is not Stand:
+    def _described_proxy(self, value: Any) -> Description:
+        if type(value) is not Proxy:
             raise TypeError(f"the test cannot hand a {type(value).__name__} to the program")
         return ("other", value._number, ())
 
@@ -278,7 +278,7 @@ def _is_vacuous(result: Any, expected: Any) -> bool:
 
 def _count(value: Any) -> int:
     """How many values there are in it; 1 for what is no collection."""
-    if value is None or isinstance(value, str | bytes) or type(value) in (Stand, Opaque):
+    if value is None or isinstance(value, str | bytes) or type(value) in (Proxy, Uncrossed):
         return 1
     shape = getattr(value, "shape", None)
     if shape is not None:
@@ -286,7 +286,7 @@ def _count(value: Any) -> int:
     return len(value) if isinstance(value, list | tuple | dict | set | frozenset | range) else 1
 
 
-class _Brief(reprlib.Repr):
+class _OneLineRepr(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxother = self.maxstring = _MOST_SHOWN
@@ -294,7 +294,7 @@ class _Brief(reprlib.Repr):
 
 def _shown(value: Any) -> str:
     try:
-        return " ".join(_Brief().repr(value).split())
+        return " ".join(_OneLineRepr().repr(value).split())
     except Exception:  # noqa: BLE001 - what a program sent may have no repr
         return f"a {type(value).__name__}"
 
@@ -341,20 +341,20 @@ def _said(error: BaseException) -> str:
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MOST_TEXT]
 
 
-_trial: _Trial | None = None
+_test_run: _TestRun | None = None
 
 
-def begin(context: str, solution: str, stands: bool, tail: bool) -> Message:
+def begin(context: str, solution: str, proxied: bool, tail: bool) -> Message:
     """Start the test; returns its first message."""
-    global _trial
-    _trial = trial = _Trial(context, solution, stands, tail)
+    global _test_run
+    _test_run = test_run = _TestRun(context, solution, proxied, tail)
     threading.stack_size(_STACK_BYTES)
-    threading.Thread(target=trial.run, daemon=True).start()
-    return trial.messages.get()
+    threading.Thread(target=test_run.run, daemon=True).start()
+    return test_run.messages.get()
 
 
 def go_on(answer: tuple[Any, ...]) -> Message:
     """Hand over what the other side said; returns the next message."""
-    assert _trial is not None
-    _trial.answers.put(answer)
-    return _trial.messages.get()
+    assert _test_run is not None
+    _test_run.answers.put(answer)
+    return _test_run.messages.get()
