@@ -1,16 +1,16 @@
 """Tokens per second of the endpoint against bare ``generate`` on the same batch, in one run on one machine.
 
-    python benchmarks/serve.py [MODEL_FOLDER]
+    python -m benchmarks.serve [MODEL_FOLDER] [--at-once 1 8 32] [--repeats 3]
 
-Greedy, 64 new tokens for every prompt, 1, 8 and 32 at once; the two take turns, each is measured ``REPEATS`` times, and the
-best of each counts. ``generate`` gets all prompts as one batch before it starts and owns the machine; the endpoint gets
-one request for each over HTTP through Ray Serve.
+Greedy, 64 new tokens for every prompt, the embedded model unless another is named; the two take turns, and the best of each
+counts. ``generate`` gets all prompts as one batch before it starts and has the machine to itself; the endpoint gets one
+request for each over HTTP through Ray Serve. With PYTHONPATH=OTHER/platform the same script measures another checkout.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,6 @@ from evolcoder.serve.launch import ServedModel, serving
 from evolcoder.settings import ServeSettings
 
 NEW_TOKENS = 64
-REPEATS = 3
 PROMPTS = [
     f'def solve_{number}(values):\n    """Return the sum of the squares of the values greater than {number}."""\n'
     for number in range(32)
@@ -70,19 +69,24 @@ def _complete(served: ServedModel, prompt: str) -> int:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else embedded_model_folder()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="a model folder; the embedded model when left out")
+    parser.add_argument("--at-once", nargs="+", type=int, default=[1, 8, 32], choices=range(1, len(PROMPTS) + 1), metavar="N")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    folder = given.folder or embedded_model_folder()
     bare = Bare(folder)
     with ray_session(), serving(folder, "model", ServeSettings(), reporter=Reporter()) as served:
         bare.tokens_per_second(PROMPTS[:2])
         served_tokens_per_second(served, PROMPTS[:2])
-        print(f"{'at once':>8} {'generate':>10} {'endpoint':>10} {'ratio':>6}   tokens/s, best of {REPEATS}")
-        for count in (1, 8, 32):
+        print("| at once | generate, tokens/s | endpoint, tokens/s | endpoint / generate |\n|---|---|---|---|")
+        for count in given.at_once:
             measured = [
                 (bare.tokens_per_second(PROMPTS[:count]), served_tokens_per_second(served, PROMPTS[:count]))
-                for _ in range(REPEATS)
+                for _ in range(given.repeats)
             ]
             alone, endpoint = (max(values) for values in zip(*measured, strict=True))
-            print(f"{count:>8} {alone:>10.0f} {endpoint:>10.0f} {endpoint / alone:>6.2f}", flush=True)
+            print(f"| {count} | {alone:.0f} | {endpoint:.0f} | {endpoint / alone:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

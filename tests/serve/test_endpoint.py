@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from evolcoder.console import Reporter
-from evolcoder.serve.engines.base import Accepted, EngineStats, Piece, Question, Rejected
+from evolcoder.serve.engines.base import Accepted, EngineStats, GenerationRequest, Piece, Rejected
 from evolcoder.serve.engines.transformers import TransformersEngine
 from evolcoder.serve.gateway import Gateway, GatewaySettings
 from evolcoder.serve.launch import serving
@@ -31,8 +31,8 @@ class LocalEngine:
     def __init__(self, engine: TransformersEngine) -> None:
         self.engine = engine
 
-    def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
-        return self.engine.answer(question, streamed)
+    def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+        return self.engine.answer(request, streamed)
 
     async def stats(self) -> EngineStats:
         return self.engine.stats()

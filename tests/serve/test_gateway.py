@@ -16,7 +16,16 @@ import requests
 import uvicorn
 
 from evolcoder.cluster import free_port
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, Piece, Question, Rejected, TextPrompt, TokenLogprob
+from evolcoder.serve.engines.base import (
+    Accepted,
+    EngineError,
+    EngineStats,
+    GenerationRequest,
+    Piece,
+    Rejected,
+    TextPrompt,
+    TokenLogprob,
+)
 from evolcoder.serve.gateway import Gateway, GatewaySettings
 
 
@@ -25,23 +34,23 @@ class ScriptedEngine:
 
     def __init__(self, words: tuple[str, ...] = ("Hel", "lo"), **script: Any) -> None:
         self.words, self.script = words, script
-        self.asked: list[tuple[Question, bool]] = []
+        self.asked: list[tuple[GenerationRequest, bool]] = []
         self.left = 0
 
-    async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
-        self.asked.append((question, streamed))
+    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+        self.asked.append((request, streamed))
         if "rejects" in self.script:
             yield self.script["rejects"]
             return
         yield Accepted(7)
         try:
-            for index in range(len(question.prompts) * question.n):
+            for index in range(len(request.prompts) * request.n):
                 if not streamed:
                     yield Piece(index, "".join(self.words), len(self.words), "stop")
                     continue
                 for number, word in enumerate(self.words):
                     reason = "stop" if number == len(self.words) - 1 else None
-                    logprobs = (TokenLogprob(word, -0.5, ((word, -0.5),)),) if question.sampling.logprobs is not None else ()
+                    logprobs = (TokenLogprob(word, -0.5, ((word, -0.5),)),) if request.sampling.logprobs is not None else ()
                     yield Piece(index, word, 1, reason, logprobs)  # type: ignore[arg-type]
                     if "fails" in self.script:
                         raise EngineError("out of memory")

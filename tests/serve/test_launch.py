@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import openai
 import pytest
@@ -17,7 +19,7 @@ import requests
 from evolcoder.console import Reporter
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_folder
 from evolcoder.errors import ModelError, SettingsError
-from evolcoder.serve.launch import ServedModel, serving
+from evolcoder.serve.launch import SERVE_CONTROLLER, SERVE_NAMESPACE, ServedModel, serving
 from evolcoder.settings import ServeSettings
 
 KEY = "sk-test"
@@ -60,6 +62,25 @@ def test_an_open_host_without_keys_is_refused_at_once() -> None:
         serving(Path("unused"), "m", ServeSettings(host="0.0.0.0"), reporter=Reporter("plain")),
     ):
         pass
+
+
+def test_the_names_of_serves_controller_are_as_they_were_read() -> None:
+    from ray.serve._private import constants
+
+    found = (constants.SERVE_CONTROLLER_NAME, constants.SERVE_NAMESPACE)
+    assert found == (SERVE_CONTROLLER, SERVE_NAMESPACE), "Ray Serve is not as in 2.60.0: change these names in serve/launch.py"
+
+
+def test_every_engine_that_the_settings_allow_is_there(tmp_path: Path) -> None:
+    """A replica of an engine that it has gets as far as looking at the folder; others are refused by name."""
+    from evolcoder.serve.replicas import EngineReplica
+
+    def load_error(engine: str) -> str | None:
+        return asyncio.run(EngineReplica.func_or_class(engine, str(tmp_path), 1, None, 1).load_error())  # type: ignore[attr-defined, no-any-return]
+
+    for engine in get_args(ServeSettings.model_fields["engine"].annotation):
+        assert "has no config.json" in (load_error(engine) or "")
+    assert "serve.engine=vllm is not an engine that this version has" in (load_error("vllm") or "")
 
 
 @pytest.mark.slow

@@ -33,20 +33,20 @@ def chat(**fields: Any) -> ChatRequest:
     ],
 )
 def test_the_four_kinds_of_prompt(prompt: Any, expected: Any) -> None:
-    assert completion(prompt=prompt).question().prompts == expected
+    assert completion(prompt=prompt).generation_request().prompts == expected
 
 
 @pytest.mark.parametrize("suffix", [None, ""])
 def test_no_suffix_is_no_infilling(suffix: str | None) -> None:
-    assert completion(prompt="a", suffix=suffix).question().prompts == (TextPrompt("a"),)
+    assert completion(prompt="a", suffix=suffix).generation_request().prompts == (TextPrompt("a"),)
 
 
 def test_a_suffix_asks_for_infilling() -> None:
-    assert completion(prompt="a", suffix="b").question().prompts == (InfillPrompt("a", "b"),)
+    assert completion(prompt="a", suffix="b").generation_request().prompts == (InfillPrompt("a", "b"),)
 
 
 def test_defaults_are_openais() -> None:
-    text, talk = completion(prompt="a").question(), chat().question()
+    text, talk = completion(prompt="a").generation_request(), chat().generation_request()
     assert (text.sampling.max_tokens, talk.sampling.max_tokens) == (16, None)
     assert (text.sampling.temperature, text.sampling.top_p, text.n) == (1.0, 1.0, 1)
     assert text.sampling.logprobs is None
@@ -54,31 +54,31 @@ def test_defaults_are_openais() -> None:
 
 def test_null_counts_as_absent() -> None:
     names = ["n", "temperature", "top_p", "seed", "stop", "stream", "logprobs", "max_tokens", "presence_penalty", "logit_bias"]
-    assert completion(prompt="a", **dict.fromkeys(names)).question() == completion(prompt="a").question()
+    assert completion(prompt="a", **dict.fromkeys(names)).generation_request() == completion(prompt="a").generation_request()
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert completion(prompt="a", user="me", wormhole=[1]).question() == completion(prompt="a").question()
+    assert completion(prompt="a", user="me", wormhole=[1]).generation_request() == completion(prompt="a").generation_request()
 
 
 def test_stop_may_be_one_or_many() -> None:
-    assert completion(prompt="a", stop="x").question().sampling.stop == ("x",)
-    assert completion(prompt="a", stop=["x", "", "y"]).question().sampling.stop == ("x", "y")
+    assert completion(prompt="a", stop="x").generation_request().sampling.stop == ("x",)
+    assert completion(prompt="a", stop=["x", "", "y"]).generation_request().sampling.stop == ("x", "y")
 
 
 def test_chat_content_may_be_in_parts_and_developers_are_the_system() -> None:
     messages = [{"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "brief"}]}]
-    assert chat(messages=messages).question().prompts == (ChatPrompt(({"role": "system", "content": "be brief"},)),)
+    assert chat(messages=messages).generation_request().prompts == (ChatPrompt(({"role": "system", "content": "be brief"},)),)
 
 
 def test_max_completion_tokens_is_the_newer_name() -> None:
-    assert chat(max_tokens=5, max_completion_tokens=7).question().sampling.max_tokens == 7
+    assert chat(max_tokens=5, max_completion_tokens=7).generation_request().sampling.max_tokens == 7
 
 
 def test_chat_logprobs() -> None:
-    assert chat(logprobs=True, top_logprobs=3).question().sampling.logprobs == 3
-    assert chat(logprobs=True).question().sampling.logprobs == 0
-    assert chat(logprobs=False).question().sampling.logprobs is None
+    assert chat(logprobs=True, top_logprobs=3).generation_request().sampling.logprobs == 3
+    assert chat(logprobs=True).generation_request().sampling.logprobs == 0
+    assert chat(logprobs=False).generation_request().sampling.logprobs is None
 
 
 @pytest.mark.parametrize(
@@ -135,16 +135,16 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*CompletionRequest.model_fields, "messages", "other"]), JSON, max_size=5) | JSON)
 def test_any_json_is_a_request_or_an_error_in_openais_shape(body: Any) -> None:
     for kind in (CompletionRequest, ChatRequest):
-        question, refused = _parsed(kind, body)
+        request, refused = _parsed(kind, body)
         if refused is not None:
             assert (refused.status, bool(refused.message)) == (400, True)
         else:
-            assert 0 <= question.sampling.temperature <= 2
-            assert 1 <= len(question.prompts) * question.n <= 256
+            assert 0 <= request.sampling.temperature <= 2
+            assert 1 <= len(request.prompts) * request.n <= 256
 
 
 def _parsed(kind: Any, body: Any) -> tuple[Any, RequestError | None]:
     try:
-        return parse_request(kind, json.dumps(body).encode()).question(), None
+        return parse_request(kind, json.dumps(body).encode()).generation_request(), None
     except RequestError as error:
         return None, error

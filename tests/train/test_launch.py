@@ -154,12 +154,12 @@ def _served(folder: Path, instruction: str) -> str:
 
     import torch
 
-    from evolcoder.serve.engines.base import ChatPrompt, Piece, Question, Sampling
+    from evolcoder.serve.engines.base import ChatPrompt, GenerationRequest, Piece, SamplingParams
     from evolcoder.serve.engines.transformers import TransformersEngine
 
     async def ask() -> str:
         prompt = ChatPrompt(({"role": "user", "content": instruction},))
-        question = Question((prompt,), Sampling(max_tokens=16, temperature=0.0))
+        question = GenerationRequest((prompt,), SamplingParams(max_tokens=16, temperature=0.0))
         return "".join([piece.text async for piece in engine.answer(question, False) if isinstance(piece, Piece)])
 
     engine = TransformersEngine(folder, max_batch_size=1, threads=1, dtype=torch.float32)

@@ -1,7 +1,7 @@
-"""The HTTP side of the endpoint: keys, limits, OpenAI's routes, streams. It knows no model: engines do the work.
+"""The HTTP side of the endpoint: API keys, limits, OpenAI's routes, event streams. Generation itself is the engines' work.
 
-Built as a plain ASGI application around an ``AskEngine``, so that it can be tested without Ray; ``launch.py`` puts it on
-Ray Serve.
+A plain ASGI application around an ``EngineClient``, so that it can be tested without Ray; ``launch.py`` puts it on Ray
+Serve. Everything here runs on one event loop, so counters need no lock.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, Piece, Question, Rejected
+from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, GenerationRequest, Piece, Rejected
 from evolcoder.serve.keys import check_key
 from evolcoder.serve.metrics import Metrics
 from evolcoder.serve.protocol import ChatRequest, CompletionRequest, RequestError, parse_request
-from evolcoder.serve.replies import Shape, Usage, error_reply, event, model_reply, models_reply
+from evolcoder.serve.replies import ReplyFormat, Usage, error_reply, event, model_reply
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS = 1
 
-CLIENT_LEFT = 499
-"""Counted as the status of an answer that nobody waited for (nginx's number for it)."""
+CLIENT_CLOSED_REQUEST = 499
+"""The status under which a request is counted whose client disconnected first (nginx's number for it)."""
+
+STATS_TIMEOUT_SECONDS = 10
+"""How long ``/health`` and ``/metrics`` wait for an engine; a replica that loads a model answers nothing meanwhile."""
 
 Events = AsyncGenerator[Accepted | Rejected | Piece, None]
 
 
-class AskEngine(Protocol):
-    """The way from a gateway to its engines. An iterator that is closed early stops the generation."""
+class EngineClient(Protocol):
+    """How the gateway reaches its engines. Closing the iterator of ``answer`` early stops the generation."""
 
-    def answer(self, question: Question, streamed: bool) -> Events: ...
+    def answer(self, request: GenerationRequest, streamed: bool) -> Events: ...
 
     async def stats(self) -> EngineStats: ...
 
@@ -45,7 +48,10 @@ class AskEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """``max_concurrency`` requests are answered or wait at once; more are sent away with a 429."""
+    """At most ``max_concurrency`` requests are answered or wait for the engine at once; more get a 429.
+
+    ``timeout_seconds`` is the time from a request's arrival to the end of its answer, the wait in the queue included.
+    """
 
     model: str
     keys: Sequence[str]
@@ -54,10 +60,10 @@ class GatewaySettings:
 
 
 class Gateway:
-    def __init__(self, settings: GatewaySettings, engine: AskEngine) -> None:
+    def __init__(self, settings: GatewaySettings, engine: EngineClient) -> None:
         self._settings, self._engine = settings, engine
         self._metrics = Metrics()
-        self._in_flight = 0
+        self._in_flight: set[_InFlightRequest] = set()
         self._created = int(time.time())
 
     def app(self) -> FastAPI:
@@ -75,7 +81,7 @@ class Gateway:
 
     async def _health(self) -> Response:
         try:
-            await asyncio.wait_for(self._engine.stats(), timeout=10)
+            await asyncio.wait_for(self._engine.stats(), timeout=STATS_TIMEOUT_SECONDS)
         except (EngineError, TimeoutError) as error:
             raise RequestError("The engine does not answer.", status=503, kind="server_error") from error
         return JSONResponse({"status": "ok", "model": self._settings.model})
@@ -83,20 +89,21 @@ class Gateway:
     async def _metrics_page(self, request: Request) -> Response:
         check_key(request.headers.get("authorization"), self._settings.keys)
         try:
-            stats: EngineStats | None = await asyncio.wait_for(self._engine.stats(), timeout=10)
+            stats: EngineStats | None = await asyncio.wait_for(self._engine.stats(), timeout=STATS_TIMEOUT_SECONDS)
         except (EngineError, TimeoutError):
             stats = None  # what the gateway counted is still true
         return Response(self._metrics.text(stats), media_type="text/plain; version=0.0.4")
 
     async def _models(self, request: Request) -> Response:
         check_key(request.headers.get("authorization"), self._settings.keys)
-        async with self._explained():
-            return JSONResponse(models_reply(self._settings.model, self._created, await self._engine.max_model_len()))
+        async with self._as_request_errors():
+            model = model_reply(self._settings.model, self._created, await self._engine.max_model_len())
+            return JSONResponse({"object": "list", "data": [model]})
 
     async def _one_model(self, request: Request, name: str) -> Response:
         check_key(request.headers.get("authorization"), self._settings.keys)
         self._check_model(name)
-        async with self._explained():
+        async with self._as_request_errors():
             return JSONResponse(model_reply(name, self._created, await self._engine.max_model_len()))
 
     async def _chat(self, request: Request) -> Response:
@@ -109,7 +116,9 @@ class Gateway:
         check_key(http.headers.get("authorization"), self._settings.keys)
         request = parse_request(kind, await _body(http))
         self._check_model(request.model)
-        if self._in_flight >= self._settings.max_concurrency:
+        # Back-pressure: the engine's queue has no bound of its own, so whoever exceeds the limit is told to come back
+        # instead of waiting until the request times out.
+        if len(self._in_flight) >= self._settings.max_concurrency:
             raise RequestError(
                 f"{self._settings.max_concurrency} requests are being answered already; try again in a moment.",
                 status=429,
@@ -117,81 +126,87 @@ class Gateway:
                 code="rate_limit_exceeded",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        http.state.counted = True
-        flight = _Flight(self, http.url.path)
+        http.state.counted = True  # from here on ``in_flight.end`` counts it, not the handler of errors
+        in_flight = _InFlightRequest(http.url.path, self._in_flight, self._metrics)
         try:
-            return await (self._answer_stream if request.streamed else self._answer_whole)(request, flight)
+            return await (self._answer_stream if request.streamed else self._answer_whole)(request, in_flight)
         except RequestError as error:
-            flight.end(error.status)
+            in_flight.end(error.status)
             raise
-        except asyncio.CancelledError:
-            flight.end(CLIENT_LEFT)
+        except asyncio.CancelledError:  # how Ray Serve tells a handler that its client has disconnected
+            in_flight.end(CLIENT_CLOSED_REQUEST)
             raise
 
-    async def _answer_whole(self, request: ChatRequest | CompletionRequest, flight: _Flight) -> Response:
-        async with self._explained(), aclosing(self._engine.answer(request.question(), streamed=False)) as events:
+    async def _answer_whole(self, request: ChatRequest | CompletionRequest, in_flight: _InFlightRequest) -> Response:
+        answer = self._engine.answer(request.generation_request(), streamed=False)
+        async with self._as_request_errors(), aclosing(answer) as events:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                flight.usage.prompt_tokens = await _accepted(events)
+                in_flight.usage.prompt_tokens = await _accepted(events)
                 pieces = [piece async for piece in events if isinstance(piece, Piece)]
-        flight.usage.completion_tokens = sum(piece.tokens for piece in pieces)
-        flight.end(200)
-        return JSONResponse(self._shape(request).whole(pieces, flight.usage))
+        in_flight.usage.completion_tokens = sum(piece.tokens for piece in pieces)
+        in_flight.end(200)
+        return JSONResponse(self._reply_format(request).whole(pieces, in_flight.usage))
 
-    async def _answer_stream(self, request: ChatRequest | CompletionRequest, flight: _Flight) -> Response:
-        question = request.question()
-        events = self._engine.answer(question, streamed=True)
+    async def _answer_stream(self, request: ChatRequest | CompletionRequest, in_flight: _InFlightRequest) -> Response:
+        generation = request.generation_request()
+        events = self._engine.answer(generation, streamed=True)
+        # The first event decides the HTTP status, so it is awaited before the headers go out: a prompt that the engine
+        # rejects is a 400 for streams too. The deadline goes on running while the rest is streamed.
         try:
-            async with self._explained(), asyncio.timeout(self._settings.timeout_seconds) as deadline:
-                flight.usage.prompt_tokens = await _accepted(events)
+            async with self._as_request_errors(), asyncio.timeout(self._settings.timeout_seconds) as deadline:
+                in_flight.usage.prompt_tokens = await _accepted(events)
         except (RequestError, asyncio.CancelledError):
             await events.aclose()
             raise
-        answers = len(question.prompts) * question.n
-        chunks = self._chunks(request, events, answers, flight, deadline.when())
-        return _EventStream(chunks, events, flight)
+        answers = len(generation.prompts) * generation.n
+        chunks = self._stream_chunks(request, events, answers, in_flight, deadline.when())
+        return _EventStream(chunks, events, in_flight)
 
-    async def _chunks(
-        self, request: ChatRequest | CompletionRequest, events: Events, answers: int, flight: _Flight, until: float | None
+    async def _stream_chunks(
+        self,
+        request: ChatRequest | CompletionRequest,
+        events: Events,
+        answers: int,
+        in_flight: _InFlightRequest,
+        deadline: float | None,
     ) -> AsyncIterator[str]:
-        shape = self._shape(request)
-        offsets = [0] * answers
+        """The server-sent events of one reply; ``deadline`` is in the event loop's time."""
+        reply = self._reply_format(request)
+        offsets = [0] * answers  # characters sent of each answer: the text_offset of its log probabilities
         try:
             for index in range(answers):
-                if shape.chat:
-                    yield event(shape.opening(index))
-            async with self._explained(), asyncio.timeout_at(until):
+                if reply.chat:
+                    yield event(reply.opening(index))
+            async with self._as_request_errors(), asyncio.timeout_at(deadline):
                 async for piece in events:
                     if isinstance(piece, Piece):
-                        flight.usage.completion_tokens += piece.tokens
-                        yield event(shape.chunk(piece, offsets[piece.index]))
+                        in_flight.usage.completion_tokens += piece.tokens
+                        yield event(reply.chunk(piece, offsets[piece.index]))
                         offsets[piece.index] += len(piece.text)
             if request.include_usage:
-                yield event(shape.closing(flight.usage))
-            flight.end(200)
+                yield event(reply.closing(in_flight.usage))
+            in_flight.end(200)
             yield event(None)
-        except RequestError as error:  # too late for another status: it is said in the stream
-            flight.end(error.status)
+        except RequestError as error:  # the status line has been sent, so the stream itself reports the failure
+            in_flight.end(error.status)
             yield event(error_reply(error))
 
-    def _shape(self, request: ChatRequest | CompletionRequest) -> Shape:
-        return Shape(isinstance(request, ChatRequest), self._settings.model)
+    def _reply_format(self, request: ChatRequest | CompletionRequest) -> ReplyFormat:
+        return ReplyFormat(isinstance(request, ChatRequest), self._settings.model)
 
     @asynccontextmanager
-    async def _explained(self) -> AsyncIterator[None]:
+    async def _as_request_errors(self) -> AsyncIterator[None]:
         try:
             yield
         except TimeoutError:
-            raise self._too_slow() from None
+            raise RequestError(
+                f"The answer was not complete after {self._settings.timeout_seconds:g} s (serve.request_timeout_seconds).",
+                status=408,
+                kind="server_error",
+                code="timeout",
+            ) from None
         except EngineError as error:
             raise RequestError(str(error), status=500, kind="server_error") from None
-
-    def _too_slow(self) -> RequestError:
-        return RequestError(
-            f"The answer was not complete after {self._settings.timeout_seconds:g} s (serve.request_timeout_seconds).",
-            status=408,
-            kind="server_error",
-            code="timeout",
-        )
 
     def _check_model(self, name: str | None) -> None:
         if name and name != self._settings.model:
@@ -204,7 +219,9 @@ class Gateway:
 
     async def _on_request_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        self._count_early(request, error.status)
+        # What was refused before it was taken up is counted here; the rest is counted where it ends.
+        if not getattr(request.state, "counted", False) and request.url.path.startswith("/v1/"):
+            self._metrics.requests.labels(request.url.path, str(error.status)).inc()
         headers = {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -215,52 +232,54 @@ class Gateway:
         message = f"{request.method} {request.url.path}: {error.detail}."
         return JSONResponse(error_reply(RequestError(message, status=error.status_code)), status_code=error.status_code)
 
-    def _count_early(self, request: Request, status: int) -> None:
-        """Count what was refused before it was taken up; the rest is counted where it ends."""
-        if not getattr(request.state, "counted", False) and request.url.path.startswith("/v1/"):
-            self._metrics.requests.labels(request.url.path, str(status)).inc()
 
+class _InFlightRequest:
+    """One request between being taken up and its end, whichever way it ends; counted once.
 
-class _Flight:
-    """One request that was taken up, until it ends in one way or another; counts it once."""
+    Args:
+        in_flight: the gateway's requests in flight; this one adds itself and leaves at its end.
+    """
 
-    def __init__(self, gateway: Gateway, route: str) -> None:
-        self._gateway, self._route = gateway, route
+    def __init__(self, route: str, in_flight: set[_InFlightRequest], metrics: Metrics) -> None:
+        self._route, self._in_flight, self._metrics = route, in_flight, metrics
         self._started = time.monotonic()
-        self._ended = False
         self.usage = Usage()
-        gateway._in_flight += 1
-        gateway._metrics.in_flight.inc()
+        in_flight.add(self)
+        metrics.in_flight.inc()
 
     def end(self, status: int) -> None:
-        if self._ended:
+        """Count the request under ``status``. Only the first call counts: a stream that failed is then closed as well."""
+        if self not in self._in_flight:
             return
-        self._ended = True
-        self._gateway._in_flight -= 1
-        metrics = self._gateway._metrics
-        metrics.in_flight.dec()
-        metrics.requests.labels(self._route, str(status)).inc()
-        metrics.seconds.observe(time.monotonic() - self._started)
-        metrics.prompt_tokens.inc(self.usage.prompt_tokens)
-        metrics.completion_tokens.inc(self.usage.completion_tokens)
+        self._in_flight.remove(self)
+        self._metrics.in_flight.dec()
+        self._metrics.requests.labels(self._route, str(status)).inc()
+        self._metrics.seconds.observe(time.monotonic() - self._started)
+        self._metrics.prompt_tokens.inc(self.usage.prompt_tokens)
+        self._metrics.completion_tokens.inc(self.usage.completion_tokens)
 
 
 class _EventStream(StreamingResponse):
-    """Server-sent events. However it ends, be it before its first event, the generation ends with it."""
+    """Server-sent events; the generation ends when the response does.
 
-    def __init__(self, chunks: AsyncIterator[str], events: Events, flight: _Flight) -> None:
+    A client may disconnect before the body's iterator has been started, and a generator that was never started runs no
+    ``finally`` when it is closed. So the clean-up is here, around the whole response, and not in the iterator.
+    """
+
+    def __init__(self, chunks: AsyncIterator[str], events: Events, in_flight: _InFlightRequest) -> None:
         super().__init__(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        self._events, self._flight = events, flight
+        self._events, self._flight = events, in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._flight.end(CLIENT_LEFT)
+            self._flight.end(CLIENT_CLOSED_REQUEST)
             await self._events.aclose()
 
 
 async def _body(request: Request) -> bytes:
+    """Read in parts, so that a body that is too large is refused before all of it is in memory."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -270,7 +289,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _accepted(events: Events) -> int:
-    """Wait for the engine's first word; returns the prompt's tokens."""
+    """Wait for the engine's first event; returns the number of prompt tokens."""
     first = await anext(events)
     if isinstance(first, Rejected):
         raise RequestError(first.message, code=first.code, param=first.param)

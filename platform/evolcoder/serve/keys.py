@@ -1,4 +1,4 @@
-"""API keys and who may listen where. Pure but for reading the file."""
+"""API keys, and on which hosts an endpoint may go without them. Pure apart from reading the key file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evolcoder.settings import ServeSettings
 
 
 def read_keys(path: str) -> tuple[str, ...]:
-    """One key a line; blank lines and lines that begin with # are left out.
+    """Read a file with one key per line; blank lines and lines that begin with # are skipped.
 
     Raises:
         SettingsError: the file is missing, unreadable or holds no key.
@@ -30,10 +30,10 @@ def read_keys(path: str) -> tuple[str, ...]:
 
 
 def keys_for(settings: ServeSettings) -> tuple[str, ...]:
-    """The keys to ask for; none are needed on loopback.
+    """The keys that requests must carry one of; none are needed on loopback.
 
     Raises:
-        SettingsError: other machines could reach an endpoint that asks for no key, or the file is no good.
+        SettingsError: other machines could reach the endpoint without a key, or the key file is unusable.
     """
     if settings.api_key_file is not None:
         return read_keys(settings.api_key_file)
@@ -55,10 +55,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_key(authorization: str | None, keys: Sequence[str]) -> None:
-    """Compare a request's ``Authorization`` header with the keys, all of them, in constant time.
+    """Check a request's ``Authorization`` header. All keys are compared, in constant time, so that timing tells nothing.
 
     Raises:
-        RequestError: status 401, there is no right key in it.
+        RequestError: status 401; the header holds none of the keys.
     """
     if not keys:
         return

@@ -1,8 +1,8 @@
-"""A model behind Ray Serve: one gateway, one or more engines, up for as long as a ``with`` block lasts.
+"""A model behind Ray Serve: one gateway and one or more engines, up for as long as a ``with`` block lasts.
 
-Call inside ``cluster.ray_session()``, which wants to be the first to import Ray: here it is imported when needed. The
-model folder must lie at the same path on every node that may run an engine. One Serve instance runs on a Ray cluster, so
-one of ours does at a time.
+Call inside ``cluster.ray_session()``. That function sets environment variables which Ray reads at import, so Ray is imported
+here only inside functions. The model folder must be at the same path on every node that may run an engine. A Ray cluster has
+room for one Serve instance, hence for one served model at a time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from evolcoder.settings import ServeSettings
 
 APPLICATION = "evolcoder"
 ENGINE_CPUS = 0.5
-"""What an engine without a GPU reserves. It uses all cores; the rest is left for the actors that ask it."""
+"""What a CPU engine reserves of Ray's CPUs. Its threads use all cores, but reserving them would leave none to its callers."""
 
+SERVE_CONTROLLER = "SERVE_CONTROLLER_ACTOR"
+SERVE_NAMESPACE = "serve"
+"""Under which name and namespace Serve runs its controller: private to Ray (ray/serve/_private/constants.py in 2.60.0)."""
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -65,7 +68,7 @@ def serving(
         decoding = _deploy(model_folder.resolve(), name, settings, keys)
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
         address = f"[{host}]" if ":" in host else host
-        slowly = "; a model of this kind decodes one answer after the other" if decoding == "alone" else ""
+        slowly = "; a model of this kind decodes one answer after the other" if decoding == "sequential" else ""
         reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}{slowly}")
         yield ServedModel(f"http://{address}:{port}/v1", name, keys[0] if keys else None)
     finally:
@@ -73,7 +76,7 @@ def serving(
 
 
 def wait_while_serving() -> None:
-    """Return when the user presses Ctrl-C, or the process is told to end."""
+    """Return on SIGINT (Ctrl-C) or SIGTERM."""
     told = threading.Event()
     previous = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -85,6 +88,10 @@ def wait_while_serving() -> None:
 
 
 def _checked_port(host: str, port: int | None) -> int:
+    """The port, or a free one, after a trial bind: Serve's proxy would report a port in use only in its logs.
+
+    Another process may take it between this check and the proxy's own bind; then Serve fails to start.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -99,27 +106,18 @@ def _checked_port(host: str, port: int | None) -> int:
 
 
 def _start_serve(host: str, port: int) -> None:
+    import ray
     from ray import serve
 
     for name in ("ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if _serve_is_running():
-        raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": host, "port": port},
-        logging_config=_QUIET,
-    )
-
-
-def _serve_is_running() -> bool:
-    import ray
-
+    # ``serve.start`` would silently join an instance that runs already, and keep its host and port.
     try:
-        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
-    except ValueError:
-        return False
-    return True
+        ray.get_actor(SERVE_CONTROLLER, namespace=SERVE_NAMESPACE)
+    except ValueError:  # there is no such actor
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=_QUIET)
+        return
+    raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
 
 
 def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> str:
@@ -134,8 +132,10 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
     engine = EngineReplica.options(  # type: ignore[attr-defined]
         num_replicas=settings.replicas,
         ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": ENGINE_CPUS},
+        # The gateway counts requests. Ray's own limits must lie above its, or calls would wait in Ray's queues, unseen; the
+        # rest is for /health, /metrics, and answers that are being cancelled.
         max_ongoing_requests=settings.max_concurrency + 8,
-    ).bind(str(folder), settings.max_batch_size, settings.max_model_len, 1 if gpu else settings.replicas)
+    ).bind(settings.engine, str(folder), settings.max_batch_size, settings.max_model_len, 1 if gpu else settings.replicas)
     limits = GatewaySettings(name, keys, settings.max_concurrency, settings.request_timeout_seconds)
     gateway = GatewayReplica.options(  # type: ignore[attr-defined]
         max_ongoing_requests=settings.max_concurrency + 64
@@ -147,10 +147,6 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
         if reason is None:
             return str(handle.decoding.remote().result(timeout_s=60))
     except (RuntimeError, RayError, TimeoutError) as error:
-        raise ModelError(f"{folder} could not be served: {_last_line(error)}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one of a traceback says why
+        raise ModelError(f"{folder} could not be served: {lines[-1] if lines else type(error).__name__}") from error
     raise ModelError(reason)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What the endpoint counts, in Prometheus's format. One set for each gateway process; no global state."""
+"""The endpoint's counters in Prometheus's format. Each gateway has a registry of its own, so several fit in one process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 class Metrics:
     def __init__(self) -> None:
+        # The client library would add a ``_created`` series to every counter. This switch is the library's own global.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self.requests = Counter("evolcoder_requests", "Requests answered.", ["route", "status"], registry=registry)

@@ -1,7 +1,7 @@
-"""OpenAI's requests, checked, and what they ask of an engine. Pure.
+"""OpenAI's requests: validation, and translation into an engine's ``GenerationRequest``. Pure; replies are in ``replies.py``.
 
-Fields that we do not know are ignored, as clients send many; fields that we know and cannot honour are refused.
-Replies are in ``replies.py``.
+Unknown fields are ignored, since clients send many that change nothing. Known fields that would change the answer and are not
+supported are rejected, since ignoring them would give a wrong answer without a word.
 """
 
 from __future__ import annotations
@@ -11,11 +11,21 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evolcoder.serve.engines.base import ChatPrompt, InfillPrompt, Prompt, Question, Sampling, TextPrompt, TokenPrompt
+from evolcoder.serve.engines.base import (
+    ChatPrompt,
+    GenerationRequest,
+    InfillPrompt,
+    Prompt,
+    SamplingParams,
+    TextPrompt,
+    TokenPrompt,
+)
 
 MAX_PROMPTS = 256
 MAX_ANSWERS = 256
+"""Answers of one request: ``serve.max_concurrency`` counts requests, so one request must not hold an engine for hours."""
 COMPLETION_DEFAULT_TOKENS = 16
+"""OpenAI's default for text completions; chats have none and may fill the context."""
 
 Token = Annotated[int, Field(ge=0)]
 Stop = Annotated[str, Field(max_length=256)]
@@ -53,7 +63,7 @@ class StreamOptions(_Request):
     include_usage: bool = False
 
 
-class _Generation(_Request):
+class _GenerationBody(_Request):
     """What chat and text completions have in common."""
 
     model: str | None = None
@@ -70,7 +80,7 @@ class _Generation(_Request):
     ignore_eos: bool = False
 
     @model_validator(mode="after")
-    def _honourable(self) -> _Generation:
+    def _reject_logit_bias(self) -> _GenerationBody:
         if self.logit_bias:
             raise ValueError("logit_bias is not supported here; leave it out")
         return self
@@ -83,17 +93,17 @@ class _Generation(_Request):
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def question(self) -> Question:
-        """What the engine is asked."""
+    def generation_request(self) -> GenerationRequest:
+        """The request in the engine's terms."""
         raise NotImplementedError
 
     @property
     def answers_per_prompt(self) -> int:
         return self.n or 1
 
-    def sampling(self, max_tokens: int | None, logprobs: int | None) -> Sampling:
+    def sampling(self, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Sampling(
+        return SamplingParams(
             max_tokens=max_tokens,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
@@ -106,7 +116,7 @@ class _Generation(_Request):
         )
 
 
-class CompletionRequest(_Generation):
+class CompletionRequest(_GenerationBody):
     """``POST /v1/completions``."""
 
     prompt: str | list[Token] | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)] | list[list[Token]] = ""
@@ -117,7 +127,7 @@ class CompletionRequest(_Generation):
     best_of: int | None = None
 
     @model_validator(mode="after")
-    def _supported(self) -> CompletionRequest:
+    def _reject_unsupported(self) -> CompletionRequest:
         if self.echo:
             raise ValueError("echo=true is not supported here; leave it out")
         if self.best_of is not None and self.best_of != self.answers_per_prompt:
@@ -133,13 +143,13 @@ class CompletionRequest(_Generation):
     def prompts(self) -> tuple[Prompt, ...]:
         if isinstance(self.prompt, str):
             return (InfillPrompt(self.prompt, self.suffix) if self.suffix else TextPrompt(self.prompt),)
-        if all(isinstance(part, int) for part in self.prompt):
+        if all(isinstance(part, int) for part in self.prompt):  # a flat list of ints is one prompt, given as tokens
             return (TokenPrompt(tuple(self.prompt)),)  # type: ignore[arg-type]
         return tuple(TextPrompt(part) if isinstance(part, str) else TokenPrompt(tuple(part)) for part in self.prompt)  # type: ignore[arg-type]
 
-    def question(self) -> Question:
+    def generation_request(self) -> GenerationRequest:
         sampling = self.sampling(self.max_tokens or COMPLETION_DEFAULT_TOKENS, self.logprobs)
-        return Question(self.prompts(), sampling, self.answers_per_prompt)
+        return GenerationRequest(self.prompts(), sampling, self.answers_per_prompt)
 
 
 class ContentPart(_Request):
@@ -152,7 +162,7 @@ class ChatMessage(_Request):
     content: str | list[ContentPart] | None = None
 
     def plain(self) -> dict[str, str]:
-        """Role and text as chat templates know them."""
+        """Role and text as chat templates know them; ``developer`` is OpenAI's newer name for ``system``."""
         content = self.content or ""
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
@@ -162,7 +172,7 @@ class ResponseFormat(_Request):
     type: str = "text"
 
 
-class ChatRequest(_Generation):
+class ChatRequest(_GenerationBody):
     """``POST /v1/chat/completions``."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -175,7 +185,7 @@ class ChatRequest(_Generation):
     response_format: ResponseFormat | None = None
 
     @model_validator(mode="after")
-    def _supported(self) -> ChatRequest:
+    def _reject_unsupported(self) -> ChatRequest:
         if self.tools and self.tool_choice != "none":
             raise ValueError("tools are not supported here; leave them out, or set tool_choice to none")
         if self.response_format is not None and self.response_format.type != "text":
@@ -184,15 +194,15 @@ class ChatRequest(_Generation):
             raise ValueError("top_logprobs needs logprobs to be true")
         return self
 
-    def question(self) -> Question:
+    def generation_request(self) -> GenerationRequest:
         prompt = ChatPrompt(tuple(message.plain() for message in self.messages))
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
-        return Question(
+        return GenerationRequest(
             (prompt,), self.sampling(self.max_completion_tokens or self.max_tokens, logprobs), self.answers_per_prompt
         )
 
 
-R = TypeVar("R", bound=_Generation)
+R = TypeVar("R", bound=_GenerationBody)
 
 
 def parse_request(kind: type[R], body: bytes) -> R:
@@ -203,13 +213,14 @@ def parse_request(kind: type[R], body: bytes) -> R:
     """
     try:
         return kind.model_validate(json.loads(body))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ValidationError):
-            raise _explained(error) from None
+    except ValidationError as error:  # a ValueError too, so it comes first
+        raise _request_error(error) from None
+    except (ValueError, RecursionError):  # RecursionError: brackets nested thousands deep
         raise RequestError("The request's body is not valid JSON.") from None
 
 
-def _explained(error: ValidationError) -> RequestError:
+def _request_error(error: ValidationError) -> RequestError:
+    """The first problem, with the path of its field as OpenAI writes it, e.g. ``messages[0].role``."""
     problem = error.errors(include_url=False)[0]
     location = [str(part) for part in problem["loc"]]
     message = problem["msg"].removeprefix("Value error, ")
@@ -217,7 +228,8 @@ def _explained(error: ValidationError) -> RequestError:
         return RequestError(f"{message[:1].upper()}{message[1:]}.")
     field = location[0]
     kinds = {tuple(other["loc"][1:2]) for other in error.errors() if other["loc"][0] == field}
-    if len(kinds) > 1 and not location[1].isdigit():  # one complaint for each type that it might have been
+    # pydantic reports one problem for each type of a union; any one of them alone would mislead.
+    if len(kinds) > 1 and not location[1].isdigit():
         return RequestError(f"{field}: the value has none of the types that this field may have.", param=field)
     path = field + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in location[1:3] if part.isalnum())
     return RequestError(f"{path}: {message}.", param=field)

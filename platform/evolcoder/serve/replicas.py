@@ -1,4 +1,7 @@
-"""Gateway and engine as Ray Serve deployments, and the way from one to the other. Decides nothing by itself."""
+"""Gateway and engine as Ray Serve deployments, and the client with which the one calls the other.
+
+Adapters only: every decision is the gateway's or the engine's.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
 
-from evolcoder.errors import EvolcoderError
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, Piece, Question, Rejected
+from evolcoder.errors import EvolcoderError, ModelError
+from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, GenerationRequest, Piece, Rejected
 from evolcoder.serve.gateway import Gateway, GatewaySettings
 
 if TYPE_CHECKING:
@@ -25,16 +28,22 @@ if TYPE_CHECKING:
 class EngineReplica:
     """One engine in one process.
 
-    A model that cannot be loaded is no reason to start again and again: the replica stays up and says why.
+    An exception in the constructor would make Serve start the replica again and again. A model that cannot be loaded will
+    not load the second time either, so the replica stays up and tells the reason.
     """
 
-    def __init__(self, folder: str, max_batch_size: int, max_model_len: int | None, engines_per_machine: int) -> None:
+    def __init__(
+        self, engine: str, folder: str, max_batch_size: int, max_model_len: int | None, engines_per_machine: int
+    ) -> None:
+        # Imported here: the driver, which holds this class to deploy it, needs no torch.
         from evolcoder.serve.engines.loading import usable_cores
         from evolcoder.serve.engines.transformers import TransformersEngine
 
         self._engine: Engine | None = None
         self._error: str | None = None
         try:
+            if engine != "transformers":
+                raise ModelError(f"serve.engine={engine} is not an engine that this version has; set it to transformers.")
             self._engine = TransformersEngine(
                 Path(folder),
                 max_batch_size=max_batch_size,
@@ -52,9 +61,9 @@ class EngineReplica:
         assert self._engine is not None, self._error
         return self._engine.decoding
 
-    async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         assert self._engine is not None, self._error
-        async with contextlib.aclosing(self._engine.answer(question, streamed)) as events:
+        async with contextlib.aclosing(self._engine.answer(request, streamed)) as events:
             async for item in events:
                 yield item
 
@@ -67,7 +76,7 @@ class EngineReplica:
         return self._engine.max_model_len
 
     def check_health(self) -> None:
-        """Serve starts a replica anew when this raises."""
+        """Called by Serve every ``health_check_period_s``; it replaces a replica whose check raises."""
         if self._engine is not None and not self._engine.is_alive():
             raise EngineError("the decode thread has ended")
 
@@ -76,49 +85,56 @@ class EngineReplica:
     max_constructor_retry_count=1,
     graceful_shutdown_timeout_s=2,
     graceful_shutdown_wait_loop_s=0.1,
-    ray_actor_options={"num_cpus": 0},
+    ray_actor_options={"num_cpus": 0},  # it waits for engines; a reserved core could keep one of them from being placed
 )
 @serve.ingress()
 class GatewayReplica:
     """The gateway in front of the engines."""
 
     def __init__(self, engine: Any, settings: GatewaySettings) -> None:
-        self._gateway = Gateway(settings, RayEngine(engine))
+        self._gateway = Gateway(settings, RayEngineClient(engine))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
+        """What ``serve.ingress()`` without an application calls after the constructor (documented in Ray 2.60.0).
+
+        An application given to the decorator would be built in the driver and pickled, before there is a Gateway.
+        """
         return self._gateway.app()
 
 
-class RayEngine:
-    """Asks engine replicas through a deployment handle; Serve picks the least busy one."""
+class RayEngineClient:
+    """Calls engine replicas through a deployment handle; Serve picks the less busy of two."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._stream = handle.options(stream=True)
 
-    async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
-        response = self._stream.answer.remote(question, streamed)
+    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+        response = self._stream.answer.remote(request, streamed)
         try:
             async for item in response:
                 yield item
         except RayError as error:
-            raise _as_engine_error(error) from error
+            raise _engine_error(error) from error
         finally:
+            # Closing this generator does not end the call in the other process; cancelling does. After the last item it
+            # does nothing.
             response.cancel()
 
     async def stats(self) -> EngineStats:
         try:
             return await self._handle.stats.remote()  # type: ignore[no-any-return]
         except RayError as error:
-            raise _as_engine_error(error) from error
+            raise _engine_error(error) from error
 
     async def max_model_len(self) -> int:
         try:
             return await self._handle.max_model_len.remote()  # type: ignore[no-any-return]
         except RayError as error:
-            raise _as_engine_error(error) from error
+            raise _engine_error(error) from error
 
 
-def _as_engine_error(error: RayError) -> EngineError:
+def _engine_error(error: RayError) -> EngineError:
+    """The engine's own error, which Ray wraps; any other failure of a call means that the replica is gone."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, EngineError) else EngineError("The engine has stopped; it is being started again.")

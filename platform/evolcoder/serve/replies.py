@@ -1,4 +1,4 @@
-"""An engine's pieces as OpenAI's replies: whole, or as the chunks of a stream; and errors in OpenAI's shape. Pure."""
+"""An engine's pieces as OpenAI's replies: whole, or as the chunks of a stream; and errors in OpenAI's format. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The head of one reply. ``chat`` tells the two kinds of reply apart."""
+class ReplyFormat:
+    """Formats one reply. Its id and time are fixed at the start, as all chunks of a stream must carry the same ones.
+
+    ``chat`` tells the two kinds of reply apart: of ``/v1/chat/completions`` and of ``/v1/completions``.
+    """
 
     chat: bool
     model: str
@@ -33,18 +36,27 @@ class Shape:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
-        """A reply in one; ``pieces`` hold one whole answer each."""
-        choices = [self._whole_choice(piece) for piece in sorted(pieces, key=lambda piece: piece.index)]
+        """A reply that is not streamed; each of ``pieces`` holds one whole answer."""
+        choices: list[dict[str, Any]] = []
+        for piece in sorted(pieces, key=lambda piece: piece.index):  # they arrive in the order in which they end
+            choice: dict[str, Any] = {"index": piece.index}
+            if self.chat:
+                choice["message"] = {"role": "assistant", "content": piece.text}
+                choice["logprobs"] = _chat_logprobs(piece.logprobs)
+            else:
+                choice["text"] = piece.text
+                choice["logprobs"] = _text_logprobs(piece.logprobs, 0)
+            choices.append({**choice, "finish_reason": piece.finish_reason})
         return {**self._head("chat.completion"), "choices": choices, "usage": usage.to_json()}
 
     def opening(self, index: int) -> dict[str, Any]:
-        """The chunk that a chat's stream begins with, for each answer."""
+        """The first chunk of each answer in a chat's stream: it carries the role, and no text."""
         return self._chunk(
             {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
         )
 
     def chunk(self, piece: Piece, offset: int) -> dict[str, Any]:
-        """One piece of a stream; ``offset`` characters of its answer came before."""
+        """One piece of a stream; ``offset`` is how many characters of its answer were sent before."""
         choice: dict[str, Any] = {"index": piece.index}
         if self.chat:
             choice["delta"] = {"content": piece.text} if piece.text else {}
@@ -66,28 +78,13 @@ class Shape:
         prefix, kind = ("chatcmpl", chat_object) if self.chat else ("cmpl", "text_completion")
         return {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
 
-    def _whole_choice(self, piece: Piece) -> dict[str, Any]:
-        if not self.chat:
-            logprobs = _text_logprobs(piece.logprobs, 0)
-            return {"index": piece.index, "text": piece.text, "logprobs": logprobs, "finish_reason": piece.finish_reason}
-        return {
-            "index": piece.index,
-            "message": {"role": "assistant", "content": piece.text},
-            "logprobs": _chat_logprobs(piece.logprobs),
-            "finish_reason": piece.finish_reason,
-        }
-
 
 def error_reply(error: RequestError) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 
-def models_reply(name: str, created: int, max_model_len: int) -> dict[str, Any]:
-    return {"object": "list", "data": [model_reply(name, created, max_model_len)]}
-
-
 def model_reply(name: str, created: int, max_model_len: int) -> dict[str, Any]:
-    """``max_model_len`` is no field of OpenAI's; editors that lay out prompts by themselves read it."""
+    """``max_model_len`` is not in OpenAI's format; vLLM has it too, and editors that build prompts themselves read it."""
     return {"id": name, "object": "model", "created": created, "owned_by": "evolcoder", "max_model_len": max_model_len}
 
 
@@ -99,7 +96,7 @@ def event(data: dict[str, Any] | None) -> str:
 def _text_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any] | None:
     if not tokens:
         return None
-    offsets = []
+    offsets = []  # by the tokens' own text, which near a character of several tokens may differ from the text sent
     for token in tokens:
         offsets.append(offset)
         offset += len(token.token)
@@ -123,4 +120,5 @@ def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
 
 
 def _token_entry(token: str, logprob: float) -> dict[str, Any]:
+    # "replace": a tokenizer may decode part of a character to a lone surrogate, which UTF-8 cannot encode.
     return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}

@@ -10,23 +10,23 @@ import pytest
 import torch
 
 from evolcoder.serve.engines import sampling
-from evolcoder.serve.engines.base import Sampling
-from evolcoder.serve.engines.sampling import Drawer, draw, top_logprobs
+from evolcoder.serve.engines.base import SamplingParams
+from evolcoder.serve.engines.sampling import RowSampler, sample_tokens, top_logprobs
 
 
-def drawer(seed: int = 0, **settings: float) -> Drawer:
-    return Drawer(Sampling(**settings), random.Random(seed))  # type: ignore[arg-type]
+def sampler(seed: int = 0, **settings: float) -> RowSampler:
+    return RowSampler(SamplingParams(**settings), random.Random(seed))  # type: ignore[arg-type]
 
 
 def frequencies(logits: list[float], **settings: float) -> dict[int, float]:
-    one = drawer(**settings)
-    counts = Counter(draw(torch.tensor([logits]), [one])[0] for _ in range(3000))
+    one = sampler(**settings)
+    counts = Counter(sample_tokens(torch.tensor([logits]), [one])[0] for _ in range(3000))
     return {token: count / 3000 for token, count in counts.items()}
 
 
 def test_rows_draw_by_their_own_settings() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 0.0, 5.1]])
-    assert draw(logits, [drawer(temperature=0), drawer(temperature=1.0, top_p=0.01)]) == [1, 2]
+    assert sample_tokens(logits, [sampler(temperature=0), sampler(temperature=1.0, top_p=0.01)]) == [1, 2]
 
 
 def test_tokens_come_as_often_as_the_softmax_says() -> None:
@@ -46,25 +46,25 @@ def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p() -> None:
 
 def test_a_wide_nucleus_is_sorted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn((4, 50), generator=torch.Generator().manual_seed(0))
-    rows = [drawer(seed, top_p=0.95) for seed in range(4)]
-    whole = [draw(logits, rows) for _ in range(20)]
+    rows = [sampler(seed, top_p=0.95) for seed in range(4)]
+    whole = [sample_tokens(logits, rows) for _ in range(20)]
     monkeypatch.setattr(sampling, "CANDIDATES", 3)
-    rows = [drawer(seed, top_p=0.95) for seed in range(4)]
-    assert [draw(logits, rows) for _ in range(20)] == whole
+    rows = [sampler(seed, top_p=0.95) for seed in range(4)]
+    assert [sample_tokens(logits, rows) for _ in range(20)] == whole
 
 
 def test_a_seed_repeats_and_does_not_depend_on_the_company() -> None:
     logits = torch.zeros((1, 100))
-    alone = drawer(7)
-    tokens = [draw(logits, [alone])[0] for _ in range(10)]
-    again, other = drawer(7), drawer(8)
-    assert [draw(logits.expand(2, -1), [other, again])[1] for _ in range(10)] == tokens
+    alone = sampler(7)
+    tokens = [sample_tokens(logits, [alone])[0] for _ in range(10)]
+    again, other = sampler(7), sampler(8)
+    assert [sample_tokens(logits.expand(2, -1), [other, again])[1] for _ in range(10)] == tokens
 
 
 def test_penalties_count_what_was_drawn() -> None:
-    one = drawer(temperature=0, frequency_penalty=1.0, presence_penalty=0.5)
+    one = sampler(temperature=0, frequency_penalty=1.0, presence_penalty=0.5)
     logits = torch.tensor([[2.0, 1.0, 0.0]])
-    assert [draw(logits, [one])[0] for _ in range(4)] == [0, 1, 0, 2]
+    assert [sample_tokens(logits, [one])[0] for _ in range(4)] == [0, 1, 0, 2]
     assert logits.tolist() == [[2.0, 1.0, 0.0]]
 
 

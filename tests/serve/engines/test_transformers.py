@@ -12,21 +12,31 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    DynamicCache,
+    EncoderDecoderCache,
+)
+from transformers.cache_utils import CacheLayerMixin
 
 from evolcoder.errors import ModelError
 from evolcoder.serve.engines.base import (
     Accepted,
     ChatPrompt,
+    GenerationRequest,
     InfillPrompt,
     Piece,
     Prompt,
-    Question,
     Rejected,
-    Sampling,
+    SamplingParams,
     TextPrompt,
     TokenPrompt,
 )
+from evolcoder.serve.engines.cache import SlotCache
+from evolcoder.serve.engines.decoders import SlotDecoder
 from evolcoder.serve.engines.transformers import TransformersEngine
 
 TinyModel = Callable[[str], Path]
@@ -47,8 +57,8 @@ async def ask(
     engine: TransformersEngine, prompt: Prompt, streamed: bool = True, delay: float = 0.0, n: int = 1, **sampling: Any
 ) -> list[Piece]:
     await asyncio.sleep(delay)
-    question = Question((prompt,), Sampling(**{"temperature": 0.0, "max_tokens": 12, **sampling}), n)
-    first, *pieces = [item async for item in engine.answer(question, streamed)]
+    request = GenerationRequest((prompt,), SamplingParams(**{"temperature": 0.0, "max_tokens": 12, **sampling}), n)
+    first, *pieces = [item async for item in engine.answer(request, streamed)]
     assert isinstance(first, Accepted)
     return [piece for piece in pieces if isinstance(piece, Piece)]
 
@@ -62,7 +72,7 @@ def run(*asked: Awaitable[list[Piece]]) -> list[list[Piece]]:
 
 def first_word(engine: TransformersEngine, prompt: Prompt) -> object:
     async def first() -> object:
-        return await anext(engine.answer(Question((prompt,), Sampling()), False))
+        return await anext(engine.answer(GenerationRequest((prompt,), SamplingParams()), False))
 
     return asyncio.run(first())
 
@@ -97,11 +107,11 @@ def generated(folder: Path, prompt: list[int], count: int) -> str:
         ("gpt_bigcode", "slots"),
         ("gpt_bigcode_mha", "slots"),
         ("codegen", "slots"),
-        ("bloom", "aligned"),
-        ("starcoder2", "aligned"),
-        ("gpt_neo", "aligned"),
-        ("t5", "aligned"),
-        ("mamba", "alone"),
+        ("bloom", "left-padded"),
+        ("starcoder2", "left-padded"),
+        ("gpt_neo", "left-padded"),
+        ("t5", "left-padded"),
+        ("mamba", "sequential"),
     ],
 )
 def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: str, decoding: str) -> None:
@@ -134,7 +144,7 @@ def test_an_answers_forced_beginning_is_there(tiny_model: TinyModel, tmp_path: P
     engine = make_engine(folder)
     (pieces,) = run(ask(engine, TextPrompt("def f("), max_tokens=9, ignore_eos=True))
     engine.close()
-    assert engine.decoding == "alone"
+    assert engine.decoding == "sequential"
     forced = AutoTokenizer.from_pretrained(folder).decode([65])
     assert forced + text(pieces) == generated(folder, AutoTokenizer.from_pretrained(folder).encode("def f("), 10)
 
@@ -150,7 +160,7 @@ def test_prompt_and_answer_of_an_encoder_decoder_have_a_context_each(tiny_model:
 
 
 def test_in_bfloat16_a_model_is_still_found_right(tiny_model: TinyModel) -> None:
-    for kind, decoding in (("gpt_bigcode", "slots"), ("codegen", "slots"), ("t5", "aligned")):
+    for kind, decoding in (("gpt_bigcode", "slots"), ("codegen", "slots"), ("t5", "left-padded")):
         engine = make_engine(tiny_model(kind), dtype=torch.bfloat16)
         engine.close()
         assert engine.decoding == decoding
@@ -244,8 +254,8 @@ def test_prompts_that_cannot_be_are_rejected(
     assert words in rejected.message
 
 
-def test_an_infill_prompt_is_laid_out_with_the_models_tokens(engine: TransformersEngine) -> None:
-    tokenizer = engine._loaded.tokenizer
+def test_an_infill_prompt_is_laid_out_with_the_models_tokens(engine: TransformersEngine, tiny_model: TinyModel) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama"))
     laid_out = TokenPrompt(tuple(tokenizer.encode("<fim_prefix>def f(<fim_suffix>return x<fim_middle>")))
     infill, raw = run(ask(engine, InfillPrompt("def f(", "return x")), ask(engine, laid_out))
     assert text(infill) == text(raw)
@@ -284,7 +294,7 @@ def test_chat_is_laid_out_by_the_models_template(engine: TransformersEngine) -> 
 def test_who_leaves_is_no_longer_worked_for(engine: TransformersEngine) -> None:
     async def leave() -> int:
         before = engine.stats().cancelled
-        events = engine.answer(Question((TextPrompt("x"),), Sampling(max_tokens=100, ignore_eos=True)), True)
+        events = engine.answer(GenerationRequest((TextPrompt("x"),), SamplingParams(max_tokens=100, ignore_eos=True)), True)
         assert isinstance(await anext(events), Accepted)
         assert isinstance(await anext(events), Piece)
         await events.aclose()
@@ -305,11 +315,11 @@ def test_more_rows_than_the_batch_holds_wait_their_turn(engine: TransformersEngi
 def test_a_failing_step_fails_its_answers_and_no_others(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     from evolcoder.serve.engines.base import EngineError
 
-    def out_of_memory(tokens: list[int]) -> torch.Tensor:
+    def out_of_memory(decoder: SlotDecoder, tokens: list[int]) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine._decoder, "step", out_of_memory)
+        patch.setattr(SlotDecoder, "step", out_of_memory)
         with pytest.raises(EngineError, match="out of memory"):
             run(ask(engine, TextPrompt("x")))
     assert len(text(run(ask(engine, TextPrompt("x")))[0])) > 0
@@ -323,3 +333,16 @@ def test_a_closed_engine_says_so(tiny_model: TinyModel) -> None:
     assert not engine.is_alive()
     with pytest.raises(EngineError, match="stopped"):
         run(ask(engine, TextPrompt("x")))
+
+
+def test_cache_layers_of_transformers_are_as_they_were_read() -> None:
+    changed = "transformers' cache layers are not those of 5.23.0: read them again, then change cache.py and decoders.py"
+    methods = {"lazy_initialization", "update", "get_mask_sizes", "get_seq_length", "get_max_length"}
+    assert CacheLayerMixin.__abstractmethods__ == methods, changed
+    cache = DynamicCache()
+    cache.update(torch.ones(2, 3, 5, 4), torch.zeros(2, 3, 5, 4), 0)
+    (layer,) = cache.layers
+    assert (layer.keys.shape, layer.values.shape) == ((2, 3, 5, 4), (2, 3, 5, 4)), changed
+    both = EncoderDecoderCache(cache, DynamicCache())
+    assert both.self_attention_cache is cache, changed
+    assert SlotCache(2).get_seq_length() == 0, changed

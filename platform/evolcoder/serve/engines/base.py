@@ -1,6 +1,6 @@
-"""What the gateway and an engine say to each other. Plain data that travels between Ray processes; no torch here.
+"""The interface between gateway and engine: plain data that travels between Ray processes. No torch here.
 
-An engine turns a ``Question`` into one ``Accepted`` and then ``Piece`` after ``Piece``, or into one ``Rejected``.
+An engine answers a ``GenerationRequest`` with one ``Accepted`` and then ``Piece`` after ``Piece``, or with one ``Rejected``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
-    """Raw text; special tokens written in it count as such."""
+    """Raw text; special tokens written in it are encoded as special tokens."""
 
     text: str
 
@@ -34,7 +34,7 @@ class InfillPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """Messages as ``{"role": ..., "content": ...}``, to be laid out by the model's own chat template."""
+    """Messages as ``{"role": ..., "content": ...}``, for the model's own chat template."""
 
     messages: tuple[Mapping[str, str], ...]
 
@@ -43,11 +43,11 @@ Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn. ``temperature`` 0 is greedy. ``max_tokens`` None: as many as the context still holds.
+class SamplingParams:
+    """How tokens are sampled. ``temperature`` 0 is greedy. ``max_tokens`` None: as many as the context still holds.
 
     ``logprobs`` asks for each token's log probability and that many of the likeliest alternatives; the numbers are the
-    model's own, before temperature and penalties. ``ignore_eos`` goes on after the end-of-text token, for measurements.
+    model's own, before temperature and penalties. ``ignore_eos`` goes on after an end token, for measurements.
     """
 
     max_tokens: int | None = None
@@ -62,11 +62,11 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GenerationRequest:
     """Prompts to be answered ``n`` times each; the answer to prompt p, choice c has the index p x n + c."""
 
     prompts: tuple[Prompt, ...]
-    sampling: Sampling
+    sampling: SamplingParams
     n: int = 1
 
 
@@ -79,7 +79,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The question cannot be answered as asked; ``code`` and ``param`` are OpenAI's."""
+    """The request does not suit this model; ``code`` and ``param`` are those of OpenAI's errors."""
 
     message: str
     code: str | None = None
@@ -128,10 +128,10 @@ class Engine(Protocol):
 
     @property
     def decoding(self) -> str:
-        """How answers are decoded side by side; ``alone`` means that they are not."""
+        """How answers are decoded side by side; ``sequential`` means that they are not batched."""
         ...
 
-    def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+    def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         """Answer; closing the iterator stops the generation. Not streamed: one piece for each answer.
 
         Raises:

@@ -1,8 +1,11 @@
-"""Three ways to keep the rows of a running batch side by side. Which one suits a model is for ``choosing.py`` to find out.
+"""Three ways to decode the rows of a running batch. ``choosing.py`` finds out which one suits a model.
 
-``slots``: every row at its own position in one cache, the fastest; for decoder-only models that take a position for each row.
-``aligned``: rows end at one column and are padded on their left; for models that place tokens by their distance (T5, ALiBi).
-``alone``: one row after the other, each with the cache that the model itself makes; slow, and right for all others.
+``slots``: every row at its own position in one cache, the fastest; for decoder-only models that take a position per row.
+``left-padded``: all rows end in the same column; for models that place tokens by their distance (T5, ALiBi), or whose own masks
+compare columns (sliding windows). Padding on the right would put a gap between a shorter row's last token and its next one.
+``sequential``: one row after the other, each with the cache that the model itself makes; slow, and right for all others.
+
+The layers of transformers' caches are read and written here (``layers``, ``keys``, ``values``), as they are in 5.23.0.
 """
 
 from __future__ import annotations
@@ -20,24 +23,24 @@ from evolcoder.serve.engines.loading import LoadedModel
 
 
 class Decoder(Protocol):
-    """A model and the keys and values of its running rows, numbered from 0. Use in one thread.
+    """A model and the keys and values of its running rows, numbered from 0. To be used by one thread.
 
-    ``token_bytes`` is what one token of one row takes; known when a row has joined.
+    ``token_bytes`` is what one token of one row takes in the cache; known once a row has joined.
     """
 
     name: str
     token_bytes: int
 
     def join(self, prompts: list[list[int]]) -> torch.Tensor:
-        """Read prompts into new rows, the last ones; returns the logits, one row for each, that follow them."""
+        """Prefill: read prompts into new rows, numbered last; returns the next token's logits, one row per prompt."""
         ...
 
     def step(self, tokens: list[int]) -> torch.Tensor:
-        """Append a token to each row; returns the logits that follow."""
+        """Append a token to each row; returns the next token's logits, one row each."""
         ...
 
     def drop(self, gone: set[int]) -> list[int]:
-        """Forget rows; returns which row each remaining one was before."""
+        """Remove rows; returns the old number of each remaining row, in the new order."""
         ...
 
     def clear(self) -> None:
@@ -57,7 +60,7 @@ class SlotDecoder:
         self.token_bytes = 0
 
     def join(self, prompts: list[list[int]]) -> torch.Tensor:
-        """They are padded on the right: no token sees those after it, so the padding changes nothing."""
+        """Prompts are right-padded and need no mask: under causal attention no token sees the padding after it."""
         lengths = [len(prompt) for prompt in prompts]
         padded = torch.zeros((len(prompts), max(lengths)), dtype=torch.long)
         for row, prompt in enumerate(prompts):
@@ -69,7 +72,7 @@ class SlotDecoder:
         try:
             output = self._model(input_ids=padded, position_ids=positions, past_key_values=cache, use_cache=True)
         finally:
-            self._last.places = None
+            self._last.places = None  # also after a failure: the next step's rows have one position each
         if len(self._cache) != len(cache.layers):
             self._cache = SlotCache(len(cache.layers))
             self.token_bytes = _token_bytes(cache)
@@ -94,10 +97,10 @@ class SlotDecoder:
         self._cache.clear()
 
 
-class AloneDecoder:
+class SequentialDecoder:
     """See the module."""
 
-    name = "alone"
+    name = "sequential"
 
     def __init__(self, loaded: LoadedModel) -> None:
         keep_last_logits(loaded.model)
@@ -131,10 +134,10 @@ class AloneDecoder:
         self._rows = []
 
 
-class AlignedDecoder:
-    """See the module. The cache grows by one column a step and loses those on its left that no row needs any more."""
+class LeftPaddedDecoder:
+    """See the module. The cache grows by one column per step; when a row leaves, columns that no row needs are cut off."""
 
-    name = "aligned"
+    name = "left-padded"
 
     def __init__(self, loaded: LoadedModel) -> None:
         keep_last_logits(loaded.model)
@@ -148,7 +151,8 @@ class AlignedDecoder:
     def join(self, prompts: list[list[int]]) -> torch.Tensor:
         logits = []
         for prompt in prompts:
-            # The model's own cache would forget what lies outside of a window, and with it the columns.
+            # One prompt at a time: in a batch of prompts the model would count padding as distance. And not into the cache that
+            # a model makes itself: with a sliding window that one drops old columns, so rows would no longer line up.
             cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if self._loaded.decoder_start else DynamicCache()
             output = read_prompt(self._loaded, prompt, past_key_values=cache)
             self.token_bytes = _token_bytes(cache)
@@ -183,6 +187,8 @@ class AlignedDecoder:
             self.clear()
             return kept
         self._answer_lengths = [self._answer_lengths[row] for row in kept]
+        # Compacted now and only now: indexing by rows copies the cache anyway, and once the longest row has left, its columns
+        # would cost every later step time and memory.
         index = torch.tensor(kept, device=self._loaded.device)
         for layer in self._answers.layers:
             spare = layer.keys.shape[2] - max(self._answer_lengths)
@@ -199,9 +205,10 @@ class AlignedDecoder:
         self._answer_lengths, self._prompt_lengths = [], []
 
     def _step_with_encoder(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-        """What the encoder said is in the cache of prompts; its own output is asked for its shape only."""
+        """The cross-attention cache holds all that decoding needs of the encoder; its output is read for its shape only."""
         encoder_mask = self._mask(self._prompt_lengths, left=False)
         width = self._loaded.model.config.hidden_size
+        # One zero, expanded: a tensor of that shape without its memory.
         said = torch.zeros(1, dtype=self._loaded.dtype, device=self._loaded.device).expand(*encoder_mask.shape, width)
         return self._loaded.model(
             encoder_outputs=(said,),
@@ -213,7 +220,7 @@ class AlignedDecoder:
         )
 
     def _join_one(self, rows: DynamicCache, newcomer: DynamicCache, lengths: Sequence[int], left: bool) -> None:
-        """Add a row to a cache, both padded to one length."""
+        """Append a row to a cache; both are padded to the longer one's length."""
         if not lengths:
             for number, layer in enumerate(newcomer.layers):
                 rows.update(layer.keys, layer.values, number)
@@ -229,8 +236,11 @@ class AlignedDecoder:
         return (columns >= columns.shape[1] - numbers if left else columns < numbers).long()
 
 
-class _Last:
-    """Keeps each row's last position. ``places`` says where it is in rows that are padded on the right."""
+class LastPositions:
+    """A hook on the output layer that passes on each row's last position only.
+
+    ``places`` says where that is in right-padded rows; None: in the last column.
+    """
 
     places: torch.Tensor | None = None
 
@@ -242,15 +252,19 @@ class _Last:
         return (hidden[rows, self.places][:, None], *rest)
 
 
-def keep_last_logits(model: Any) -> _Last:
-    """From now on the model computes the logits of each row's last position only, as no others are wanted."""
-    last = _Last()
+def keep_last_logits(model: Any) -> LastPositions:
+    """From now on the model computes the logits of each row's last position only.
+
+    Those of the other positions would take much of a prefill's memory and, in a small model, of its time. Not every
+    model takes ``logits_to_keep``, and that argument knows no right padding.
+    """
+    last = LastPositions()
     model.get_output_embeddings().register_forward_pre_hook(last.keep)
     return last
 
 
 def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = (), **options: Any) -> Any:
-    """What the model says to one prompt, and the beginning of an answer, asked in the plainest way."""
+    """The model's output for one prompt and the beginning of an answer, called in the plainest way."""
     if loaded.decoder_start:
         ids = {"input_ids": [prompt], "decoder_input_ids": [[*loaded.decoder_start, *answer]]}
     else:
@@ -260,7 +274,7 @@ def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = 
 
 
 def _state(output: Any) -> dict[str, Any]:
-    """What a model wants back with the next token, under the names that it takes it by."""
+    """What a model needs again with the next token, under the names of its arguments. Mamba calls it ``cache_params``."""
     if getattr(output, "cache_params", None) is not None:
         return {"cache_params": output.cache_params}
     state = {"past_key_values": output.past_key_values}
@@ -281,6 +295,6 @@ def _column(numbers: Sequence[int], device: torch.device) -> torch.Tensor:
 
 
 def _padded(tensor: torch.Tensor, length: int, left: bool) -> torch.Tensor:
-    """Zeros, not whatever memory holds: a masked NaN is still a NaN."""
+    """Padded with zeros along the tokens: masked values are multiplied by 0, and 0 x NaN would be NaN."""
     missing = length - tensor.shape[2]
     return functional.pad(tensor, (0, 0, missing, 0) if left else (0, 0, 0, missing))

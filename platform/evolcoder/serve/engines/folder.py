@@ -1,4 +1,4 @@
-"""What a folder must hold before its model is loaded; each lack in one sentence. Reads no weights and needs no torch."""
+"""Checks on a model folder before its model is loaded, each with a message of one sentence. Reads no weights; no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evolcoder.errors import ModelError
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
-    """See whether a model's configuration and weights are there and whole. What is in them is for the loader to judge.
+    """Check that a model's configuration and weights are there and readable; their content is checked by the loader.
 
     Returns:
         The configuration.
@@ -22,7 +22,16 @@ def check_folder(folder: Path) -> dict[str, Any]:
     """
     config = _config(folder)
     for file in _weight_files(folder):
-        _check_weights(file)
+        if file.suffix != ".safetensors":
+            continue
+        try:
+            with safe_open(file, framework="np"):  # reads the header, and compares the file's size with it
+                pass
+        except (SafetensorError, OSError) as error:
+            with file.open("rb") as content:
+                is_lfs_pointer = content.read(64).startswith(b"version https://git-lfs")
+            remedy = "; it is a git-lfs pointer, so run `git lfs pull`" if is_lfs_pointer else ", so copy it again"
+            raise ModelError(f"{file} is damaged ({str(error).rstrip('.')}){remedy}.") from None
     return config
 
 
@@ -41,7 +50,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files of weights that would be read.
+    """The weight files that transformers would read; safetensors come before pickles, as there.
 
     Raises:
         ModelError: there is none, or one that the index names is missing.
@@ -53,7 +62,11 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if (folder / index).is_file():
-            names = _indexed(folder / index)
+            try:
+                names = sorted(set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values()))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise ModelError(f"{folder / index} cannot be read ({reason}); copy it again.") from None
             lacking = [name for name in names if not (folder / name).is_file()]
             if lacking:
                 raise ModelError(
@@ -61,26 +74,3 @@ def _weight_files(folder: Path) -> list[Path]:
                 )
             return [folder / name for name in names]
     raise ModelError(f"{folder} has no weights; there must be a model.safetensors or its parts with their index.")
-
-
-def _indexed(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{index} cannot be read ({type(error).__name__}: {error}); copy it again.") from None
-
-
-def _check_weights(file: Path) -> None:
-    if file.suffix != ".safetensors":
-        return
-    try:
-        with safe_open(file, framework="np"):
-            pass
-    except (SafetensorError, OSError) as error:
-        pointer = "; it is a git-lfs pointer, so run `git lfs pull`" if _is_lfs_pointer(file) else ", so copy it again"
-        raise ModelError(f"{file} is damaged ({str(error).rstrip('.')}){pointer}.") from None
-
-
-def _is_lfs_pointer(file: Path) -> bool:
-    with file.open("rb") as content:
-        return content.read(64).startswith(b"version https://git-lfs")

@@ -1,6 +1,6 @@
-"""Getting a model folder ready to decode: weights, tokenizer, number type, threads, and how much it can hold.
+"""Loading a model folder for decoding: weights, tokenizer, number type, context length, memory for the cache.
 
-Refuses, with one sentence, what cannot be served.
+What cannot be served is refused with a message of one sentence. Code in a folder is never run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
 _UNBOUNDED = 10**7
+"""transformers gives a tokenizer without a limit a ``model_max_length`` of about 1e30."""
 _LOADING_FAULTS = (
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError,
     SafetensorError, StrictDataclassError, UnpicklingError,
@@ -36,9 +37,9 @@ _GENERATES = ("causallm", "lmhead", "conditionalgeneration", "mtmodel")
 class LoadedModel:
     """A model that is ready to decode.
 
-    ``decoder_start`` is what an encoder-decoder's answers begin with, unseen; empty: the model is decoder-only.
-    ``max_model_len`` counts prompt and answer together, or each of the two where an encoder reads the prompt.
-    ``vocabulary`` tokens can be read; a tokenizer may know more.
+    ``decoder_start``: the tokens before an encoder-decoder's answer, not part of it; empty for a decoder-only model.
+    ``max_model_len``: tokens of prompt and answer together; of each of the two where an encoder reads the prompt.
+    ``vocabulary``: how many tokens the model's embedding has; a tokenizer may know more.
     """
 
     model: Any
@@ -114,25 +115,28 @@ def best_dtype(device: torch.device, config: Any) -> torch.dtype:
 
 
 def usable_cores(share: int = 1) -> int:
-    """This process's part of the cores when ``share`` engines are on the machine."""
+    """The cores for one of ``share`` engines on this machine; the process's CPU affinity counts, as containers set it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // share)
 
 
 def cache_budget_bytes(device: torch.device) -> int:
-    """Memory that keys and values may fill: most of what the weights left on a GPU, a quarter of a machine's memory."""
+    """Memory for keys and values: most of what the weights left on a GPU, or a quarter of the machine's memory.
+
+    On a GPU 15 % stay free for activations. A machine's memory also holds Ray's object store and the other processes.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * 0.85)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def _reason(error: Exception) -> str:
-    """Its kind and its first sentence."""
+    """An exception's type and its first sentence."""
     return f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0][:300].rstrip('.')}"
 
 
 def _read_tokenizer(folder: Path) -> Any:
-    """The tokenizer; where its files are missing, transformers may make one that knows no words."""
+    """The tokenizer, tried on a word: where files are missing, transformers may make one with an empty vocabulary."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except _LOADING_FAULTS as error:
@@ -157,7 +161,7 @@ def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # so that they are told here by name
+        ignore_mismatched_sizes=True,  # reported below by name, instead of by an exception of many lines
     )
     other_sizes = sorted(name for name, *_ in report["mismatched_keys"])
     if other_sizes:
@@ -180,7 +184,7 @@ def _decoder_start(folder: Path, config: Any, generation: GenerationConfig) -> t
 
 
 def _context_length(config: Any, tokenizer: Any) -> int:
-    """The context that the model was made for. T5 places tokens by their distance: what it was trained at is no bound."""
+    """The context that the model was made for. T5's relative positions set no bound; its training length is the least."""
     text = config.get_text_config()
     if hasattr(text, "relative_attention_num_buckets"):
         return max(_FALLBACK_LENGTH, getattr(text, "n_positions", 0))
@@ -192,7 +196,7 @@ def _context_length(config: Any, tokenizer: Any) -> int:
 
 
 def _eos_ids(generation: GenerationConfig, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end an answer, as the generation settings say, and the tokenizer's own."""
+    """All tokens that end an answer: those of the generation settings (one or several), and the tokenizer's own."""
     named = generation.eos_token_id
     ids = set(named) if isinstance(named, list) else {named}
     ids.add(tokenizer.eos_token_id)

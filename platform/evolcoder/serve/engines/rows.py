@@ -1,6 +1,6 @@
-"""One answer while it is generated: what it has drawn, how far its text is, when it ends, and who waits for it.
+"""One answer while it is generated: its sampler, its text so far, when it ends, and to whom its pieces go.
 
-Belongs to the engine's thread; pieces are handed to the asker's event loop.
+A row belongs to the engine's decode thread; ``deliver`` alone crosses over to the event loop of the request.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolcoder.serve.engines.base import EngineError, FinishReason, Piece, Sampling, TokenLogprob
-from evolcoder.serve.engines.sampling import Drawer
+from evolcoder.serve.engines.base import EngineError, FinishReason, Piece, SamplingParams, TokenLogprob
+from evolcoder.serve.engines.sampling import RowSampler
 from evolcoder.serve.engines.text import StopScanner, TokenDecoder
 
 Delivery = Piece | EngineError
 
 
 @dataclass(eq=False)
-class Asker:
-    """Who waits for the rows of one question. ``left`` is set when nobody does any more."""
+class ReplyChannel:
+    """From the decode thread to the event loop that awaits one request's rows.
+
+    ``closed`` is set by the loop when nobody waits any more, and polled by the thread between two steps. A lone bool that is
+    written once needs no lock; at worst the thread decodes one more token.
+    """
 
     loop: asyncio.AbstractEventLoop
     deliveries: asyncio.Queue[Delivery] = field(default_factory=asyncio.Queue)
-    left: bool = False
+    closed: bool = False
 
 
 class Row:
@@ -32,10 +36,10 @@ class Row:
 
     Args:
         prompt: what the model reads.
-        follows: the tokens that the answer's text goes on from: the prompt, or a decoder's own start.
+        follows: the tokens that the answer's text follows: the prompt, or an encoder-decoder's start tokens.
         decode: tokens to text, special tokens left out.
         stop_ids: tokens that end the answer.
-        streamed: deliver as it grows; else once, at the end.
+        streamed: deliver as the text grows; else once, at the end.
     """
 
     def __init__(
@@ -43,16 +47,17 @@ class Row:
         index: int,
         prompt: list[int],
         follows: list[int],
-        sampling: Sampling,
+        sampling: SamplingParams,
         max_tokens: int,
         decode: Callable[[list[int]], str],
         stop_ids: Collection[int],
-        asker: Asker,
+        channel: ReplyChannel,
         streamed: bool,
     ) -> None:
-        self.index, self.prompt, self.max_tokens, self.asker = index, prompt, max_tokens, asker
+        self.index, self.prompt, self.max_tokens, self.channel = index, prompt, max_tokens, channel
+        # Each of n answers has a sequence of its own; a request's seed alone would make them all alike.
         seed = None if sampling.seed is None else f"{sampling.seed} {index}"
-        self.drawer = Drawer(sampling, random.Random(seed))
+        self.sampler = RowSampler(sampling, random.Random(seed))
         self.token = -1
         self._decode, self._stop_ids, self._streamed = decode, stop_ids, streamed
         self._text = TokenDecoder(decode, follows)
@@ -62,15 +67,26 @@ class Row:
 
     @property
     def reserved_tokens(self) -> int:
-        """The most that its keys and values can come to."""
+        """The most tokens its keys and values can come to. Reserved at admission, so a running row never lacks memory."""
         return len(self.prompt) + self.max_tokens
 
-    def take(self, token: int, logprobs: list[tuple[int, float]] | None) -> Piece | None:
-        """Count a new token in; returns what is to be delivered now, if anything."""
+    def add_token(self, token: int, logprobs: list[tuple[int, float]] | None) -> Piece | None:
+        """Append a token.
+
+        Args:
+            logprobs: the token and its alternatives, each with its log probability; None: they were not asked for.
+
+        Returns:
+            The piece to deliver now. None while its text is held back (a stop string or a character may be incomplete), or
+            the request is not streamed; what is held back counts towards the next piece.
+        """
         self.token = token
         self._generated += 1
-        shown, reason = self._show(token)
-        entry = () if logprobs is None else (self._logprob(logprobs),)
+        shown, reason = self._new_text(token)
+        entry: tuple[TokenLogprob, ...] = ()
+        if logprobs is not None:
+            (text, value), *alternatives = [(self._decode([one]), value) for one, value in logprobs]
+            entry = (TokenLogprob(text, value, tuple(alternatives)),)
         unsent = self._unsent
         piece = Piece(self.index, unsent.text + shown, unsent.tokens + 1, reason, unsent.logprobs + entry)
         if reason is None and not (self._streamed and (piece.text or piece.logprobs)):
@@ -79,13 +95,13 @@ class Row:
         self._unsent = Piece(self.index, "", 0)
         return piece
 
-    def _show(self, token: int) -> tuple[str, FinishReason | None]:
+    def _new_text(self, token: int) -> tuple[str, FinishReason | None]:
         if token in self._stop_ids:
             return self._rest(), "stop"
         shown = self._stops.feed(self._text.feed(token))
         if self._stops.stopped:
             return shown, "stop"
-        if self._generated == self.max_tokens:
+        if self._generated == self.max_tokens:  # what was held back may hold a stop string that only now is certain
             shown += self._rest()
             return shown, "stop" if self._stops.stopped else "length"
         return shown, None
@@ -94,21 +110,21 @@ class Row:
         shown = self._stops.feed(self._text.flush())
         return shown + self._stops.flush()
 
-    def _logprob(self, pairs: list[tuple[int, float]]) -> TokenLogprob:
-        named = [(self._decode([token]), value) for token, value in pairs]
-        return TokenLogprob(named[0][0], named[0][1], tuple(named[1:]))
-
 
 def deliver(deliveries: Iterable[tuple[Row, Delivery]]) -> None:
-    """Hand pieces over, waking each event loop once."""
+    """Hand deliveries over to the event loops that wait for them.
+
+    Called from the decode thread; ``asyncio.Queue`` is not thread-safe, so the loop itself puts them in. One
+    ``call_soon_threadsafe`` per loop and step, not per row: each of them writes to the loop's wake-up socket.
+    """
     by_loop: dict[Any, list[tuple[Row, Delivery]]] = {}
     for row, delivery in deliveries:
-        by_loop.setdefault(row.asker.loop, []).append((row, delivery))
+        by_loop.setdefault(row.channel.loop, []).append((row, delivery))
     for loop, batch in by_loop.items():
-        if not loop.is_closed():
+        if not loop.is_closed():  # its process is ending, and nobody waits
             loop.call_soon_threadsafe(_put, batch)
 
 
 def _put(batch: list[tuple[Row, Delivery]]) -> None:
     for row, delivery in batch:
-        row.asker.deliveries.put_nowait(delivery)
+        row.channel.deliveries.put_nowait(delivery)

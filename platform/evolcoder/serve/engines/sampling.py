@@ -1,4 +1,4 @@
-"""Drawing the next token of every row at once.
+"""Sampling the next token of every row at once.
 
 Legend: N rows, V vocabulary, K candidates.
 """
@@ -12,31 +12,38 @@ from dataclasses import dataclass, field
 
 import torch
 
-from evolcoder.serve.engines.base import Sampling
+from evolcoder.serve.engines.base import SamplingParams
 
 CANDIDATES = 256
-"""A nucleus nearly always lies within this many of the likeliest tokens; only where it does not is all sorted."""
+"""A nucleus nearly always lies within this many of the likeliest tokens. Only where it does not is the whole vocabulary sorted,
+which takes many times as long as finding these."""
 
 
 @dataclass(slots=True)
-class Drawer:
-    """How one row draws: its settings, its own random numbers, and what it has drawn so far."""
+class RowSampler:
+    """One row's sampling parameters, its own random numbers, and how often it has sampled each token so far.
 
-    sampling: Sampling
+    A generator per row, not one per batch: a seeded answer must not depend on which other rows share its steps.
+    """
+
+    sampling: SamplingParams
     random: random.Random
-    drawn: Counter[int] = field(default_factory=Counter)
+    counts: Counter[int] = field(default_factory=Counter)
 
 
-def draw(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> list[int]:
-    """The next token of every row. Takes exactly one random number from each row that is not greedy."""
-    logits_nv = _penalised(logits_nv.float(), drawers)
+def sample_tokens(logits_nv: torch.Tensor, samplers: Sequence[RowSampler]) -> list[int]:
+    """The next token of every row. Takes exactly one random number from each row that is not greedy.
+
+    Float32, whatever the model computes in: in bfloat16 the sum over a vocabulary loses the small probabilities.
+    """
+    logits_nv = _penalised(logits_nv.float(), samplers)
     tokens: list[int] = logits_nv.argmax(-1).tolist()
-    warm = [row for row, drawer in enumerate(drawers) if drawer.sampling.temperature > 0]
+    warm = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
     if warm:
-        for row, token in zip(warm, _sample(logits_nv[warm], [drawers[row] for row in warm]), strict=True):
+        for row, token in zip(warm, _sample(logits_nv[warm], [samplers[row] for row in warm]), strict=True):
             tokens[row] = token
-    for drawer, token in zip(drawers, tokens, strict=True):
-        drawer.drawn[token] += 1
+    for sampler, token in zip(samplers, tokens, strict=True):
+        sampler.counts[token] += 1
     return tokens
 
 
@@ -56,42 +63,46 @@ def top_logprobs(
     return result
 
 
-def _penalised(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> torch.Tensor:
-    """OpenAI's penalties: each token drawn c times loses c x frequency_penalty + presence_penalty."""
+def _penalised(logits_nv: torch.Tensor, samplers: Sequence[RowSampler]) -> torch.Tensor:
+    """OpenAI's penalties: a token sampled c > 0 times loses c x frequency_penalty + presence_penalty."""
     penalised = logits_nv
-    for row, drawer in enumerate(drawers):
-        presence, frequency = drawer.sampling.presence_penalty, drawer.sampling.frequency_penalty
-        if not (presence or frequency) or not drawer.drawn:
+    for row, sampler in enumerate(samplers):
+        presence, frequency = sampler.sampling.presence_penalty, sampler.sampling.frequency_penalty
+        if not (presence or frequency) or not sampler.counts:
             continue
-        if penalised is logits_nv:
+        if penalised is logits_nv:  # copied once: log probabilities are still read from the model's own numbers
             penalised = logits_nv.clone()
-        tokens = torch.tensor(list(drawer.drawn), device=logits_nv.device)
-        counts = torch.tensor(list(drawer.drawn.values()), device=logits_nv.device)
+        tokens = torch.tensor(list(sampler.counts), device=logits_nv.device)
+        counts = torch.tensor(list(sampler.counts.values()), device=logits_nv.device)
         penalised[row, tokens] -= counts * frequency + presence
     return penalised
 
 
-def _sample(logits_nv: torch.Tensor, drawers: Sequence[Drawer]) -> list[int]:
+def _sample(logits_nv: torch.Tensor, samplers: Sequence[RowSampler]) -> list[int]:
     device = logits_nv.device
-    temperature = torch.tensor([d.sampling.temperature for d in drawers], device=device)[:, None]
-    top_p = torch.tensor([d.sampling.top_p for d in drawers], device=device)[:, None]
-    uniform = torch.tensor([d.random.random() for d in drawers], device=device)[:, None]
+    temperature = torch.tensor([d.sampling.temperature for d in samplers], device=device)[:, None]
+    top_p = torch.tensor([d.sampling.top_p for d in samplers], device=device)[:, None]
+    uniform = torch.tensor([d.random.random() for d in samplers], device=device)[:, None]
     probabilities_nv = torch.softmax(logits_nv / temperature, -1)
     values_nk, indices_nk = probabilities_nv.topk(min(CANDIDATES, probabilities_nv.shape[1]))
-    tokens = _draw_nucleus(values_nk, indices_nk, top_p, uniform)
+    tokens = _sample_nucleus(values_nk, indices_nk, top_p, uniform)
     outside = [row for row, short in enumerate((values_nk.sum(-1, keepdim=True) < top_p)[:, 0].tolist()) if short]
     if outside:
         values, indices = probabilities_nv[outside].sort(-1, descending=True)
-        for row, token in zip(outside, _draw_nucleus(values, indices, top_p[outside], uniform[outside]), strict=True):
+        for row, token in zip(outside, _sample_nucleus(values, indices, top_p[outside], uniform[outside]), strict=True):
             tokens[row] = token
     return tokens
 
 
-def _draw_nucleus(values_nk: torch.Tensor, indices_nk: torch.Tensor, top_p: torch.Tensor, uniform: torch.Tensor) -> list[int]:
-    """Draw from the fewest likeliest tokens whose probabilities add up to ``top_p``; values are in falling order."""
+def _sample_nucleus(values_nk: torch.Tensor, indices_nk: torch.Tensor, top_p: torch.Tensor, uniform: torch.Tensor) -> list[int]:
+    """Sample from the fewest likeliest tokens whose probabilities add up to ``top_p``; values are in descending order.
+
+    By inverting the cumulative distribution at ``uniform``, one number in [0, 1) per row.
+    """
     before_nk = values_nk.cumsum(-1) - values_nk
     kept_nk = values_nk * (before_nk < top_p)
     cumulative_nk = kept_nk.cumsum(-1)
     chosen = torch.searchsorted(cumulative_nk, uniform * cumulative_nk[:, -1:], right=True)
+    # Rounding may put ``uniform`` times the sum at or above the last cumulative value, beyond the nucleus.
     last = (kept_nk > 0).sum(-1, keepdim=True) - 1
     return indices_nk.gather(1, torch.minimum(chosen, last))[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""From tokens to text as it grows: whole characters only, and cut before a stop string. Pure."""
+"""Incremental detokenisation: whole characters only, and nothing from a stop string on. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ CONTEXT_TOKENS = 6
 """How many prompt tokens are decoded along with the first new ones: some tokenizers drop a leading space otherwise."""
 
 _INCOMPLETE = "\ufffd"
+"""What tokenizers decode bytes to that are no whole character (yet)."""
 
 
 class StopScanner:
-    """Passes text on until a stop string is complete; holds back what may be the beginning of one.
+    """Passes text on until a stop string is complete, and holds back what may be the beginning of one.
 
-    The stop that is complete first counts (of several, the longest), so the result does not depend on how the text is
-    cut into pieces. Nothing of it, and nothing after, is passed on.
+    A stop string may be spread over several tokens, and what was sent to a client cannot be taken back. The stop that is
+    complete first counts (of several, the longest), so the result does not depend on how the text is cut into pieces.
+    Neither the stop string nor anything after it is passed on.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -23,14 +25,16 @@ class StopScanner:
         self.stopped = False
 
     def feed(self, text: str) -> str:
-        """The text that may be shown now."""
+        """The text that may be sent now."""
         if self.stopped or not self._stops:
             return "" if self.stopped else text
         held = self._held + text
+        # By end, then by start: the first to be complete, and of those that end together the longest.
         found = [(held.index(stop) + len(stop), held.index(stop)) for stop in self._stops if stop in held]
         if found:
             self.stopped, self._held = True, ""
             return held[: min(found)[1]]
+        # Only an end of the text can still grow into a stop; all before it is safe to send.
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
         return shown
@@ -42,7 +46,7 @@ class StopScanner:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that is a beginning of ``stop``."""
+    """Length of the longest suffix of ``text`` that is a proper prefix of ``stop``."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
@@ -50,7 +54,11 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class TokenDecoder:
-    """Decodes one token after the other; a character that needs several tokens comes with its last one.
+    """Decodes one token after the other; a character that takes several tokens comes with its last one.
+
+    Tokens cannot be decoded one by one: spaces and multi-byte characters depend on neighbours. So the last tokens are decoded
+    with and without the new ones, and the difference is the new text. Only a short window is decoded, which keeps the cost of
+    a token independent of the length of the answer.
 
     Args:
         decode: a tokenizer's tokens to text.
@@ -60,6 +68,7 @@ class TokenDecoder:
     def __init__(self, decode: Callable[[list[int]], str], prompt_tokens: Sequence[int]) -> None:
         self._decode = decode
         self._tokens = list(prompt_tokens[-CONTEXT_TOKENS:])
+        # Tokens [start, shown) are context whose text was sent; tokens from ``shown`` on are not sent yet.
         self._start = 0
         self._shown = len(self._tokens)
 
@@ -68,7 +77,7 @@ class TokenDecoder:
         return self._new_text(final=False)
 
     def flush(self) -> str:
-        """What is left when no more tokens come, broken characters included."""
+        """What is left when no more tokens come, incomplete characters included (as U+FFFD)."""
         return self._new_text(final=True)
 
     def _new_text(self, final: bool) -> str:
@@ -76,6 +85,8 @@ class TokenDecoder:
             return ""
         before = self._decode(self._tokens[self._start : self._shown])
         after = self._decode(self._tokens[self._start :])
+        # An end of U+FFFD may become a character with the next token. A model may also write U+FFFD itself: it is then held
+        # back until the next token, which costs a moment and loses nothing.
         if (after.endswith(_INCOMPLETE) and not final) or len(after) <= len(before):
             return ""
         self._start, self._shown = self._shown, len(self._tokens)

@@ -1,8 +1,12 @@
 """Continuous batching for any model that transformers can load and that generates text, on CPU or GPU.
 
-One thread owns the model. Between two steps it lets newcomers in, and lets go of rows that ended or whose asker left;
-each step then advances all rows by one token. How rows are kept side by side is in ``decoders.py``,
-and which way suits a model in ``choosing.py``.
+One thread, the decode thread, owns the model. Between two steps it admits new rows, and removes rows that ended or whose
+request was cancelled; each step then advances all rows by one token. How rows are batched is in ``decoders.py``, and which
+way suits a model in ``choosing.py``.
+
+There are no locks. Rows go to the thread through ``_arrivals`` (a ``SimpleQueue``), pieces come back through each request's
+``ReplyChannel``, and cancellation is that channel's ``closed``. ``_waiting``, ``_running``, the decoder and the counters are
+written by the thread alone; ``stats`` reads their sizes from elsewhere and may be one step old.
 """
 
 from __future__ import annotations
@@ -17,22 +21,32 @@ from pathlib import Path
 
 import torch
 
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, InfillPrompt, Piece, Prompt, Question, Rejected
+from evolcoder.serve.engines.base import (
+    Accepted,
+    EngineError,
+    EngineStats,
+    GenerationRequest,
+    InfillPrompt,
+    Piece,
+    Rejected,
+)
 from evolcoder.serve.engines.choosing import choose_decoder
 from evolcoder.serve.engines.loading import cache_budget_bytes, load_model
 from evolcoder.serve.engines.prompts import PromptError, encode_prompt, find_infill
-from evolcoder.serve.engines.rows import Asker, Delivery, Row, deliver
-from evolcoder.serve.engines.sampling import draw, top_logprobs
+from evolcoder.serve.engines.rows import Delivery, ReplyChannel, Row, deliver
+from evolcoder.serve.engines.sampling import sample_tokens, top_logprobs
 
 PREFILL_TOKENS = 4096
-"""Prompts are read in batches of at most this many tokens, padding included, unless one alone is longer."""
+"""Prompts are read in batches of at most this many tokens, padding included, unless one alone is longer.
+
+It bounds the memory of a prefill, and how long the rows that run already must wait for one."""
 
 
 class TransformersEngine:
-    """See the module. Use from an event loop.
+    """See the module. To be used from an event loop; several loops may share one engine.
 
     Args:
-        threads: for torch on a CPU.
+        threads: of torch, on a CPU.
         max_model_len: a shorter context than the model's own, or None.
         dtype: None chooses the fastest that is safe.
 
@@ -54,6 +68,7 @@ class TransformersEngine:
         self._threads, self._max_batch_size = threads, max_batch_size
         self._decoder = choose_decoder(loaded, folder)
         self._cache_tokens = cache_budget_bytes(loaded.device) // max(1, self._decoder.token_bytes)
+        # A row that could never be admitted would block the queue for ever, so the context is cut to what memory holds.
         self._loaded = replace(loaded, max_model_len=min(loaded.max_model_len, self._cache_tokens))
         self._infill = find_infill(loaded.tokenizer)
         self._special_ids = dict(loaded.tokenizer.get_added_vocab())
@@ -70,14 +85,14 @@ class TransformersEngine:
 
     @property
     def decoding(self) -> str:
-        """How rows are kept side by side, as ``decoders.py`` names it."""
+        """How rows are batched, by the names in ``decoders.py``."""
         return self._decoder.name
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """End the thread; whoever still waits gets an ``EngineError``."""
+        """End the thread; requests that are not complete get an ``EngineError``."""
         self._arrivals.put(None)
         self._thread.join()
 
@@ -86,11 +101,14 @@ class TransformersEngine:
         running = len(self._running)
         return EngineStats(running, waiting, self._steps, self._generated, self._prompted, self._cancelled)
 
-    async def answer(self, question: Question, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         """See ``Engine.answer``."""
-        asker = Asker(asyncio.get_running_loop())
+        channel = ReplyChannel(asyncio.get_running_loop())
         try:
-            prompts = [self._encode(prompt) for prompt in question.prompts]
+            prompts = [
+                encode_prompt(self._loaded.tokenizer, prompt, self._infill, self._loaded.vocabulary)
+                for prompt in request.prompts
+            ]
         except PromptError as error:
             yield Rejected(str(error), param=error.param)
             return
@@ -105,56 +123,59 @@ class TransformersEngine:
             return
         yield Accepted(sum(len(prompt) for prompt in prompts))
         rows = [
-            self._row(p * question.n + choice, prompt, question, asker, streamed)
+            self._row(p * request.n + choice, prompt, request, channel, streamed)
             for p, prompt in enumerate(prompts)
-            for choice in range(question.n)
+            for choice in range(request.n)
         ]
         try:
-            async for piece in self._pieces(rows, asker):
+            async for piece in self._pieces(rows, channel):
                 yield piece
         finally:
-            asker.left = True
+            # However the iterator ends: by its last piece, an error, or ``aclose`` when the client has gone. The thread drops
+            # the rows before its next step.
+            channel.closed = True
 
-    async def _pieces(self, rows: list[Row], asker: Asker) -> AsyncIterator[Piece]:
+    async def _pieces(self, rows: list[Row], channel: ReplyChannel) -> AsyncIterator[Piece]:
         for row in rows:
             self._arrivals.put(row)
+        # After the rows were put, not before: a thread that has ended takes no rows, and nobody would answer these.
         if not self.is_alive():
             raise EngineError("The engine has stopped.")
         unfinished = len(rows)
         while unfinished:
-            delivery = await asker.deliveries.get()
+            delivery = await channel.deliveries.get()
             if isinstance(delivery, EngineError):
                 raise delivery
             unfinished -= delivery.finish_reason is not None
             yield delivery
 
-    def _encode(self, prompt: Prompt) -> list[int]:
-        return encode_prompt(self._loaded.tokenizer, prompt, self._infill, self._loaded.vocabulary)
-
-    def _row(self, index: int, prompt: list[int], question: Question, asker: Asker, streamed: bool) -> Row:
-        sampling = question.sampling
+    def _row(self, index: int, prompt: list[int], request: GenerationRequest, channel: ReplyChannel, streamed: bool) -> Row:
+        sampling = request.sampling
         room = self._loaded.answer_room(len(prompt))
         max_tokens = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
+        # A stop string that is a special token never shows in the text (special tokens are skipped), so it stops by its id.
         stop_ids = {self._special_ids[stop] for stop in sampling.stop if stop in self._special_ids}
         if not sampling.ignore_eos:
             stop_ids |= self._loaded.eos_ids
-            if self._infill and isinstance(question.prompts[index // question.n], InfillPrompt):
+            if self._infill and isinstance(request.prompts[index // request.n], InfillPrompt):
                 stop_ids |= self._infill.ends
         follows = list(self._loaded.decoder_start) or prompt
-        return Row(index, prompt, follows, sampling, max_tokens, self._text, stop_ids, asker, streamed)
+        return Row(index, prompt, follows, sampling, max_tokens, self._text, stop_ids, channel, streamed)
 
     def _text(self, tokens: list[int]) -> str:
         return self._loaded.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[no-any-return]
 
-    # What follows runs in the thread.
+    # All that follows runs in the decode thread.
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # OpenMP keeps this for each thread; Ray's default is one
+        torch.set_num_threads(self._threads)  # OpenMP has this setting per thread, and Ray sets it to one
         try:
             while self._receive():
                 try:
                     self._advance()
-                except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError
+                # Out of memory is a RuntimeError. After a failure within a step the cache's rows may differ in length from
+                # what the engine believes, so all running rows fail with it; those that wait are tried on an empty cache.
+                except (RuntimeError, ValueError, IndexError) as error:
                     self._fail(self._running, f"{type(error).__name__}: {error}")
                     self._running = []
                     self._decoder.clear()
@@ -163,7 +184,7 @@ class TransformersEngine:
             self._fail([*self._running, *self._waiting], "the engine has stopped")
 
     def _receive(self) -> bool:
-        """Take arrivals in; waits for one when there is nothing else to do. False: it is time to stop."""
+        """Take arrivals in; blocks for one when there is nothing else to do. False: the engine is being closed."""
         if not self._running and not self._waiting:
             row = self._arrivals.get()
             if row is None:
@@ -181,29 +202,37 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _advance(self) -> None:
-        self._let_go({number for number, row in enumerate(self._running) if row.asker.left})
+        cancelled = {number for number, row in enumerate(self._running) if row.channel.closed}
+        self._cancelled += len(cancelled)
+        self._remove(cancelled)
+        # New rows are read at once, before the others go on: the sooner they run, the more rows share each step, and a step
+        # costs nearly the same for one row as for many.
         newcomers = self._admit()
         if newcomers:
             self._running += newcomers
             logits = self._decoder.join([row.prompt for row in newcomers])
             self._prompted += sum(len(row.prompt) for row in newcomers)
-            self._take(newcomers, logits)
+            self._sample_and_deliver(newcomers, logits)
         elif self._running:
-            self._take(self._running, self._decoder.step([row.token for row in self._running]))
+            self._sample_and_deliver(self._running, self._decoder.step([row.token for row in self._running]))
 
     def _admit(self) -> list[Row]:
-        """The rows that may join now: they fit the batch, the memory, and one reading of prompts."""
+        """The waiting rows that may join now: those that fit the batch, the memory, and one prefill.
+
+        In the order of arrival, and the first that does not fit holds up the rest: else a long one might never get its turn.
+        """
         newcomers: list[Row] = []
         longest = max((row.reserved_tokens for row in self._running), default=0)
         widest = 0
         while self._waiting and len(self._running) + len(newcomers) < self._max_batch_size:
             row = self._waiting[0]
-            if row.asker.left:
+            if row.channel.closed:
                 self._waiting.popleft()
                 self._cancelled += 1
                 continue
             longest, widest = max(longest, row.reserved_tokens), max(widest, len(row.prompt))
             rows = len(self._running) + len(newcomers) + 1
+            # Buffers are rectangular, so every row costs as much as the longest may come to. A row alone always fits.
             if rows > 1 and rows * longest > self._cache_tokens:
                 break
             if newcomers and (len(newcomers) + 1) * widest > PREFILL_TOKENS:
@@ -211,10 +240,13 @@ class TransformersEngine:
             newcomers.append(self._waiting.popleft())
         return newcomers
 
-    def _take(self, rows: list[Row], logits: torch.Tensor) -> None:
-        """Draw a token for each of ``rows``, the last of the running ones; deliver, and let go of those that end."""
-        tokens = draw(logits, [row.drawer for row in rows])
-        asked = {number: row.drawer.sampling.logprobs for number, row in enumerate(rows)}
+    def _sample_and_deliver(self, rows: list[Row], logits: torch.Tensor) -> None:
+        """Sample a token for each of ``rows``, deliver what that completes, and remove the rows that end.
+
+        ``rows`` are all running rows, or the newly admitted ones among them; ``logits`` has one row for each of them.
+        """
+        tokens = sample_tokens(logits, [row.sampler for row in rows])
+        asked = {number: row.sampler.sampling.logprobs for number, row in enumerate(rows)}
         numbers = [number for number, count in asked.items() if count is not None]
         logprobs: dict[int, list[tuple[int, float]]] = {}
         if numbers:
@@ -225,19 +257,15 @@ class TransformersEngine:
         self._generated += len(rows)
         deliveries: list[tuple[Row, Delivery]] = []
         for number, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-            piece = row.take(token, logprobs.get(number))
+            piece = row.add_token(token, logprobs.get(number))
             if piece is not None:
                 deliveries.append((row, piece))
         deliver(deliveries)
         finished = {id(row) for row, piece in deliveries if isinstance(piece, Piece) and piece.finish_reason}
         self._remove({number for number, row in enumerate(self._running) if id(row) in finished})
 
-    def _let_go(self, gone: set[int]) -> None:
-        self._cancelled += len(gone)
-        self._remove(gone)
-
     def _remove(self, gone: set[int]) -> None:
-        if gone:
+        if gone:  # the decoder says in which order it keeps the others
             self._running = [self._running[number] for number in self._decoder.drop(gone)]
 
     def _fail(self, rows: list[Row], reason: str) -> None:
