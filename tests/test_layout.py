@@ -38,6 +38,7 @@ MAY_IMPORT_HEAVY = {
     "train/checkpoints.py",
     "train/export.py",
     "train/fit.py",
+    "train/internals.py",
     "train/launch.py",
     "train/loop.py",
     "train/model_size.py",

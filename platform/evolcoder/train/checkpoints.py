@@ -48,6 +48,7 @@ def save(engine: Any, job: TrainingJob, history: list[MetricsRow], precision: Pr
         if context.get_world_rank() == 0:
             state = {"step": step, "layout": layout(job.settings, precision), "history": history}
             (folder / STATE_FILE).write_text(json.dumps(state), "utf-8")
+        # A checkpoint that lacks a rank's part does not load: all parts are written before any rank reports it.
         torch.distributed.barrier()
         if place.is_local:
             checkpoint = ray.train.Checkpoint(place.path, filesystem=place.filesystem)
@@ -87,13 +88,10 @@ def check_layout(saved: dict[str, Any], wanted: dict[str, Any], step: int, work:
     Raises:
         TrainingError: it names the settings to go back to.
     """
-    changed = [f"{key}={_yaml(saved[key])}" for key in wanted if saved[key] != wanted[key]]
+    # As one types it: an override knows `null`, not `None`.
+    changed = [f"{key}={'null' if saved[key] is None else saved[key]}" for key in wanted if saved[key] != wanted[key]]
     if changed:
         raise TrainingError(
             f"This training was interrupted after step {step} with {', '.join(changed)}; go on with the same, "
             f"or delete {work} to train from the start."
         )
-
-
-def _yaml(value: Any) -> str:
-    return "null" if value is None else str(value)

@@ -42,7 +42,8 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": settings.global_batch_size // (settings.workers * micro_batch_size),
         "gradient_clipping": GRADIENT_CLIPPING,
-        "steps_per_print": 1_000_000_000,
+        "steps_per_print": 1_000_000_000,  # never: the launcher shows progress
+        # Else DeepSpeed refuses to offload any optimizer but its own, which is compiled at first use.
         "zero_force_ds_cpu_optimizer": False,
         "zero_optimization": _zero(settings, precision, gpu),
         "optimizer": {
@@ -60,6 +61,7 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
     if precision == "bf16":
         config["bf16"] = {"enabled": True}
     elif precision == "fp16":
+        # A loss scale of 0 means a dynamic one: from 2**16, lowered when a gradient overflows, doubled after 1,000 good steps.
         config["fp16"] = {"enabled": True, "loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 1000}
     if precision != "fp32":
         # Sums over many micro-batches lose small gradients in 16 bits.
@@ -73,9 +75,11 @@ def _zero(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str,
     stage = max(settings.zero_stage, 0 if precision == "fp32" else 1)
     zero: dict[str, Any] = {"stage": stage}
     if stage > 0:
+        # Communication overlaps with the backward pass on CUDA streams, which a CPU has not.
         zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
+    # Page-locked memory, which a GPU copies from and to without the processor; a CPU has no use for it.
     host = {"device": "cpu", "pin_memory": gpu}
     if settings.offload is not None:
         zero["offload_optimizer"] = host

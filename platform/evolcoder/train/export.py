@@ -22,6 +22,7 @@ from evolcoder.models import CARD_FILE
 from evolcoder.storage.folders import Folder
 from evolcoder.templates import alpaca_prompt
 from evolcoder.train.encode import chat_template
+from evolcoder.train.internals import gathered_weights
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob
 
 SHARD_SIZE = "5GB"
@@ -33,7 +34,7 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
     Raises:
         TrainingError: the written model does not load, or its logits are not finite.
     """
-    weights = _whole_weights(engine)
+    weights = _whole_weights(engine)  # collective: no rank may leave before it
     if torch.distributed.get_rank() != 0:
         return
     assert weights is not None
@@ -89,8 +90,7 @@ def verify_model(folder: Path) -> None:
 def _whole_weights(engine: Any) -> dict[str, torch.Tensor] | None:
     """All weights in the working precision on rank 0, None elsewhere; gathered layer by layer under ZeRO-3."""
     if engine.zero_optimization_partition_weights():
-        gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
-        return gathered
+        return gathered_weights(engine)
     if torch.distributed.get_rank() != 0:
         return None
     return {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}

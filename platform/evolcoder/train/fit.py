@@ -25,14 +25,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
+from evolcoder.train.internals import LOST_WORKER_ERRORS, lost_worker_cause
 from evolcoder.train.job import MetricsRow, TrainingJob
 
 MAX_RESTARTS = 3
 MAX_PREEMPTIONS = 20
 POLL_SECONDS = 0.5
 NODES_START_SECONDS = 1800
-
-_LOST_WORKER_ERRORS = {"WorkerHealthCheckFailedError", "WorkerHealthCheckTimeoutError", "DistBackendError", "DistNetworkError"}
 
 
 def fit(job: TrainingJob, reporter: Reporter) -> dict[str, Any]:
@@ -71,9 +70,8 @@ def explain_failure(failure: Exception) -> tuple[EvolcoderError, bool]:
 
 def log_folder() -> str:
     """Where this Ray session keeps its logs, those of the training workers among them."""
-    from ray._private.worker import global_worker
-
-    return f"{global_worker.node.get_session_dir_path()}/logs/train"
+    context = ray.get_runtime_context()
+    return f"{context.get_temp_dir()}/{context.get_session_name()}/logs/train"
 
 
 def _explain_workers(failures: dict[int, Exception]) -> tuple[EvolcoderError, bool]:
@@ -82,9 +80,8 @@ def _explain_workers(failures: dict[int, Exception]) -> tuple[EvolcoderError, bo
         if isinstance(error, EvolcoderError):
             return error, False
     for rank, error in sorted(failures.items()):
-        if type(error).__name__ in _LOST_WORKER_ERRORS:
-            cause = getattr(error, "health_check_failure", error)
-            return TrainingError(f"Training worker {rank} was lost ({_first_line(cause)})"), True
+        if type(error).__name__ in LOST_WORKER_ERRORS:
+            return TrainingError(f"Training worker {rank} was lost ({_first_line(lost_worker_cause(error))})"), True
     rank, error = min(failures.items())
     return TrainingError(
         f"Training worker {rank} failed with {type(error).__name__}: {_first_line(error)} (log: {log_folder()}; the same "

@@ -28,6 +28,7 @@ from evolcoder.train import checkpoints
 from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.export import export
+from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob
 from evolcoder.train.order import global_batch, micro_batch_size, micro_batches
 from evolcoder.train.schedule import learning_rate
@@ -35,44 +36,45 @@ from evolcoder.train.steps import loss_tokens, optimizer_step
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
 METRICS_INTERVAL_SECONDS = 5.0
+"""The whole file is written each time, so not after every step."""
 
 
 def train_worker(config: dict[str, Any]) -> None:
     """Ray Train's entry on each worker. ``config["job"]`` is a ``TrainingJob``."""
     job: TrainingJob = config["job"]
     _prepare_process(job)
-    with _memory_explained(job):
-        _train(job)
+    with _out_of_memory_explained(job):
+        settings = job.settings
+        gpu_has_bf16 = job.gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = working_precision(settings, job.gpu, gpu_has_bf16, cpu_flags())
+        reports = _RankZeroReports(job)
+        reports.phase("loading the model")
+        tokenizer = AutoTokenizer.from_pretrained(job.base_model)
+        engine = build_engine(job, precision)
+        rows = EncodedRows(job.work)
+        history = checkpoints.resume(engine, job, precision)
+        reports.phase(f"going on after step {len(history)}" if history else "training")
+        for step in range(len(history), job.steps):
+            history.append(_train_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
+            reports.step(history)
+            if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < job.steps:
+                checkpoints.save(engine, job, history, precision)
+        reports.write(history)
+        reports.phase("exporting the model")
+        export(engine, tokenizer, job)
+        reports.finished({"precision": precision})
 
 
-def _train(job: TrainingJob) -> None:
-    settings = job.settings
-    precision = working_precision(settings, job.gpu, job.gpu and _gpu_has_bf16(), cpu_flags())
-    teller = _Teller(job)
-    teller.phase("loading the model")
-    tokenizer = AutoTokenizer.from_pretrained(job.base_model)
-    engine = build_engine(job, precision)
-    rows = EncodedRows(job.work)
-    history = checkpoints.resume(engine, job, precision)
-    teller.phase(f"going on after step {len(history)}" if history else "training")
-    for step in range(len(history), job.steps):
-        history.append(_one_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
-        teller.step(history)
-        if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < job.steps:
-            checkpoints.save(engine, job, history, precision)
-    teller.write(history)
-    teller.phase("exporting the model")
-    export(engine, tokenizer, job)
-    teller.finished({"precision": precision})
-
-
-def _one_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
+def _train_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
     settings = job.settings
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     started = time.perf_counter()
-    # Dropout, where a model has any, is drawn anew from here: a resumed step is the same step.
+    # Dropout, where a model has any, is drawn anew from here: a resumed step is the same step. Each rank has a stream of its
+    # own, or all of them would drop the same positions.
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, step, rank]).generate_state(1)[0]))
+    # Every worker reads the whole global batch: its lengths decide who takes which rows, and its tokens what the loss is
+    # divided by, so that no worker need ask another.
     indices = global_batch(settings.seed, step, settings.global_batch_size, len(rows))
     batch = {index: rows[index] for index in indices}
     lengths = [len(batch[index].tokens) for index in indices]
@@ -111,20 +113,20 @@ class EncodedRows:
         return EncodedRow(tokens, self._table["prompt_tokens"][index].as_py())
 
 
-class _Teller:
-    """Rank 0's voice: the board for the launcher, the metrics file for everyone. Other ranks say nothing."""
+class _RankZeroReports:
+    """What rank 0 reports: progress to the launcher's board, metrics to their file. On other ranks it does nothing."""
 
     def __init__(self, job: TrainingJob) -> None:
         self._job = job
-        self._speaks = ray.train.get_context().get_world_rank() == 0
+        self._is_rank_zero = ray.train.get_context().get_world_rank() == 0
         self._written = time.monotonic()
 
     def phase(self, text: str) -> None:
-        if self._speaks:
+        if self._is_rank_zero:
             self._job.board.phase.remote(text)
 
     def step(self, history: list[MetricsRow]) -> None:
-        if not self._speaks:
+        if not self._is_rank_zero:
             return
         self._job.board.step.remote(history[-1])
         if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
@@ -132,12 +134,12 @@ class _Teller:
 
     def write(self, history: list[MetricsRow]) -> None:
         """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
-        if self._speaks:
+        if self._is_rank_zero:
             self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
             self._written = time.monotonic()
 
     def finished(self, outcome: dict[str, Any]) -> None:
-        if self._speaks:
+        if self._is_rank_zero:
             ray.get(self._job.board.finished.remote(outcome))
 
 
@@ -146,8 +148,7 @@ def build_engine(job: TrainingJob, precision: Precision) -> Any:
     import deepspeed
 
     if not job.gpu:
-        # DeepSpeed would compile an operator for CPU collectives at its first use; gloo does the same without a compiler.
-        deepspeed.ops.__compatible_ops__ = {}
+        use_no_compiled_collectives()
     deepspeed.init_distributed()  # before the model: ZeRO-3 divides it among the workers while it is loaded
     config = deepspeed_config(job.settings, precision, micro_batch_size(job.settings, job.gpu), job.gpu)
     model = _load_model(job.base_model, precision, config)
@@ -178,24 +179,21 @@ def _parameter_groups(model: Any, job: TrainingJob) -> list[dict[str, Any]]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if job.settings.weight_decay == 0:
         return [{"params": trained}]
-    # Under ZeRO-3 a parameter's own shape is that of an empty tensor.
-    shapes = [tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in trained]
+    partitioned = job.settings.zero_stage == 3
+    shapes = [whole_shape(parameter, partitioned) for parameter in trained]
     matrices = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) > 1]
     others = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 def _prepare_process(job: TrainingJob) -> None:
+    # Ray starts workers without an activated environment, whose ninja builds DeepSpeed's operators where any are built.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if not job.gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
         # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
         beside = ray.train.get_context().get_local_world_size()
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
-
-
-def _gpu_has_bf16() -> bool:
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def cpu_flags() -> frozenset[str]:
@@ -209,7 +207,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 @contextmanager
-def _memory_explained(job: TrainingJob) -> Iterator[None]:
+def _out_of_memory_explained(job: TrainingJob) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError
 from evolcoder.settings import TrainSettings
+from evolcoder.train.internals import most_resources
 
 
 def check_resources(settings: TrainSettings, reporter: Reporter) -> bool:
@@ -16,11 +17,8 @@ def check_resources(settings: TrainSettings, reporter: Reporter) -> bool:
         ClusterError: the cluster can never have one GPU (or, without GPUs, one CPU) for each worker.
     """
     import ray
-    from ray._private.state import state
 
-    now = ray.cluster_resources()
-    ever = state.get_max_resources_from_cluster_config() or {}
-    gpu, missing = choose_device(settings, now, ever)
+    gpu, missing = choose_device(settings, ray.cluster_resources(), most_resources())
     if missing:
         reporter.say(f"waiting for the cluster to start {missing} more {'GPU' if gpu else 'CPU'}s")
     return gpu

@@ -15,6 +15,7 @@ from torch.nn import functional
 from evolcoder.train.encode import EncodedRow
 
 IGNORED = -100
+"""As cross-entropy's own default and every label of transformers has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def optimizer_step(
     """
     workers = torch.distributed.get_world_size()
     scale = workers / batch_loss_tokens
+    # In 64 bits, so that the reported loss does not depend on how the sum is divided among micro-batches.
     total = torch.zeros((), dtype=torch.float64, device=engine.device)
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
@@ -86,6 +88,7 @@ def optimizer_step(
         ids, labels = (tensor.to(engine.device) for tensor in collate(rows, pad_id))
         loss_sum = response_loss_sum(engine, ids, labels)
         engine.backward(loss_sum * scale, scale_wrt_gas=False)
+        # Only at the boundary does step() apply the gradients, and clear them: their norm must be taken before it.
         if engine.is_gradient_accumulation_boundary():
             norm = _plain_grad_norm(engine)
         engine.step()
