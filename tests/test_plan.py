@@ -33,8 +33,9 @@ def test_completions_never_exceed_what_the_teacher_may_say(settings: RunSettings
 def test_finished_rounds_are_not_paid_again_and_their_lengths_count(settings: RunSettings) -> None:
     place = RunFolder.open(settings).round(1)
     rows = [FileEntry(path="part.arrow", bytes=1, sha256="", rows=10)]
-    Stage("round", place, {}).publish(rows, {"prompt_tokens": 1000, "completion_tokens": 3000})
-    forecast = forecast_evolve(settings, 10)
+    first = Stage("round", place, {}).publish(rows, {"prompt_tokens": 1000, "completion_tokens": 3000})
+    seeds = Stage("round", RunFolder.open(settings).round(0), {}).publish([], {"kept": 10})
+    forecast = forecast_evolve(settings, 10, [seeds, first])
     assert (forecast.rounds_to_do, forecast.calls, forecast.measured) == (2, 40, True)
     assert forecast.prompt_tokens[1] == 2000
     assert forecast.completion_tokens[1] == 6000

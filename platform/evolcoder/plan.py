@@ -7,12 +7,12 @@ the range says how far off either may be. It forecasts no training time: that de
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.console import Reporter
-from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings, TrainSettings
-from evolcoder.storage.stage import read_manifest
+from evolcoder.storage.stage import Manifest
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -44,23 +44,23 @@ class EvolveForecast:
     measured: bool
 
 
-def seed_count(settings: RunSettings, reporter: Reporter) -> int:
+def seed_count(settings: RunSettings, finished: Sequence[Manifest], reporter: Reporter) -> int:
     """How many seeds the run starts from: those of round 0 when it is there, else what the source holds."""
-    made = read_manifest(RunFolder.open(settings).round(0))
-    if made is not None:
-        return int(made.summary.get("kept", made.rows))
+    if finished:
+        return int(finished[0].summary.get("kept", finished[0].rows))
     from evolcoder.evolve.seeds.load import load_seeds
 
     return len(load_seeds(settings.seeds, reporter))
 
 
-def forecast_evolve(settings: RunSettings, seeds: int) -> EvolveForecast:
-    """Calls, tokens, dollars and hours of the rounds that are not there yet."""
-    run = RunFolder.open(settings)
-    done = 0
-    while done < settings.evolve.rounds and read_manifest(run.round(done + 1)) is not None:
-        done += 1
-    prompt_mean, completion_mean, measured = _lengths(run, done)
+def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manifest] = ()) -> EvolveForecast:
+    """Calls, tokens, dollars and hours of the rounds that are not there yet.
+
+    Args:
+        finished: the manifests of the rounds that are, round 0 first.
+    """
+    done = max(0, len(finished) - 1)
+    prompt_mean, completion_mean, measured = _lengths(finished[1:])
     calls_per_row = CALLS_PER_ROW + settings.evolve.judge
     if settings.evolve.judge and not measured:
         prompt_mean, completion_mean = prompt_mean + TYPICAL_VERDICT_TOKENS[0], completion_mean + TYPICAL_VERDICT_TOKENS[1]
@@ -144,12 +144,11 @@ def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: 
     return "Train", ["", "value"], rows
 
 
-def _lengths(run: RunFolder, rounds_done: int) -> tuple[float, float, bool]:
+def _lengths(rounds: Sequence[Manifest]) -> tuple[float, float, bool]:
     """Mean prompt and completion tokens of a row, and whether they were measured here."""
     prompt = completion = rows = 0
-    for number in range(1, rounds_done + 1):
-        manifest = read_manifest(run.round(number))
-        if manifest is not None and "prompt_tokens" in manifest.summary:
+    for manifest in rounds:
+        if "prompt_tokens" in manifest.summary:
             prompt += manifest.summary["prompt_tokens"]
             completion += manifest.summary["completion_tokens"]
             rows += manifest.rows

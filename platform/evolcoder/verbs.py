@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,7 +203,9 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing."""
     from evolcoder.plan import evolve_table, forecast_evolve, seed_count, training_table
 
-    forecast = forecast_evolve(settings, seed_count(settings, reporter))
+    manifests = (entry.stage.manifest() for entry in _of_kind(settings, RunFolder.open(settings), "round"))
+    finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
+    forecast = forecast_evolve(settings, seed_count(settings, finished, reporter), finished)
     reporter.stage(f"Plan {settings.name}: nothing is sent")
     reporter.table(*evolve_table(settings, forecast))
     reporter.table(*training_table(settings, forecast, _base_parameters(settings)))
