@@ -3,6 +3,19 @@
 Each message is one sentence (or two) that says what is wrong and what to do. The command line prints the message
 alone and exits with ``exit_code``; anything outside this tree is a defect and keeps its traceback. All of them carry
 only their message, so that they can be pickled between Ray processes.
+
+    EvolcoderError
+    ├── SettingsError         the YAML, an override or an argument (exit code 2)
+    ├── DataError             seeds, samples, a benchmark's data
+    ├── RunFolderError        the disk, or a stage that is not there
+    │   └── RunBusyError      another process works on it
+    ├── EndpointError         a teacher or a served model that cannot be used
+    │   └── BudgetError       the run would cost more than it may
+    ├── IncompleteError       some part did not end well; the same command again does only that part
+    ├── SandboxError          programs cannot be run here
+    ├── ModelError            a model is not there, or is not one
+    ├── TrainingError         training cannot go on
+    └── ClusterError          Ray cannot be reached, or lacks what is asked for
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _pool_size(seeds: Manifest) -> int:
     """How many rows each round evolves.
 
     Raises:
-        DataError: none.
+        DataError: no seed is left to evolve.
     """
     kept = kept_rows(seeds)
     if not kept:
