@@ -16,7 +16,7 @@ help:
 	@echo "make test          the tests, but for the two kinds below"
 	@echo "make test-fast     only the tests that need no Ray and no model"
 	@echo "make test-cluster  the tests that start several Ray nodes, or a head and jobs"
-	@echo "make test-long     the tests that take minutes each"
+	@echo "make test-long     the tests that take minutes each; THIRD=0, 1 or 2: every third of them"
 	@echo "make lint          ruff and mypy"
 	@echo "make install       set-up alone, into .venv"
 
@@ -48,7 +48,7 @@ test-cluster: install
 	@$(BIN)/python -m pytest -m "cluster"
 
 test-long: install
-	@$(BIN)/python -m pytest -m "long"
+	@$(BIN)/python -m pytest -m "long" $(if $(THIRD),--third $(THIRD))
 
 lint: install
 	@$(BIN)/ruff check .
