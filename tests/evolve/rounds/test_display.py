@@ -13,7 +13,8 @@ from evolcoder.evolve.rounds.display import by_count, watching
 
 def standing(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[str] = frozenset()) -> Standing:
     totals = Counter(kept=kept, requests=2 * kept, prompt_tokens=1000 * kept, completion_tokens=500 * kept)
-    return Standing(totals, None, set(warnings), answered, asked)
+    totals.update(batch_requests=asked, batch_replies=answered)
+    return Standing(totals, None, set(warnings))
 
 
 def watched(readings: list[Standing | None], limits: TeacherLimits) -> str:

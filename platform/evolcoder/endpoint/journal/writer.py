@@ -25,6 +25,10 @@ class JournalWriter:
             RunFolderError: it cannot be written.
         """
         self.note(entry)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Returns when all that was noted would survive this process. Raises as ``append`` does."""
         if self._flush is not None:
             await asyncio.shield(self._flush)  # others wait for the same segment: one that is cancelled must not end it
 

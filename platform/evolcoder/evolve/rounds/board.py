@@ -10,13 +10,11 @@ from evolcoder.errors import EvolcoderError
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the board knows. The last two count the requests in batches of the Batch API."""
+    """What the board knows."""
 
     totals: Counter[str]
     stop: EvolcoderError | None
     warnings: set[str]
-    batches_answered: int
-    batches_asked: int
 
 
 class Board:
@@ -30,7 +28,6 @@ class Board:
         self._counts: dict[str, Counter[str]] = {}
         self._stop: EvolcoderError | None = None
         self._warnings: set[str] = set()
-        self._batches: dict[str, tuple[int, int]] = {}
 
     def count(self, worker: str, counts: Counter[str]) -> None:
         """All that a worker counted so far."""
@@ -44,11 +41,6 @@ class Board:
         """Said once, however many workers say it."""
         self._warnings.add(sentence)
 
-    def look(self, batch: str, answered: int, asked: int) -> None:
-        """How far a batch of the Batch API was when it was last looked at."""
-        self._batches[batch] = (answered, asked)
-
     def read(self) -> Standing:
-        answered, asked = (sum(numbers) for numbers in zip((0, 0), *self._batches.values(), strict=True))
         totals: Counter[str] = sum(self._counts.values(), Counter())
-        return Standing(totals, self._stop, self._warnings, answered, asked)
+        return Standing(totals, self._stop, self._warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -24,7 +25,7 @@ def watching(
     over = threading.Event()
 
     def watch() -> None:
-        shown = (0, 0)
+        shown = 0
         warned: set[str] = set()
         ended = False
         while not ended:
@@ -36,10 +37,9 @@ def watching(
                 reporter.warn(warning)
             warned |= standing.warnings
             totals = standing.totals
-            now = (totals["kept"] + totals["eliminated"] + totals["failed"], standing.batches_answered)
-            if now > shown:
-                progress.update(now[0], **_figures(standing, limits))
-            shown = now
+            if rows_done(totals) > shown:
+                show_totals(totals, progress, limits)
+            shown = rows_done(totals)
 
     thread = threading.Thread(target=watch, name="evolve-progress", daemon=True)
     thread.start()
@@ -50,18 +50,21 @@ def watching(
         thread.join()
 
 
-def _figures(standing: Standing, limits: TeacherLimits) -> dict[str, object]:
-    totals = standing.totals
+def rows_done(totals: Counter[str]) -> int:
+    return totals["kept"] + totals["eliminated"] + totals["failed"]
+
+
+def show_totals(totals: Counter[str], progress: Progress, limits: TeacherLimits) -> None:
+    """The figures of a round so far."""
     figures: dict[str, object] = {name: totals[name] for name in ("kept", "eliminated", "failed", "requests")}
     if totals["replies_reused"]:
         figures["replies_reused"] = totals["replies_reused"]
-    if standing.batches_asked:
-        figures["batch_requests"] = standing.batches_asked
-        figures["batch_replies"] = standing.batches_answered
+    if totals["batch_requests"]:
+        figures |= {name: totals[name] for name in ("batch_requests", "batch_replies")}
     figures["tokens"] = totals["prompt_tokens"] + totals["completion_tokens"]
     if limits.usd_per_million_input_tokens is not None:
         figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])
-    return figures
+    progress.update(rows_done(totals), **figures)
 
 
 def show_rounds(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:

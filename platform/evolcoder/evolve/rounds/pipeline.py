@@ -8,10 +8,13 @@ Round 0 is gathered from the seeds in the same way. Nothing but the seeds grows 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import ray
@@ -20,7 +23,7 @@ from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 
 from evolcoder.cluster import beside_the_driver
-from evolcoder.console import Reporter
+from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.journal.compaction import compact
 from evolcoder.endpoint.journal.epoch import Epoch
@@ -29,8 +32,9 @@ from evolcoder.endpoint.limits.ledger import RateLimits, TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
 from evolcoder.evolve.rounds.board import Board, Standing
-from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, watching
+from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, show_totals, watching
 from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, Sieve, gather
 from evolcoder.evolve.rounds.identity import (
     finished_rounds,
@@ -38,7 +42,6 @@ from evolcoder.evolve.rounds.identity import (
     round_plan,
     round_stages,
 )
-from evolcoder.evolve.rounds.left_batches import Batches, batches_of, take_left_replies
 from evolcoder.evolve.rounds.merge import Merged
 from evolcoder.evolve.rounds.shards import (
     partition_count,
@@ -200,27 +203,15 @@ def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manife
     state = this.stage.state()
     say_why(this.number, state.kind, state.reason, reporter)
     part = f"{this.number:02d}"
-    batches = batches_of(this.settings.teacher, this.run.journal, part)
-    if batches is not None:
-        left = take_left_replies(batches, teaching.endpoints[0], this.run.journal, part, teaching.epoch)
-        if left:
-            reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
-    kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
-    try:
-        with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
-            with watching(lambda: _standing(board), progress, teaching.limits, reporter):
-                _evolve_pool(this, teaching, board, batches)
-            standing: Standing = ray.get(board.read.remote())
-            totals, stop = standing.totals, standing.stop
-            if stop is not None:
-                done = totals["kept"] + totals["eliminated"]
-                raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
-            folder = this.stage.begin(*_ROUND_FILES)
-            merged = gather(this.attempt(teaching.epoch), this.earlier, folder, this.partitions, this.sieve)
-            this.attempt(teaching.epoch).delete()
-    finally:
-        ray.kill(board)
+    with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
+        evolve_pool = _evolve_by_batches if this.settings.teacher.batch else _evolve_on_workers
+        totals, stop = evolve_pool(this, teaching, progress, reporter)
+        if stop is not None:
+            done = totals["kept"] + totals["eliminated"]
+            raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
+        folder = this.stage.begin(*_ROUND_FILES)
+        merged = gather(this.attempt(teaching.epoch), this.earlier, folder, this.partitions, this.sieve)
+        this.attempt(teaching.epoch).delete()
     if totals["damaged_lines"]:
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
     _refuse_incomplete(this, merged)
@@ -252,7 +243,65 @@ def _standing(board: Any) -> Standing | None:
     return standing
 
 
-def _evolve_pool(this: _Round, teaching: _Teaching, board: Any, batches: Batches | None) -> None:
+def _evolve_by_batches(
+    this: _Round, teaching: _Teaching, progress: Progress, reporter: Reporter
+) -> tuple[Counter[str], EvolcoderError | None]:
+    """Bring every row of the pool through the Batch API; returns the totals, and why the run must stop, if it must."""
+    attempt = this.attempt(teaching.epoch).make()
+    totals: Counter[str] = Counter()
+    written = count()
+
+    def changed(now: Counter[str]) -> None:
+        totals.clear()
+        totals.update(now)
+        show_totals(totals, progress, teaching.limits)
+
+    async def act() -> None:
+        job = _job(this, teaching, this.settings.teacher.max_concurrency)
+        evolver = BatchEvolver(job, teaching.ledger, this.settings.teacher.batch_poll_seconds, changed)
+        try:
+            if left := await evolver.take_left():
+                reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
+            pool = (row for partition in range(this.partitions) for row in read_pool(this.earlier, partition))
+            await evolver.evolve(pool, lambda rows: _write_rows(attempt, this.partitions, f"{next(written):06d}", rows))
+        finally:
+            await evolver.close()
+
+    try:
+        asyncio.run(act())
+    except EvolcoderError as error:
+        return totals, error
+    return totals, None
+
+
+def _evolve_on_workers(
+    this: _Round, teaching: _Teaching, progress: Progress, reporter: Reporter
+) -> tuple[Counter[str], EvolcoderError | None]:
+    """Bring every row of the pool through the workers; returns the totals, and why the run must stop, if it must."""
+    kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
+    try:
+        with watching(lambda: _standing(board), progress, teaching.limits, reporter):
+            _evolve_pool(this, teaching, board)
+        standing: Standing = ray.get(board.read.remote())
+        return standing.totals, standing.stop
+    finally:
+        ray.kill(board)
+
+
+def _job(this: _Round, teaching: _Teaching, concurrency: int) -> RoundJob:
+    return RoundJob(
+        plan=round_plan(this.settings, this.number, teaching.endpoints[0].model),
+        endpoints=tuple(teaching.endpoints),
+        concurrency=concurrency,
+        journal=this.run.journal,
+        part=f"{this.number:02d}",
+        epoch=teaching.epoch,
+        limits=teaching.limits,
+    )
+
+
+def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
     """Run every row of the pool through the teacher, into this attempt's folder."""
     _quieten()
     concurrency = this.settings.teacher.max_concurrency
@@ -260,16 +309,7 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any, batches: Batches
     share = concurrency // workers
     calls = -(-share // _ROWS_PER_CALL) + 1
     block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
-    job = RoundJob(
-        plan=round_plan(this.settings, this.number, teaching.endpoints[0].model),
-        endpoints=tuple(teaching.endpoints),
-        concurrency=share,
-        journal=this.run.journal,
-        part=f"{this.number:02d}",
-        epoch=teaching.epoch,
-        limits=teaching.limits,
-        batches=batches,
-    )
+    job = _job(this, teaching, share)
     earlier = this.earlier
 
     def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
@@ -309,13 +349,16 @@ class _AttemptSink(Datasink[None]):  # type: ignore[misc]
 
     def write(self, blocks: Iterable[Any], ctx: Any) -> None:
         for index, block in enumerate(blocks):
-            by_partition: dict[int, list[Instruction]] = {}
-            for row in BlockAccessor.for_block(block).to_arrow().to_pylist():
-                instruction = Instruction.from_row(row)
-                by_partition.setdefault(partition_of(instruction.root_id, self._partitions), []).append(instruction)
-            for partition, rows in by_partition.items():
-                name = f"{partition:05d}/{ctx.task_idx:06d}-{index:04d}.arrow"
-                self._attempt.write_bytes(name, shard_bytes(rows))
+            rows = [Instruction.from_row(row) for row in BlockAccessor.for_block(block).to_arrow().to_pylist()]
+            _write_rows(self._attempt, self._partitions, f"{ctx.task_idx:06d}-{index:04d}", rows)
+
+
+def _write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Instruction]) -> None:
+    by_partition: dict[int, list[Instruction]] = {}
+    for row in rows:
+        by_partition.setdefault(partition_of(row.root_id, partitions), []).append(row)
+    for partition, members in by_partition.items():
+        attempt.write_bytes(f"{partition:05d}/{name}.arrow", shard_bytes(members))
 
 
 def _refuse_incomplete(this: _Round, merged: Merged) -> None:

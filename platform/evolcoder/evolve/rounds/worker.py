@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.endpoint.batch_client import BatchClient
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.journal.lines import Entry, request_key
@@ -22,7 +21,6 @@ from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
 from evolcoder.endpoint.requests import Endpoint, SamplingSettings, request_body
 from evolcoder.errors import EvolcoderError
-from evolcoder.evolve.rounds.left_batches import Batches
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
@@ -42,7 +40,6 @@ class RoundJob:
     part: str
     epoch: Epoch
     limits: TeacherLimits
-    batches: Batches | None = None
 
 
 class RowEvolver:
@@ -54,13 +51,7 @@ class RowEvolver:
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
         self._limiter = SharedLimiter(job.epoch, job.limits, ledger, self._journal)
-        self._client: EndpointClient | BatchClient
-        if job.batches is not None:
-            self._client = BatchClient(
-                job.endpoints[0], job.batches.owner, job.batches.poll_seconds, self._limiter, board.look.remote
-            )
-        else:
-            self._client = EndpointClient(job.endpoints, job.concurrency, self._limiter, self._warn_of_closed)
+        self._client = EndpointClient(job.endpoints, job.concurrency, self._limiter, self._warn_of_closed)
         self._stopped = False
         self._name = uuid.uuid4().hex
         self._counts: Counter[str] = Counter()
