@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from evolcoder.storage.cache import cache_folder
 
 LOCAL_OBJECT_STORE_BYTES = 600_000_000
 _CONNECT_SECONDS = 10.0
-_keeper: ExitStack | None = None
-"""Ends what sessions started when ``ray_kept`` does; None outside of it."""
+_kept: ContextVar[ExitStack | None] = ContextVar("kept", default=None)
+"""Within ``ray_kept``: what ends the sessions that were started there."""
 _ENVIRONMENT = {
     # Many small tasks share a CPU. By default Ray ends each worker that was idle for a second, and starts another, which
     # takes seconds of CPU time, for the next task.
@@ -69,7 +70,7 @@ def ray_session() -> Iterator[None]:
             f"{what}: {' '.join(str(error).split())[:300]} (check RAY_ADDRESS, or unset it to run on this machine alone)."
         ) from error
     with ExitStack() as session:
-        (_keeper or session).callback(ray.shutdown)
+        (_kept.get() or session).callback(ray.shutdown)
         yield
 
 
@@ -133,13 +134,12 @@ def _native_stderr_aside() -> Iterator[None]:
 @contextmanager
 def ray_kept() -> Iterator[None]:
     """Let all sessions inside share the Ray that the first of them starts; one that was there before stays."""
-    global _keeper
-    with ExitStack() as keeper:
-        outer, _keeper = _keeper, _keeper or keeper
+    with ExitStack() as sessions:
+        outer = _kept.set(_kept.get() or sessions)
         try:
             yield
         finally:
-            _keeper = outer
+            _kept.reset(outer)
 
 
 def machine_count() -> int:

@@ -7,17 +7,17 @@ from collections import Counter
 
 from evolcoder.console import Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
-from evolcoder.evolve.rounds.board import Standing
+from evolcoder.evolve.rounds.board import RoundProgress
 from evolcoder.evolve.rounds.display import by_count, watching
 
 
-def standing(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[str] = frozenset()) -> Standing:
+def so_far(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[str] = frozenset()) -> RoundProgress:
     totals = Counter(kept=kept, requests=2 * kept, prompt_tokens=1000 * kept, completion_tokens=500 * kept)
     totals.update(batch_requests=asked, batch_replies=answered)
-    return Standing(totals, None, set(warnings))
+    return RoundProgress(totals, None, set(warnings))
 
 
-def watched(readings: list[Standing | None], limits: TeacherLimits) -> str:
+def watched(readings: list[RoundProgress | None], limits: TeacherLimits) -> str:
     """What is said while the readings come one after the other; the last of them when all is over."""
     said = io.StringIO()
     reporter = Reporter("plain", said)
@@ -29,17 +29,17 @@ def watched(readings: list[Standing | None], limits: TeacherLimits) -> str:
 
 def test_the_last_look_is_shown_with_what_it_cost() -> None:
     prices = TeacherLimits(usd_per_million_input_tokens=1.0, usd_per_million_output_tokens=2.0)
-    said = watched([standing(4)], prices)
+    said = watched([so_far(4)], prices)
     assert "4/4" in said
     assert "requests 8" in said
     assert "tokens 6,000" in said
     assert "usd 0.008" in said
     assert "batch" not in said
-    assert "usd" not in watched([standing(4)], TeacherLimits())
+    assert "usd" not in watched([so_far(4)], TeacherLimits())
 
 
 def test_batches_are_shown_where_there_are_some() -> None:
-    said = watched([standing(4, asked=9, answered=5)], TeacherLimits())
+    said = watched([so_far(4, asked=9, answered=5)], TeacherLimits())
     assert "batch requests 9" in said
     assert "batch replies 5" in said
 
@@ -50,7 +50,7 @@ def test_a_board_out_of_reach_says_nothing() -> None:
 
 def test_a_warning_is_said() -> None:
     assert "an endpoint is out of use" in watched(
-        [standing(4, warnings=frozenset({"an endpoint is out of use"}))], TeacherLimits()
+        [so_far(4, warnings=frozenset({"an endpoint is out of use"}))], TeacherLimits()
     )
 
 

@@ -13,7 +13,7 @@ from tests.evolve.rows import child, seed
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.copies.dedup import find_duplicates
-from evolcoder.evolve.rounds.merge import Merged, fingerprint_partition, merge_partition, sift_partition
+from evolcoder.evolve.rounds.merge import Merged, check_partition, fingerprint_partition, merge_partition
 from evolcoder.evolve.rounds.shards import (
     part_name,
     partition_count,
@@ -138,7 +138,7 @@ def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) 
         child(seeds[2], 1, "add two numbers", id="z"),
     ]
     attempt = attempt_of(tmp_path, rows, 2, 0)
-    hits, prints = sift_partition(attempt, 0, BenchmarkIndex([problem]), DedupSettings())
+    hits, prints = check_partition(attempt, 0, BenchmarkIndex([problem]), DedupSettings())
     known = fingerprint_partition(earlier, 0, DedupSettings())
     assert [(hit.row_id, hit.task_id) for hit in hits] == [(rows[0].id, "B/1")]
     duplicates = find_duplicates(DedupSettings(), 1, [known, prints])
@@ -155,5 +155,5 @@ def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) 
 
 def test_failed_and_eliminated_rows_are_not_sifted(tmp_path: Path) -> None:
     rows = [child(seed("a"), 1, "x", "failed"), child(seed("b"), 1, "x", "eliminated"), child(seed("c"), 1, "y")]
-    _, prints = sift_partition(attempt_of(tmp_path, rows, 1, 0), 0, None, DedupSettings())
+    _, prints = check_partition(attempt_of(tmp_path, rows, 1, 0), 0, None, DedupSettings())
     assert len(prints.ids) == 1

@@ -9,7 +9,7 @@ from evolcoder.errors import EvolcoderError
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RoundProgress:
     """What the board knows."""
 
     totals: Counter[str]
@@ -41,6 +41,6 @@ class Board:
         """Said once, however many workers say it."""
         self._warnings.add(sentence)
 
-    def read(self) -> Standing:
+    def read(self) -> RoundProgress:
         totals: Counter[str] = sum(self._counts.values(), Counter())
-        return Standing(totals, self._stop, self._warnings)
+        return RoundProgress(totals, self._stop, self._warnings)

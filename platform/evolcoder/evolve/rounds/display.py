@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
-from evolcoder.evolve.rounds.board import Standing
+from evolcoder.evolve.rounds.board import RoundProgress
 from evolcoder.evolve.rounds.identity import round_name
 from evolcoder.settings import RunSettings
 from evolcoder.storage.stage import Manifest
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.5
 
 @contextmanager
 def watching(
-    read: Callable[[], Standing | None], progress: Progress, limits: TeacherLimits, reporter: Reporter
+    read: Callable[[], RoundProgress | None], progress: Progress, limits: TeacherLimits, reporter: Reporter
 ) -> Iterator[None]:
     """Show the totals and warnings while the driver waits for Ray Data. ``read`` gives None when nothing can be learned."""
     over = threading.Event()
@@ -30,13 +30,13 @@ def watching(
         ended = False
         while not ended:
             ended = over.wait(_POLL_SECONDS)  # and look once more at the end
-            standing = read()
-            if standing is None:
+            so_far = read()
+            if so_far is None:
                 continue
-            for warning in sorted(standing.warnings - warned):
+            for warning in sorted(so_far.warnings - warned):
                 reporter.warn(warning)
-            warned |= standing.warnings
-            totals = standing.totals
+            warned |= so_far.warnings
+            totals = so_far.totals
             if rows_done(totals) > shown:
                 show_totals(totals, progress, limits)
             shown = rows_done(totals)

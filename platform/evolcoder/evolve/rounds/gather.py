@@ -1,6 +1,6 @@
-"""From what an attempt left to the shards of a round, on Ray: sifted, compared with every earlier round, and merged.
+"""From what an attempt left to the shards of a round, on Ray: checked, compared with every earlier round, and merged.
 
-Sifting and merging are one task for each partition. One more task holds the fingerprints of all rows of the run (about 600
+Checking and merging are one task for each partition. One more task holds the fingerprints of all rows of the run (about 600
 bytes each) and says which are duplicates. The driver holds counts, and the rows that were found to be copies.
 """
 
@@ -19,9 +19,9 @@ from evolcoder.evolve.rounds.merge import (
     CONTAMINATED,
     DUPLICATE,
     Merged,
+    check_partition,
     fingerprint_partition,
     merge_partition,
-    sift_partition,
 )
 from evolcoder.problems.files import data_version
 from evolcoder.settings import DedupSettings, EvolveSettings
@@ -30,12 +30,12 @@ from evolcoder.storage.stage import FileEntry, describe_file
 
 DUPLICATES_FILE = "duplicates.json"
 SMALL_TASK_CPUS = 0.1
-_SIFT_TASK_CPUS = 0.4
-"""Sifting computes all the time, and each task holds the benchmarks' index; an engine on a small machine leaves half a CPU."""
+_CHECK_TASK_CPUS = 0.4
+"""Checking computes all the time, and each task holds the benchmarks' index; an engine on a small machine leaves half a CPU."""
 
 
 @dataclass(frozen=True)
-class Sieve:
+class CopyCheck:
     """What rows are compared with: the benchmarks' index, in Ray's object store, and each other."""
 
     benchmarks: tuple[str, ...]
@@ -43,7 +43,7 @@ class Sieve:
     index: Any | None
 
     @classmethod
-    def of(cls, settings: EvolveSettings) -> Sieve:
+    def of(cls, settings: EvolveSettings) -> CopyCheck:
         """
         Raises:
             DataError: the data of a benchmark is not there.
@@ -52,27 +52,27 @@ class Sieve:
         return cls(benchmarks, settings.dedup, ray.put(BenchmarkIndex.read(benchmarks)) if benchmarks else None)
 
 
-def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partitions: int, sieve: Sieve) -> Merged:
+def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partitions: int, copy_check: CopyCheck) -> Merged:
     """Make the round in ``folder``, an empty one, of what the attempt left.
 
     Args:
         earlier: the rounds before, round 0 first; none for round 0.
     """
-    sift = ray.remote(sift_partition).options(num_cpus=_SIFT_TASK_CPUS, num_returns=2)
-    sifted = [sift.remote(attempt, partition, sieve.index, sieve.dedup) for partition in range(partitions)]
+    check = ray.remote(check_partition).options(num_cpus=_CHECK_TASK_CPUS, num_returns=2)
+    checked = [check.remote(attempt, partition, copy_check.index, copy_check.dedup) for partition in range(partitions)]
     fingerprint = ray.remote(fingerprint_partition).options(num_cpus=SMALL_TASK_CPUS)
-    known = [fingerprint.remote(place, partition, sieve.dedup) for place in earlier for partition in range(partitions)]
+    known = [fingerprint.remote(place, partition, copy_check.dedup) for place in earlier for partition in range(partitions)]
     find = ray.remote(_find_duplicates).options(num_cpus=SMALL_TASK_CPUS)
-    duplicates = find.remote(sieve.dedup, len(earlier), *known, *(prints for _, prints in sifted))
+    duplicates = find.remote(copy_check.dedup, len(earlier), *known, *(prints for _, prints in checked))
     merge = ray.remote(merge_partition).options(num_cpus=SMALL_TASK_CPUS)
     pending = [
-        merge.remote(attempt, earlier, folder, partition, hits, duplicates) for partition, (hits, _) in enumerate(sifted)
+        merge.remote(attempt, earlier, folder, partition, hits, duplicates) for partition, (hits, _) in enumerate(checked)
     ]
     merged = Merged()
     for reference in pending:
         merged.add(ray.get(reference))
     if not merged.failures:
-        merged.files += _write_findings(folder, merged, sieve)
+        merged.files += _write_findings(folder, merged, copy_check)
     return merged
 
 
@@ -80,17 +80,19 @@ def _find_duplicates(settings: DedupSettings, round_number: int, *parts: Fingerp
     return find_duplicates(settings, round_number, parts)
 
 
-def _write_findings(folder: Folder, merged: Merged, sieve: Sieve) -> list[FileEntry]:
+def _write_findings(folder: Folder, merged: Merged, copy_check: CopyCheck) -> list[FileEntry]:
     """What was found and why, beside the rows."""
     names = [DUPLICATES_FILE]
     duplicates = sorted(merged.duplicates, key=lambda duplicate: duplicate.row_id)
-    _write_json(folder, DUPLICATES_FILE, {"dedup": sieve.dedup.identity(), "duplicates": [one.to_json() for one in duplicates]})
-    if sieve.benchmarks:
+    _write_json(
+        folder, DUPLICATES_FILE, {"dedup": copy_check.dedup.identity(), "duplicates": [one.to_json() for one in duplicates]}
+    )
+    if copy_check.benchmarks:
         names.append(CONTAMINATION_FILE)
         hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
         found = {
-            "rules": rules_version(sieve.benchmarks),
-            "benchmarks": {name: data_version(name) for name in sieve.benchmarks},
+            "rules": rules_version(copy_check.benchmarks),
+            "benchmarks": {name: data_version(name) for name in copy_check.benchmarks},
             "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
             **summary_of_hits(hits),
             "hits": [hit.to_json() for hit in hits],

@@ -33,10 +33,10 @@ def seeds_identity(settings: RunSettings, seeds: Sequence[Instruction]) -> dict[
     for seed in sorted(seeds, key=lambda seed: seed.id):
         digest.update(repr((seed.id, seed.instruction, seed.input, seed.response)).encode("utf-8", "surrogatepass"))
     evolve = settings.evolve
-    return {"seeds": digest.hexdigest()[:20], "rows_per_shard": evolve.rows_per_shard, **_sieve_identity(evolve)}
+    return {"seeds": digest.hexdigest()[:20], "rows_per_shard": evolve.rows_per_shard, **_copy_check_identity(evolve)}
 
 
-def _sieve_identity(evolve: EvolveSettings) -> dict[str, Any]:
+def _copy_check_identity(evolve: EvolveSettings) -> dict[str, Any]:
     """What decides which rows fall as copies of a benchmark or of each other."""
     return {
         "decontaminate": decontamination_identity(evolve.decontaminate),
@@ -55,7 +55,7 @@ def round_identity(settings: RunSettings) -> dict[str, Any]:
         "prompts": prompts_fingerprint(operators),
         "judge": judge_fingerprint() if evolve.judge else None,
         "format": FORMAT,
-        **_sieve_identity(evolve),
+        **_copy_check_identity(evolve),
     }
 
 

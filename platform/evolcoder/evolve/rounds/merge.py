@@ -1,6 +1,6 @@
 """From the files that an attempt's tasks left to one partition of a round; and the counts that its manifest shows. No Ray.
 
-First each partition is *sifted*: its rows are compared with the benchmarks, and the fingerprints of those that stay are made.
+First each partition is *checked*: its rows are compared with the benchmarks, and the fingerprints of those that stay are made.
 With the duplicates among all fingerprints known, each partition is *merged*: what was found falls, and the shards are written.
 """
 
@@ -115,7 +115,7 @@ class Merged:
         }
 
 
-def sift_partition(
+def check_partition(
     attempt: Folder, partition: int, index: BenchmarkIndex | None, dedup: DedupSettings
 ) -> tuple[list[Hit], Fingerprints]:
     """The benchmark problems among the attempt's kept rows, and the fingerprints of the rows that hold none."""
@@ -143,7 +143,7 @@ def merge_partition(
     Args:
         attempt: holds ``<partition>/*.arrow``; a row that two tasks wrote counts once.
         earlier: the folders of the rounds before, round 0 first, from which the pool came; none for round 0.
-        hits: what ``sift_partition`` found.
+        hits: what ``check_partition`` found.
         duplicates: rows of the whole round that fall, by id.
 
     Raises:

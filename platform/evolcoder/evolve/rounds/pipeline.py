@@ -33,9 +33,9 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
-from evolcoder.evolve.rounds.board import Board, Standing
+from evolcoder.evolve.rounds.board import Board, RoundProgress
 from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, show_totals, watching
-from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, Sieve, gather
+from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, CopyCheck, gather
 from evolcoder.evolve.rounds.identity import (
     finished_rounds,
     round_name,
@@ -83,27 +83,27 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
         partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
         stages = round_stages(settings, run, lambda: seeds)
         manifests = finished_rounds(stages)
-        sieve = Sieve.of(settings.evolve) if len(manifests) <= settings.evolve.rounds else None
-        if not manifests and sieve is not None:
-            _write_seeds(settings, run, stages[0], seeds, sieve, reporter)
+        copy_check = CopyCheck.of(settings.evolve) if len(manifests) <= settings.evolve.rounds else None
+        if not manifests and copy_check is not None:
+            _write_seeds(settings, run, stages[0], seeds, copy_check, reporter)
             manifests = finished_rounds(stages)
         seeds = []  # their identity is known now, and a run may have many
         rows = _pool_size(manifests[0])
         for number in range(1, len(manifests)):
             reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
-        if sieve is not None and len(manifests) <= settings.evolve.rounds:
+        if copy_check is not None and len(manifests) <= settings.evolve.rounds:
             for endpoint in endpoints:
                 check_endpoint(endpoint)
-            with _cluster_of_teacher(settings, run, endpoints) as teaching:
+            with _cluster_of_teacher(settings, run, endpoints) as teacher:
                 for number in range(len(manifests), settings.evolve.rounds + 1):
-                    this = _Round(settings, run, number, stages[number].pinned(), partitions, rows, sieve)
-                    manifests.append(_make_round(this, teaching, reporter))
+                    this = _Round(settings, run, number, stages[number].pinned(), partitions, rows, copy_check)
+                    manifests.append(_make_round(this, teacher, reporter))
         show_rounds(manifests, settings, reporter)
         return manifests
 
 
 @dataclass(frozen=True)
-class _Teaching:
+class _Teacher:
     """What all rounds of one run share."""
 
     endpoints: Sequence[Endpoint]
@@ -122,7 +122,7 @@ class _Round:
     stage: Stage
     partitions: int
     rows: int
-    sieve: Sieve
+    copy_check: CopyCheck
 
     @property
     def earlier(self) -> list[Folder]:
@@ -133,7 +133,7 @@ class _Round:
 
 
 def _write_seeds(
-    settings: RunSettings, run: RunFolder, stage: Stage, seeds: Sequence[Instruction], sieve: Sieve, reporter: Reporter
+    settings: RunSettings, run: RunFolder, stage: Stage, seeds: Sequence[Instruction], copy_check: CopyCheck, reporter: Reporter
 ) -> None:
     """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
     state = stage.state()
@@ -147,7 +147,7 @@ def _write_seeds(
     for partition, rows in enumerate(shards):
         write_shard(attempt / f"{partition:05d}", "seeds.arrow", rows)
     with plain_causes():
-        merged = gather(attempt, [], stage.begin(*_ROUND_FILES), partitions, sieve)
+        merged = gather(attempt, [], stage.begin(*_ROUND_FILES), partitions, copy_check)
     attempt.delete()
     summary = merged.summary(TeacherLimits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
     stage.publish(merged.files, summary)
@@ -171,14 +171,14 @@ def _pool_size(seeds: Manifest) -> int:
 
 
 @contextmanager
-def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint]) -> Iterator[_Teaching]:
+def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint]) -> Iterator[_Teacher]:
     """Claim the journal, and start the ledger that all workers share."""
     limits = _limits(settings.teacher)
     epoch = Epoch.claim(run.journal)
     actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
     ledger = actor.remote(limits, run.journal)
     try:
-        yield _Teaching(endpoints, epoch, limits, ledger)
+        yield _Teacher(endpoints, epoch, limits, ledger)
     finally:
         ray.kill(ledger)
     (run.root / "attempts").delete()  # what runs that were killed left there, too
@@ -199,23 +199,23 @@ def _limits(teacher: TeacherSettings) -> TeacherLimits:
     )
 
 
-def _make_round(this: _Round, teaching: _Teaching, reporter: Reporter) -> Manifest:
+def _make_round(this: _Round, teacher: _Teacher, reporter: Reporter) -> Manifest:
     state = this.stage.state()
     say_why(this.number, state.kind, state.reason, reporter)
     part = f"{this.number:02d}"
     with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
         evolve_pool = _evolve_by_batches if this.settings.teacher.batch else _evolve_on_workers
-        totals, stop = evolve_pool(this, teaching, progress, reporter)
+        totals, stop = evolve_pool(this, teacher, progress, reporter)
         if stop is not None:
             done = totals["kept"] + totals["eliminated"]
             raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
         folder = this.stage.begin(*_ROUND_FILES)
-        merged = gather(this.attempt(teaching.epoch), this.earlier, folder, this.partitions, this.sieve)
-        this.attempt(teaching.epoch).delete()
+        merged = gather(this.attempt(teacher.epoch), this.earlier, folder, this.partitions, this.copy_check)
+        this.attempt(teacher.epoch).delete()
     if totals["damaged_lines"]:
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
     _refuse_incomplete(this, merged)
-    manifest = this.stage.publish(merged.files, merged.summary(teaching.limits.usd))
+    manifest = this.stage.publish(merged.files, merged.summary(teacher.limits.usd))
     compact(this.run.journal, part)
     return manifest
 
@@ -235,30 +235,30 @@ def plain_causes() -> Iterator[None]:
         raise
 
 
-def _standing(board: Any) -> Standing | None:
+def _progress_of(board: Any) -> RoundProgress | None:
     try:
-        standing: Standing = ray.get(board.read.remote(), timeout=10)
+        so_far: RoundProgress = ray.get(board.read.remote(), timeout=10)
     except ray.exceptions.RayError:
         return None
-    return standing
+    return so_far
 
 
 def _evolve_by_batches(
-    this: _Round, teaching: _Teaching, progress: Progress, reporter: Reporter
+    this: _Round, teacher: _Teacher, progress: Progress, reporter: Reporter
 ) -> tuple[Counter[str], EvolcoderError | None]:
     """Bring every row of the pool through the Batch API; returns the totals, and why the run must stop, if it must."""
-    attempt = this.attempt(teaching.epoch).make()
+    attempt = this.attempt(teacher.epoch).make()
     totals: Counter[str] = Counter()
     written = count()
 
     def changed(now: Counter[str]) -> None:
         totals.clear()
         totals.update(now)
-        show_totals(totals, progress, teaching.limits)
+        show_totals(totals, progress, teacher.limits)
 
     async def act() -> None:
-        job = _job(this, teaching, this.settings.teacher.max_concurrency)
-        evolver = BatchEvolver(job, teaching.ledger, this.settings.teacher.batch_poll_seconds, changed)
+        job = _job(this, teacher, this.settings.teacher.max_concurrency)
+        evolver = BatchEvolver(job, teacher.ledger, this.settings.teacher.batch_poll_seconds, changed)
         try:
             if left := await evolver.take_left():
                 reporter.say(f"{left:,} replies of batches that an earlier run left were taken")
@@ -275,33 +275,33 @@ def _evolve_by_batches(
 
 
 def _evolve_on_workers(
-    this: _Round, teaching: _Teaching, progress: Progress, reporter: Reporter
+    this: _Round, teacher: _Teacher, progress: Progress, reporter: Reporter
 ) -> tuple[Counter[str], EvolcoderError | None]:
     """Bring every row of the pool through the workers; returns the totals, and why the run must stop, if it must."""
     kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
     try:
-        with watching(lambda: _standing(board), progress, teaching.limits, reporter):
-            _evolve_pool(this, teaching, board)
-        standing: Standing = ray.get(board.read.remote())
-        return standing.totals, standing.stop
+        with watching(lambda: _progress_of(board), progress, teacher.limits, reporter):
+            _evolve_pool(this, teacher, board)
+        so_far: RoundProgress = ray.get(board.read.remote())
+        return so_far.totals, so_far.stop
     finally:
         ray.kill(board)
 
 
-def _job(this: _Round, teaching: _Teaching, concurrency: int) -> RoundJob:
+def _job(this: _Round, teacher: _Teacher, concurrency: int) -> RoundJob:
     return RoundJob(
-        plan=round_plan(this.settings, this.number, teaching.endpoints[0].model),
-        endpoints=tuple(teaching.endpoints),
+        plan=round_plan(this.settings, this.number, teacher.endpoints[0].model),
+        endpoints=tuple(teacher.endpoints),
         concurrency=concurrency,
         journal=this.run.journal,
         part=f"{this.number:02d}",
-        epoch=teaching.epoch,
-        limits=teaching.limits,
+        epoch=teacher.epoch,
+        limits=teacher.limits,
     )
 
 
-def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
+def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> None:
     """Run every row of the pool through the teacher, into this attempt's folder."""
     _quieten()
     concurrency = this.settings.teacher.max_concurrency
@@ -309,7 +309,7 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
     share = concurrency // workers
     calls = -(-share // _ROWS_PER_CALL) + 1
     block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
-    job = _job(this, teaching, share)
+    job = _job(this, teacher, share)
     earlier = this.earlier
 
     def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
@@ -318,11 +318,11 @@ def _evolve_pool(this: _Round, teaching: _Teaching, board: Any) -> None:
     pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=SMALL_TASK_CPUS)
     evolved = pool.repartition(target_num_rows_per_block=block_rows).map(
         RowEvolver,
-        fn_constructor_args=(job, board, teaching.ledger),
+        fn_constructor_args=(job, board, teacher.ledger),
         compute=ActorPoolStrategy(size=workers, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=calls + 1),
         num_cpus=SMALL_TASK_CPUS,
     )
-    sink = _AttemptSink(this.attempt(teaching.epoch).make(), this.partitions)
+    sink = _AttemptSink(this.attempt(teacher.epoch).make(), this.partitions)
     evolved.write_datasink(sink, ray_remote_args={"num_cpus": SMALL_TASK_CPUS})
 
 
