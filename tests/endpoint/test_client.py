@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evolcoder.cluster import free_port
 from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
 from evolcoder.endpoint.client import EndpointClient
-from evolcoder.endpoint.faults import Fault
 from evolcoder.endpoint.limits.limiter import Permit
-from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, parse_reply
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, EndpointError, EvolcoderError
 
@@ -262,26 +258,3 @@ def test_an_empty_variable_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None
     assert api_key_from_environment("SOME_KEY") is None
     monkeypatch.setenv("SOME_KEY", "k\n")
     assert api_key_from_environment("SOME_KEY") == "k"
-
-
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage"]), inner)
-    ),
-    max_leaves=8,
-)
-
-
-@given(st.text() | _json.map(json.dumps))
-def test_any_body_is_a_reply_or_garbage(text: str) -> None:
-    try:
-        outcome: TeacherReply | str = parse_reply(text)
-    except Fault as fault:
-        outcome = fault.kind
-    assert isinstance(outcome, TeacherReply) or outcome == "garbage"
-
-
-def test_usage_and_content_may_be_missing() -> None:
-    reply = parse_reply('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
-    assert reply == TeacherReply("", "", 0, 0)

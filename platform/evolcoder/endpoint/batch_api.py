@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from evolcoder.endpoint.faults import Fault, fault_of, fault_of_status, run_wide_error, status_message
-from evolcoder.endpoint.requests import Endpoint, TeacherReply, reply_of
-from evolcoder.endpoint.transport import openai_client
+from evolcoder.endpoint.replies import failure_of_status, reply_of
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
+from evolcoder.endpoint.transport import failures_named, openai_client
 from evolcoder.errors import EndpointError
 
 # What OpenAI takes in one batch is 50,000 requests and 200 MB; half of the size leaves room.
@@ -33,17 +33,17 @@ OnLook = Callable[[str, int, int], object]
 """Is called with a batch's id, how many of its requests have an outcome, and how many it has."""
 
 
-def batch_line(key: str, body: Mapping[str, Any]) -> bytes:
-    """One request of a batch; its outcome comes back under the key."""
-    entry = {"custom_id": key, "method": "POST", "url": _URL, "body": body}
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+def batches_of(requests: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, bytes]]:
+    """The lines of batches within the limits of their number and size, by the key under which each outcome comes back.
 
-
-def split(lines: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
-    """Batches within the limits of their number and size."""
+    Args:
+        requests: bodies by key.
+    """
     batch: dict[str, bytes] = {}
     size = 0
-    for key, line in lines.items():
+    for key, body in requests.items():
+        entry = {"custom_id": key, "method": "POST", "url": _URL, "body": body}
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         if batch and (len(batch) >= MAX_REQUESTS or size + len(line) > MAX_BYTES):
             yield batch
             batch, size = {}, 0
@@ -62,21 +62,19 @@ class BatchApi:
         on_look: is told each time how far it is.
     """
 
-    def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float, on_look: OnLook | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, owner: str, poll_seconds: float, on_look: OnLook) -> None:
         self._endpoint = endpoint
         self._on_look = on_look
         self._owner = owner
         self._poll_seconds = poll_seconds
-        self._openai = openai_client(endpoint.base_url, endpoint.api_key, endpoint.timeout_seconds)
+        self._openai = openai_client(endpoint)
+        self.close = self._openai.close
 
-    async def close(self) -> None:
-        await self._openai.close()
-
-    async def answers(self, lines: Sequence[bytes]) -> AsyncIterator[tuple[str, TeacherReply | Fault]]:
+    async def answers(self, lines: Sequence[bytes]) -> AsyncIterator[tuple[str, TeacherReply | RequestFailed]]:
         """Send a batch of these lines, wait until it ended, and give its outcomes by key.
 
         Raises:
-            Fault: the batch could not be sent, or was refused as a whole.
+            RequestFailed: the batch could not be sent, or was refused as a whole.
             EndpointError: the endpoint cannot be used at all.
         """
         file = await self._once(self._openai.files.create(file=("requests.jsonl", b"".join(lines)), purpose="batch"))
@@ -88,86 +86,79 @@ class BatchApi:
         async for outcome in self.outcomes(batch):
             yield outcome
 
-    async def outcomes(self, batch: Any) -> AsyncIterator[tuple[str, TeacherReply | Fault]]:
+    async def outcomes(self, batch: Any) -> AsyncIterator[tuple[str, TeacherReply | RequestFailed]]:
         """Wait until a batch ended, and give its outcomes by key. Raises as ``answers`` does."""
-        self._look(batch)
-        while batch.status not in _ENDED:
+        while True:
+            counts = batch.request_counts
+            if counts is not None:
+                self._on_look(batch.id, counts.completed + counts.failed, counts.total)
+            if batch.status in _ENDED:
+                break
             await asyncio.sleep(self._poll_seconds)
             batch = await self._patiently(partial(self._openai.batches.retrieve, batch.id))
-            self._look(batch)
         if batch.status == "failed":
             errors = getattr(batch.errors, "data", None) or []
             said = "; ".join(str(error.message) for error in errors[:3]) or "no reason given"
-            raise Fault("rejected", f"the batch {batch.id} was refused: {said}", retryable=False)
+            raise RequestFailed("rejected", f"the batch {batch.id} was refused: {said}", retryable=False)
         for name in (batch.output_file_id, batch.error_file_id):
             if name:
                 content = await self._patiently(partial(self._openai.files.content, name))
-                for line in content.text.splitlines():
-                    outcome = _outcome(line)
+                for line in content.text.split("\n"):  # no splitlines: a text may hold other line separators as they are
+                    outcome = _outcome(line, self._endpoint)
                     if outcome is not None:
                         yield outcome
-
-    def _look(self, batch: Any) -> None:
-        counts = batch.request_counts
-        if self._on_look is not None and counts is not None:
-            self._on_look(batch.id, counts.completed + counts.failed, counts.total)
 
     async def owned(self) -> list[Any]:
         """The owner's batches that the endpoint knows of."""
         found = []
-        page = await self._patiently(self._first_page)
+        page: Any = await self._patiently(partial(self._openai.batches.list, limit=100))
         while True:
             found += [batch for batch in page.data if (batch.metadata or {}).get(OWNER) == self._owner]
             if not page.has_next_page():
                 return found
             page = await self._patiently(page.get_next_page)
 
-    async def _first_page(self) -> Any:
-        return await self._openai.batches.list(limit=100)
-
     async def _once(self, call: Awaitable[T]) -> T:
-        """Raises Fault or EndpointError for whatever the call ends with."""
-        import aiohttp
-        import openai
-
+        """Raises RequestFailed or EndpointError for whatever the call ends with."""
         try:
-            return await call
-        except (openai.APIError, aiohttp.ClientError, OSError) as error:
-            stop = run_wide_error(error, self._endpoint.base_url, self._endpoint.model)
-            if stop is not None:
-                raise stop from error
-            raise fault_of(error) from error
+            with failures_named(self._endpoint):
+                return await call
+        except RequestFailed as failure:
+            raise failure.endpoint_error or failure from failure.__cause__
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The same, tried again through faults that pass: the batch is paid for, whatever its server does meanwhile."""
+        """The same, tried again where that may help: the batch is paid for, whatever its server does meanwhile."""
         pause = self._poll_seconds
-        for tries in range(self._endpoint.max_attempts):
+        tries = 1
+        while True:
             try:
                 return await self._once(call())
-            except Fault as fault:
-                if not fault.retryable or tries + 1 == self._endpoint.max_attempts:
-                    sentence = f"The batches at {self._endpoint.base_url} cannot be read ({fault.message}); what they hold is "
-                    raise EndpointError(f"{sentence}not lost: run the same command again.") from fault
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        raise AssertionError("max_attempts is positive")
+            except RequestFailed as failure:
+                if not failure.retryable or tries == self._endpoint.max_attempts:
+                    raise EndpointError(
+                        f"The batches at {self._endpoint.base_url} cannot be read ({failure.message}); what they hold is "
+                        "not lost: run the same command again."
+                    ) from failure
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            tries += 1
 
 
-def _outcome(line: str) -> tuple[str, TeacherReply | Fault] | None:
+def _outcome(line: str, endpoint: Endpoint) -> tuple[str, TeacherReply | RequestFailed] | None:
     """What one line of a batch's files says of a request; None for a line that names none."""
     try:
         data = json.loads(line)
         key = str(data["custom_id"])
     except (ValueError, LookupError, TypeError):
         return None
-    response = data.get("response") if isinstance(data, Mapping) else None
+    response = data.get("response")
     if not isinstance(response, Mapping):
         error = data.get("error") or {}
-        return key, Fault("expired", str(error.get("message") or "no reply before the batch ended"))
+        return key, RequestFailed("expired", str(error.get("message") or "no reply before the batch ended"))
     status, body = response.get("status_code"), response.get("body")
     if status != 200:
-        return key, fault_of_status(int(status or 500), {}, status_message(body, "the request failed"))
+        return key, failure_of_status(int(status or 500), {}, body, endpoint)
     try:
         return key, reply_of(body)
-    except Fault as fault:
-        return key, fault
+    except RequestFailed as failure:
+        return key, failure

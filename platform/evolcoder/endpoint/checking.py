@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from evolcoder.endpoint.faults import run_wide_error
+from evolcoder.endpoint.replies import failure_of_status
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import EndpointError
 
@@ -32,35 +32,28 @@ def check_endpoint(endpoint: Endpoint) -> None:
     )
     try:
         with client:
-            text = client.get("/models", cast_to=str)
+            data = json.loads(client.get("/models", cast_to=str))
     except openai.APIStatusError as error:
         if error.status_code in (401, 402, 403):
-            raise run_wide_error(error, endpoint.base_url, endpoint.model) or error from None
+            failure = failure_of_status(error.status_code, error.response.headers, error.body, endpoint)
+            raise failure.endpoint_error or failure from None
         return
-    except (openai.APIError, OSError, ValueError) as error:
+    except json.JSONDecodeError:
         raise EndpointError(
-            f"The endpoint {endpoint.base_url} does not answer ({_innermost(error)}); start it, or correct the base URL."
+            f"{endpoint.base_url} answers, but not as an OpenAI-compatible API does; correct the base URL (most end in /v1)."
         ) from None
-    served = _model_names(text, endpoint.base_url)
+    except (openai.APIError, OSError, ValueError) as error:
+        innermost: BaseException = error
+        while innermost.__cause__ is not None:
+            innermost = innermost.__cause__
+        said = " ".join(str(innermost).split())[:160] or type(innermost).__name__
+        raise EndpointError(
+            f"The endpoint {endpoint.base_url} does not answer ({said}); start it, or correct the base URL."
+        ) from None
+    entries = data.get("data") if isinstance(data, dict) else None
+    served = [str(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
     if served and not any(name == endpoint.model or name.endswith("/" + endpoint.model) for name in served):
         known = ", ".join(served[:8]) + (", ..." if len(served) > 8 else "")
         raise EndpointError(
             f"The endpoint {endpoint.base_url} does not serve a model {endpoint.model!r}; name one that it serves: {known}."
         )
-
-
-def _model_names(text: str, base_url: str) -> list[str]:
-    try:
-        data = json.loads(text)
-    except ValueError:
-        raise EndpointError(
-            f"{base_url} answers, but not as an OpenAI-compatible API does; correct the base URL (most end in /v1)."
-        ) from None
-    entries = data.get("data") if isinstance(data, dict) else None
-    return [str(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())[:160] or type(error).__name__

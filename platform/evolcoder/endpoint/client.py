@@ -20,16 +20,18 @@ close the endpoint. When no endpoint is left, the run stops. The client knows no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.endpoint.faults import Fault, fault_of, run_wide_error
-from evolcoder.endpoint.limits.limiter import Limiter, LocalLimiter
-from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, parse_reply, request_body
-from evolcoder.endpoint.transport import StatusError, transport_named
+from evolcoder.endpoint.limits.limiter import Limiter
+from evolcoder.endpoint.replies import parse_reply
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, request_body
+from evolcoder.endpoint.transport import Transport, failures_named, transport_to
 from evolcoder.errors import EndpointError, EvolcoderError
 
 _FIRST_PAUSE_SECONDS = 0.5
@@ -38,15 +40,15 @@ _RATE_LIMIT_PATIENCE = 10
 """How many times as often a request is tried when it meets a rate limit rather than a fault of its own."""
 
 
+@dataclass
 class _Connection:
     """An endpoint with a key, and what became of it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.error: EndpointError | None = None
-        self.unreachable = 0
-        self.quiet_until = 0.0
-        self.http = transport_named(endpoint.transport, endpoint.base_url, endpoint.api_key, endpoint.timeout_seconds)
+    endpoint: Endpoint
+    transport: Transport
+    closed: bool = False
+    unreachable: int = 0
+    quiet_until: float = 0.0
 
 
 class EndpointClient:
@@ -69,8 +71,8 @@ class EndpointClient:
         self.sent = 0
         self._on_closed = on_closed
         self._model, self._attempts = given[0].model, given[0].max_attempts
-        self._connections = [_Connection(endpoint) for endpoint in given]
-        self._limiter: Limiter = LocalLimiter(len(given)) if limiter is None else limiter
+        self._connections = [_Connection(endpoint, transport_to(endpoint)) for endpoint in given]
+        self._limiter = Limiter(len(given)) if limiter is None else limiter
         self._slots = asyncio.Semaphore(max_concurrency)
         self._jitter = random.Random()
         self._stopped: EvolcoderError | None = None
@@ -92,7 +94,7 @@ class EndpointClient:
 
     async def close(self) -> None:
         for connection in self._connections:
-            await connection.http.close()
+            await connection.transport.close()
 
     async def _request(self, path: str, content: dict[str, Any], sampling: SamplingSettings) -> TeacherReply:
         body = request_body(self._model, content, sampling)
@@ -100,16 +102,23 @@ class EndpointClient:
         while True:
             try:
                 return await self._attempt(path, body)
-            except Fault as fault:
-                self.faults[fault.kind] += 1
-                kinds.append(fault.kind)
-                if self._hopeless(fault, kinds):
-                    raise RequestFailed(fault.kind, fault.message) from None
-                if fault.kind in ("server_error", "dropped", "timeout", "garbage"):
-                    await self._sleep(self._pause_seconds(len(kinds)))
+            except RequestFailed as failure:
+                self.faults[failure.kind] += 1
+                kinds.append(failure.kind)
+                limited = kinds.count("rate_limited")
+                of_endpoint = kinds.count("closed") + kinds.count("unreachable")
+                of_request = len(kinds) - limited - of_endpoint
+                # A full endpoint or one that is gone says nothing about this request: those faults have more patience.
+                patience = self._attempts * _RATE_LIMIT_PATIENCE
+                if not failure.retryable or of_request >= self._attempts or max(limited, of_endpoint) >= patience:
+                    raise
+                if failure.kind in ("server_error", "dropped", "timeout", "garbage"):
+                    with contextlib.suppress(TimeoutError):  # or wake when the client stops
+                        async with asyncio.timeout(self._pause_seconds(len(kinds))):
+                            await self._stop.wait()
 
     async def _attempt(self, path: str, body: dict[str, Any]) -> TeacherReply:
-        """Send once. Raises Fault, or EvolcoderError when the run must stop."""
+        """Send once. Raises RequestFailed, or EvolcoderError when the run must stop."""
         async with self._slots:
             # Requests that waited for a slot while another one found that the run must stop end here, unsent.
             if self._stopped:
@@ -123,85 +132,55 @@ class EndpointClient:
             reply = None
             maybe_billed = True  # holds for a cancellation too: the request may have reached the server
             try:
-                reply = await self._send(connection, path, body)
+                with failures_named(connection.endpoint):
+                    async with asyncio.timeout(connection.endpoint.timeout_seconds):
+                        text = await connection.transport.post(path, body)
+                reply = parse_reply(text)
                 connection.unreachable = 0
-            except Fault as fault:
-                maybe_billed = fault.maybe_billed
-                self._judge_endpoint(permit.endpoint, fault)
+            except RequestFailed as failure:
+                maybe_billed = failure.maybe_billed
+                self._judge_endpoint(permit.endpoint, failure)
                 raise
             finally:
                 self._limiter.release(permit, reply, maybe_billed)
             return reply
 
-    async def _send(self, connection: _Connection, path: str, body: dict[str, Any]) -> TeacherReply:
-        import aiohttp
-        import openai
-
-        try:
-            async with asyncio.timeout(connection.endpoint.timeout_seconds):
-                text = await connection.http.post(path, body)
-        except (openai.APIError, aiohttp.ClientError, StatusError, OSError) as error:  # TimeoutError is an OSError
-            refusal = run_wide_error(error, connection.endpoint.base_url, connection.endpoint.model)
-            if refusal is not None:
-                raise Fault("closed", refusal.message) from refusal
-            raise fault_of(error) from error
-        return parse_reply(text)
-
-    def _judge_endpoint(self, number: int, fault: Fault) -> None:
-        """Pause or close the endpoint, where the fault says something about it.
+    def _judge_endpoint(self, number: int, failure: RequestFailed) -> None:
+        """Pause or close the endpoint, where the failure says something about it.
 
         Raises:
             EndpointError: it was the last one.
         """
         connection = self._connections[number]
-        if fault.kind == "rate_limited":
-            pause = self._pause_seconds(1) if fault.retry_after_seconds is None else fault.retry_after_seconds
-            self._limiter.pause(number, pause, True)
-        elif fault.kind == "closed":
-            assert isinstance(fault.__cause__, EndpointError)
-            self._close(number, fault.__cause__)
-        elif fault.kind == "unreachable" and time.monotonic() >= connection.quiet_until:
+        reason = failure.endpoint_error
+        if failure.kind == "rate_limited":
+            asked = failure.retry_after_seconds
+            self._limiter.pause(number, self._pause_seconds(1) if asked is None else asked, True)
+        elif failure.kind == "unreachable" and time.monotonic() >= connection.quiet_until:
             # All requests in flight fail at once when a server goes away: only the first one counts until the pause is over.
             connection.unreachable += 1
+            pause = self._pause_seconds(connection.unreachable)
+            connection.quiet_until = time.monotonic() + pause
+            self._limiter.pause(number, pause, False)
             if connection.unreachable >= self._attempts:
-                sentence = f"The endpoint {connection.endpoint.base_url} does not answer any more ({fault.message}); "
-                self._close(number, EndpointError(f"{sentence}bring it back, then run the same command again."))
-            else:
-                pause = self._pause_seconds(connection.unreachable)
-                connection.quiet_until = time.monotonic() + pause
-                self._limiter.pause(number, pause, False)
-
-    def _close(self, number: int, error: EndpointError) -> None:
-        connection = self._connections[number]
-        if connection.error is None:
-            connection.error = error
+                reason = EndpointError(
+                    f"The endpoint {connection.endpoint.base_url} does not answer any more ({failure.message}); "
+                    "bring it back, then run the same command again."
+                )
+        if reason is None:
+            return
+        if not connection.closed:
+            connection.closed = True
             self._limiter.close(number)
             if self._on_closed is not None:
-                self._on_closed(error)
-        if all(one.error is not None for one in self._connections):
-            raise self._stop_all(error)
-
-    def _hopeless(self, fault: Fault, kinds: list[str]) -> bool:
-        """Whether this request has been tried enough, given the kinds of all its faults so far."""
-        limited = kinds.count("rate_limited")
-        of_endpoint = kinds.count("closed") + kinds.count("unreachable")
-        of_request = len(kinds) - limited - of_endpoint
-        # A full endpoint or one that is gone says nothing about this request, so those faults have more patience.
-        patience = self._attempts * _RATE_LIMIT_PATIENCE
-        return not fault.retryable or of_request >= self._attempts or limited >= patience or of_endpoint >= patience
+                self._on_closed(reason)
+        if all(one.closed for one in self._connections):
+            raise self._stop_all(reason)
 
     def _pause_seconds(self, tries: int) -> float:
         """Exponential backoff; the jitter keeps requests that failed together from coming back together."""
         ceiling: float = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
         return self._jitter.uniform(0.5, 1.0) * ceiling
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, or wake when the client stops."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
 
     def _stop_all(self, error: EvolcoderError) -> EvolcoderError:
         if self._stopped is None:

@@ -1,14 +1,14 @@
-"""What is asked of an OpenAI-compatible endpoint, and what comes back: plain data and its JSON form. Sends nothing."""
+"""What is asked of an OpenAI-compatible endpoint, and what comes back: plain data. Sends and reads nothing."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from evolcoder.endpoint.faults import Fault
-from evolcoder.endpoint.transport import TransportName
+from evolcoder.errors import EndpointError
+
+TransportName = Literal["openai", "aiohttp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,20 @@ class TeacherReply:
     completion_tokens: int
 
 
+@dataclass(eq=False)
 class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row ends with this as its reason
-    """One request got no reply: all attempts are used up, or the endpoint refuses this very request."""
+    """Why one attempt, or in the end the request, got no reply; ``kind`` is a name of the table in ``client.py``.
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind = kind
-        self.message = message
+    ``maybe_billed``: the server may have made a reply, and charged for it, before the failure. ``endpoint_error``: the
+    endpoint will refuse every request alike, and this says why.
+    """
+
+    kind: str
+    message: str
+    retryable: bool = True
+    maybe_billed: bool = False
+    retry_after_seconds: float | None = None
+    endpoint_error: EndpointError | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -70,36 +77,3 @@ def request_body(model: str, content: Mapping[str, Any], sampling: SamplingSetti
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     return body
-
-
-def parse_reply(text: str) -> TeacherReply:
-    """The reply in a chat completion's or a completion's JSON.
-
-    Raises:
-        Fault: ``garbage``, for whatever is no such JSON.
-    """
-    try:
-        return reply_of(json.loads(text))
-    except (ValueError, RecursionError):
-        raise _garbage(text) from None
-
-
-def reply_of(data: Any) -> TeacherReply:
-    """The reply in a decoded completion. Raises as ``parse_reply`` does."""
-    try:
-        choice = data["choices"][0]
-        content = choice["message"]["content"] if "message" in choice else choice["text"]
-        usage = data.get("usage") or {}
-        prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        reason = str(choice.get("finish_reason") or "")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise _garbage(str(data)) from None
-    if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    if content is not None and not isinstance(content, str):
-        raise Fault("garbage", "the reply's content is no text", maybe_billed=True)
-    return TeacherReply(content or "", reason, max(prompt, 0), max(completion, 0))
-
-
-def _garbage(text: str) -> Fault:
-    return Fault("garbage", f"the reply is no completion: {' '.join(text.split())[:80]!r}", maybe_billed=True)

@@ -51,13 +51,12 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 def test_what_was_written_is_found_in_its_part(folder: Folder) -> None:
     write(folder, entry("a"), entry("ä\n\u2028 b"), entry("\ud800"))
     reader = JournalReader(folder, "01")
-    assert len(reader) == 3
     for text in ("a", "ä\n\u2028 b", "\ud800"):
         reply = reader.find(stable_hash(text))
         assert reply is not None
         assert reply.text == text
     assert reader.find(stable_hash("c")) is None
-    assert len(JournalReader(folder, "02")) == 0
+    assert JournalReader(folder, "02").find(stable_hash("a")) is None
 
 
 @given(st.integers(min_value=1, max_value=400))
@@ -103,7 +102,8 @@ def test_tokens_of_all_parts_are_added_up_with_marks_that_were_left(folder: Fold
     asyncio.run(mark())
     assert recorded_tokens(folder) == (17, 27)
     reader = JournalReader(folder, "02")
-    assert (len(reader), reader.damaged_lines) == (0, 0)
+    assert reader.damaged_lines == 0
+    assert stable_hash("a") not in reader
 
 
 def test_a_newer_run_fences_off_the_older(folder: Folder) -> None:

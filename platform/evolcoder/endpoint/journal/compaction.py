@@ -7,6 +7,7 @@ on, whether or not a kill comes before they are deleted.
 from __future__ import annotations
 
 import uuid
+from itertools import chain
 
 from evolcoder.endpoint.journal.lines import Replaces, Spent, key_of, parse_line
 from evolcoder.endpoint.journal.reader import COMPACTED, SpentTokens, live_segments, read_lines
@@ -20,22 +21,13 @@ def compact(journal: Folder, part: str) -> None:
         RunFolderError: the segment cannot be written; nothing changed.
     """
     folder = journal / part
-    live = live_segments(folder)
-    if len(live) > 1:
-        _write(folder, live)
-    elif not live:
-        return
-    for name in set(folder.names("*.jsonl")) - set(live_segments(folder)):
-        folder.delete(name)
-
-
-def _write(folder: Folder, segments: list[str]) -> None:
-    kept: set[str] = set()
-    dropped = SpentTokens()
-    with folder.write_whole(f"{COMPACTED}{uuid.uuid4().hex[:12]}.jsonl") as stream:
-        stream.write(Replaces(" ".join(segments)).line())
-        for name in segments:
-            for _, line in read_lines(folder, name):
+    segments = live_segments(folder)
+    if len(segments) > 1:
+        kept: set[str] = set()
+        dropped = SpentTokens()
+        with folder.write_whole(f"{COMPACTED}{uuid.uuid4().hex[:12]}.jsonl") as stream:
+            stream.write(Replaces(" ".join(segments)).line())
+            for _, line in chain.from_iterable(read_lines(folder, name) for name in segments):
                 key = key_of(line)
                 item = parse_line(line)
                 if key is None or item is None or key in kept:
@@ -43,4 +35,7 @@ def _write(folder: Folder, segments: list[str]) -> None:
                     continue
                 kept.add(key)
                 stream.write(line)
-        stream.write(Spent("left out", *dropped.tokens()).line())
+            stream.write(Spent("left out", *dropped.tokens()).line())
+    if segments:
+        for name in set(folder.names("*.jsonl")) - set(live_segments(folder)):
+            folder.delete(name)

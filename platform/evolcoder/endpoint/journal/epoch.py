@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -46,7 +47,7 @@ class EpochCheck:
 
     def __init__(self, epoch: Epoch) -> None:
         self._epoch = epoch
-        self._signature: tuple[int, int] | None = None
+        self._signature: object = None
         self._checked_at = float("-inf")
 
     def check(self) -> None:
@@ -54,26 +55,21 @@ class EpochCheck:
         Raises:
             RunBusyError: a newer run has taken over.
         """
-        if self._unchanged():
+        folder, now = self._epoch.folder, time.monotonic()
+        if folder.is_local:
+            signature = None
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(f"{folder.path}/{_EPOCH}")
+                # The file is replaced whole, so that a newer claim always shows as another inode or another time.
+                signature = (status.st_ino, status.st_mtime_ns)
+            if signature is not None and signature == self._signature:
+                return
+            self._signature = signature
+        elif now - self._checked_at < SEGMENT_SECONDS:
             return
-        if _read_epoch(self._epoch.folder).get("token") != self._epoch.token:
-            raise RunBusyError("A newer run of the same name has taken over; this one sends nothing more. Look at that one.")
-
-    def _unchanged(self) -> bool:
-        if self._epoch.folder.is_local:
-            try:
-                status = os.stat(f"{self._epoch.folder.path}/{_EPOCH}")
-            except FileNotFoundError:
-                return False
-            # The file is replaced whole, so that a newer claim always shows as another inode or another time.
-            signature = (status.st_ino, status.st_mtime_ns)
-            same, self._signature = signature == self._signature, signature
-            return same
-        now = time.monotonic()
-        if now - self._checked_at < SEGMENT_SECONDS:
-            return True
         self._checked_at = now
-        return False
+        if _read_epoch(folder).get("token") != self._epoch.token:
+            raise RunBusyError("A newer run of the same name has taken over; this one sends nothing more. Look at that one.")
 
 
 def _read_epoch(folder: Folder) -> dict[str, Any]:

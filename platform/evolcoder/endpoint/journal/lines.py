@@ -32,8 +32,18 @@ def request_key(path: str, body: Mapping[str, Any]) -> str:
     return stable_hash(path, json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
 
+class _Line:
+    """One line of a segment. The fields are its keys, and the first of them says which line it is."""
+
+    __slots__ = ()
+
+    def line(self) -> bytes:
+        data = asdict(self)  # type: ignore[call-overload]
+        return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(_Line):
     """A paid reply under the key of its request."""
 
     key: str
@@ -42,66 +52,47 @@ class Entry:
     prompt_tokens: int
     completion_tokens: int
 
-    @property
-    def reply(self) -> TeacherReply:
-        return TeacherReply(self.text, self.finish_reason, self.prompt_tokens, self.completion_tokens)
-
-    def line(self) -> bytes:
-        return _line(asdict(self))
+    @classmethod
+    def of(cls, key: str, reply: TeacherReply) -> Entry:
+        return cls(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Reservation:
-    """Says that a request is about to be sent, and the most that it may use. The fields are the line's keys."""
+class Reservation(_Line):
+    """Says that a request is about to be sent, and the most that it may use."""
 
     mark: str
     prompt_tokens: int
     completion_tokens: int
 
-    def line(self) -> bytes:
-        return _line(asdict(self))
-
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(_Line):
     """Says that a reservation counts no longer."""
 
     withdrawn: str
 
-    def line(self) -> bytes:
-        return _line(asdict(self))
-
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(_Line):
     """Says what lines that are left out of a compacted segment had cost."""
 
     spent: str
     prompt_tokens: int
     completion_tokens: int
 
-    def line(self) -> bytes:
-        return _line(asdict(self))
-
 
 @dataclass(frozen=True, slots=True)
-class Replaces:
+class Replaces(_Line):
     """The first line of a compacted segment: the names of the segments that count no longer, a space between them."""
 
     replaces: str
 
-    def line(self) -> bytes:
-        return _line(asdict(self))
-
 
 Item = Entry | Reservation | Release | Spent | Replaces
-_KINDS: tuple[tuple[type[Item], str], ...] = (
-    (Entry, "key"), (Reservation, "mark"), (Release, "withdrawn"), (Spent, "spent"), (Replaces, "replaces"),
-)  # fmt: skip
-
-
-def _line(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+_KINDS: dict[str, type[Item]] = {
+    "key": Entry, "mark": Reservation, "withdrawn": Release, "spent": Spent, "replaces": Replaces,
+}  # fmt: skip
 
 
 def parse_line(line: bytes) -> Item | None:
@@ -110,16 +101,16 @@ def parse_line(line: bytes) -> Item | None:
         return None
     try:
         data = json.loads(line)
-        kind = next(k for k, name in _KINDS if name in data)
+        kind = _KINDS[next(iter(data))]
         item: Item = kind(**data)
-    except (ValueError, TypeError, StopIteration, RecursionError):
+    except (ValueError, TypeError, LookupError, StopIteration, RecursionError):
         return None
-    wanted = kind.__annotations__
-    good = all(type(value).__name__ == wanted[name] for name, value in data.items())
+    good = all(type(value).__name__ == kind.__annotations__[name] for name, value in data.items())
     return item if good else None
 
 
 def key_of(line: bytes) -> str | None:
+    """The key of a whole entry, without parsing the text that it holds; None for any other line."""
     start, end = len(_KEY_START), len(_KEY_START) + _KEY_LENGTH
     if not line.startswith(_KEY_START) or line[end : end + 1] != b'"' or not line.endswith(b"}\n"):
         return None

@@ -29,25 +29,20 @@ class JournalReader:
                 elif parse_line(line) is None:
                     self.damaged_lines += 1
 
-    def __len__(self) -> int:
-        return len(self._places) + len(self._texts)
-
     def __contains__(self, key: str) -> bool:
         return key in self._places or key in self._texts
 
     def find(self, key: str) -> TeacherReply | None:
-        line = self._texts.get(key) or self._read(key)
+        line = self._texts.get(key)
+        if key in self._places:
+            name, offset, length = self._places[key]
+            with self._folder.open_input(name) as file:
+                file.seek(offset)
+                line = bytes(file.read(length))
         entry = parse_line(line) if line is not None else None
-        return entry.reply if isinstance(entry, Entry) else None
-
-    def _read(self, key: str) -> bytes | None:
-        place = self._places.get(key)
-        if place is None:
+        if not isinstance(entry, Entry):
             return None
-        name, offset, length = place
-        with self._folder.open_input(name) as file:
-            file.seek(offset)
-            return bytes(file.read(length))
+        return TeacherReply(entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens)
 
 
 def read_lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:
@@ -101,9 +96,9 @@ class SpentTokens:
 
 def recorded_tokens(folder: Folder) -> tuple[int, int]:
     """Prompt and completion tokens of all replies of all parts, and of reservations that were never released."""
-    account = SpentTokens()
+    spent = SpentTokens()
     for part in sorted({name.partition("/")[0] for name in folder.names("*/*.jsonl", recursive=True)}):
         for name in live_segments(folder / part):
             for _, line in read_lines(folder / part, name):
-                account.add(parse_line(line))
-    return account.tokens()
+                spent.add(parse_line(line))
+    return spent.tokens()

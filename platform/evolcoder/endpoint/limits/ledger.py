@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from evolcoder.endpoint.requests import TeacherReply
 
@@ -65,16 +65,11 @@ class TeacherLimits:
         return (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Tokens of one request: an upper bound before it is sent, or what it used."""
 
     prompt: int
     completion: int
-
-    @property
-    def total(self) -> int:
-        return self.prompt + self.completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +121,19 @@ class _Bucket:
     def __init__(self, per_minute: float, now: float) -> None:
         self.capacity = max(1.0, per_minute * _BURST_SHARE)
         self._per_second = (per_minute - self.capacity if per_minute > self.capacity else per_minute) / 60
-        self._level = self.capacity
+        self.level = self.capacity
         self._filled_at = now
 
     def missing_seconds(self, amount: float, now: float) -> float:
         """How long until ``amount`` may be taken. More than the capacity may be taken from a full bucket."""
-        self._level = min(self.capacity, self._level + (now - self._filled_at) * self._per_second)
+        self.level = min(self.capacity, self.level + (now - self._filled_at) * self._per_second)
         self._filled_at = now
-        missing = min(amount, self.capacity) - self._level
+        missing = min(amount, self.capacity) - self.level
         return missing / self._per_second if missing > _ROUNDING else 0.0
 
-    @property
-    def share_left(self) -> float:
-        return self._level / self.capacity
-
     def take(self, amount: float) -> None:
-        self._level -= amount
-
-    def put_back(self, amount: float) -> None:
-        self._level = min(self.capacity, self._level + amount)
+        """A negative amount is put back."""
+        self.level = min(self.capacity, self.level - amount)
 
 
 class _LearnedRate:
@@ -159,7 +148,7 @@ class _LearnedRate:
         self._replies = self._refusals = 0  # in the current window
         self._last_per_second = 0.0  # what went through in the window before
         self._cut_per_second = 0.0
-        self._level = 0.0
+        self.level = 0.0  # how many requests may go now; the caller takes them off
         self._filled_at = self._cut_at = now
         self.holds = False
 
@@ -179,7 +168,7 @@ class _LearnedRate:
         this_per_second = self._replies / max(1.0, now - self._window_start)
         self._cut_per_second = max(_SLOWEST_PER_SECOND, _DECREASE * max(this_per_second, self._last_per_second))
         self._cut_at = self._filled_at = max(now, resume_at)
-        self._level = 0.0
+        self.level = 0.0
         self.holds = True
 
     def missing_seconds(self, now: float) -> float:
@@ -191,12 +180,9 @@ class _LearnedRate:
         if now > self._filled_at:
             rate = self._cut_per_second * (1 + _INCREASE_PER_SECOND * (now - self._cut_at))
             # At most half a second's worth is saved up, so that a pause does not end in a burst that is refused again.
-            self._level = min(max(1.0, rate / 2), self._level + (now - self._filled_at) * rate)
+            self.level = min(max(1.0, rate / 2), self.level + (now - self._filled_at) * rate)
             self._filled_at = now
-        return max(0.0, 1.0 - self._level) / self._cut_per_second if self._level < 1.0 - _ROUNDING else 0.0
-
-    def take(self) -> None:
-        self._level -= 1.0
+        return max(0.0, 1.0 - self.level) / self._cut_per_second if self.level < 1.0 - _ROUNDING else 0.0
 
     def _roll(self, now: float) -> None:
         """Begin a new window when the current one is over, or holds nothing yet."""
@@ -223,13 +209,13 @@ class _EndpointLimits:
         if self._requests is not None:
             wait = max(wait, self._requests.missing_seconds(1, now))
         if self._tokens is not None:
-            wait = max(wait, self._tokens.missing_seconds(bound.total, now))
+            wait = max(wait, self._tokens.missing_seconds(sum(bound), now))
         return wait
 
     @property
     def left(self) -> tuple[float, int]:
         """Orders endpoints: the greatest share of its limits that is left, then the fewest requests on their way."""
-        buckets = [bucket.share_left for bucket in (self._requests, self._tokens) if bucket is not None]
+        buckets = [bucket.level / bucket.capacity for bucket in (self._requests, self._tokens) if bucket is not None]
         return min(buckets, default=1.0), -self._in_flight
 
     def free(self, now: float) -> bool:
@@ -241,14 +227,14 @@ class _EndpointLimits:
         if self._requests is not None:
             self._requests.take(1)
         if self._tokens is not None:
-            self._tokens.take(bound.total)
+            self._tokens.take(sum(bound))
         if self.learned.holds:
-            self.learned.take()
+            self.learned.level -= 1.0
 
     def release(self, outcome: Outcome) -> None:
         self._in_flight = max(0, self._in_flight - 1)
         if self._tokens is not None:
-            self._tokens.put_back(outcome.bound.total - (outcome.used.total if outcome.used else 0))
+            self._tokens.take(sum(outcome.used or (0,)) - sum(outcome.bound))
 
 
 class Ledger:
@@ -261,9 +247,14 @@ class Ledger:
         self._endpoints = [_EndpointLimits(rates, now) for rates in limits.endpoints]
 
     def take_in(self, report: Report, now: float) -> None:
-        """Learn what a worker has learned."""
+        """Learn what a worker has learned; what was reserved for a request is replaced by what it used."""
         for outcome in report.outcomes:
-            self._settle(outcome)
+            self.reserved_usd -= self.limits.usd(*outcome.bound)
+            if self.reserved_usd < 1e-12:  # rounding: `exhausted` needs a true zero when nothing is on its way
+                self.reserved_usd = 0.0
+            if outcome.used is not None:
+                self.spent_usd += self.limits.usd(*outcome.used)
+            self._endpoints[outcome.endpoint].release(outcome)
         for number, count in (report.replies or {}).items():
             self._endpoints[number].learned.replied(count, now)
         for pause in report.pauses:
@@ -276,42 +267,27 @@ class Ledger:
 
     def grant(self, wanted: Sequence[Tokens], now: float) -> Grant:
         """Let as many of the wanted requests go, in their order, as the limits allow now."""
+        usable = {number: one for number, one in enumerate(self._endpoints) if not one.closed}
+        budget = self.limits.budget_usd
         chosen: list[int] = []
         for bound in wanted:
-            open_endpoints = {number: one for number, one in enumerate(self._endpoints) if not one.closed}
-            waits = {number: one.missing_seconds(bound, now) for number, one in open_endpoints.items()}
+            waits = {number: one.missing_seconds(bound, now) for number, one in usable.items()}
             open_now = [number for number, wait in waits.items() if wait <= 0]
             if not open_now:
                 return Grant(tuple(chosen), min([LONGEST_WAIT_SECONDS, *waits.values()]))
-            if not self._affordable(bound):
+            usd = self.limits.usd(*bound)
+            if budget is not None and self.spent_usd + self.reserved_usd + usd > budget:
                 return Grant(tuple(chosen), LONGEST_WAIT_SECONDS / 10, exhausted=self.reserved_usd <= 0)
-            chosen.append(max(open_now, key=lambda number: self._endpoints[number].left))
-            self._endpoints[chosen[-1]].take(bound)
-            self.reserved_usd += self._usd(bound)
-        usable = tuple(number for number, one in enumerate(self._endpoints) if not one.closed)
-        free = self.limits.budget_usd is None and all(self._endpoints[number].free(now) for number in usable)
-        return Grant(tuple(chosen), FREE_SECONDS if free else 0.0, free=usable if free else ())
-
-    def _settle(self, outcome: Outcome) -> None:
-        """Replace what was reserved for a request by what it used."""
-        self.reserved_usd = max(0.0, self.reserved_usd - self._usd(outcome.bound))
-        if self.reserved_usd < 1e-12:  # rounding: `exhausted` needs a true zero when nothing is on its way
-            self.reserved_usd = 0.0
-        self.spent_usd += self._usd(outcome.used or Tokens(0, 0))
-        self._endpoints[outcome.endpoint].release(outcome)
-
-    def _affordable(self, bound: Tokens) -> bool:
-        budget = self.limits.budget_usd
-        return budget is None or self.spent_usd + self.reserved_usd + self._usd(bound) <= budget
-
-    def _usd(self, tokens: Tokens) -> float:
-        return self.limits.usd(tokens.prompt, tokens.completion)
+            chosen.append(max(open_now, key=lambda number: usable[number].left))
+            usable[chosen[-1]].take(bound)
+            self.reserved_usd += usd
+        free = budget is None and all(one.free(now) for one in usable.values())
+        return Grant(tuple(chosen), FREE_SECONDS if free else 0.0, free=tuple(usable) if free else ())
 
 
 def upper_bound(body: Mapping[str, Any]) -> Tokens:
     """More tokens than a request can use: no byte of the prompt makes more than one, and chat templates add a few."""
-    messages = body.get("messages")
-    texts = [message["content"] for message in messages] if messages is not None else [body["prompt"]]
+    texts = [message["content"] for message in body["messages"]] if "messages" in body else [body["prompt"]]
     prompt = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     overhead = _OVERHEAD_TOKENS + _OVERHEAD_TOKENS_PER_MESSAGE * len(texts)
     return Tokens(prompt + overhead, int(body["max_tokens"]))

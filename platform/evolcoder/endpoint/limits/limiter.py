@@ -1,6 +1,6 @@
-"""What stands before each request of a client: it may wait, be refused, and be told through which endpoint to go.
+"""What stands before each request of a client: it may wait, be refused, and is told through which endpoint to go.
 
-The limiter of a run, with its limits and its budget, is in ``shared_limiter.py``; here is one for a client on its own.
+A run's limiter, with its rates, its budget and its epoch, is in ``shared_limiter.py``; here is one for a client on its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.errors import EvolcoderError
@@ -24,31 +24,8 @@ class Permit:
     endpoint: int
 
 
-class Limiter(Protocol):
-    """What must let each request pass before it is sent: rates, a budget, an epoch. It also chooses the endpoint."""
-
-    async def acquire(self, body: Mapping[str, Any]) -> Permit:
-        """Wait until the request may go; the permit is handed back when its outcome is known.
-
-        Raises:
-            EvolcoderError: no more requests may be sent at all.
-        """
-
-    def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
-        """Say how the request ended. ``maybe_billed``: no reply came, but the server may have made one."""
-
-    def pause(self, endpoint: int, seconds: float, rate_limited: bool) -> None:
-        """Send nothing through this endpoint for so long. ``rate_limited``: the endpoint asked for it."""
-
-    def close(self, endpoint: int) -> None:
-        """Never use this endpoint again."""
-
-    def stop(self, error: EvolcoderError) -> None:
-        """Let nothing pass any more: what waits, and what comes, is refused with this error."""
-
-
-class LocalLimiter:
-    """Lets everything pass but what is paused: for a client that shares its endpoint with nobody."""
+class Limiter:
+    """Lets everything pass but what is paused: for a client that shares its endpoints with nobody."""
 
     def __init__(self, endpoints: int) -> None:
         self._paused_until = [0.0] * endpoints
@@ -58,6 +35,11 @@ class LocalLimiter:
         self._stopped = asyncio.Event()
 
     async def acquire(self, body: Mapping[str, Any]) -> Permit:
+        """Wait until the request may go; the permit is handed back when its outcome is known.
+
+        Raises:
+            EvolcoderError: no more requests may be sent at all.
+        """
         while self._error is None:
             now = time.monotonic()
             usable = [endpoint for endpoint in self._open if self._paused_until[endpoint] <= now]
@@ -73,14 +55,18 @@ class LocalLimiter:
         raise type(self._error)(*self._error.args)
 
     def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
+        """Say how the request ended. ``maybe_billed``: no reply came, but the server may have made one."""
         self._in_flight[permit.endpoint] -= 1
 
     def pause(self, endpoint: int, seconds: float, rate_limited: bool) -> None:
+        """Send nothing through this endpoint for so long. ``rate_limited``: the endpoint asked for it."""
         self._paused_until[endpoint] = max(self._paused_until[endpoint], time.monotonic() + seconds)
 
     def close(self, endpoint: int) -> None:
+        """Never use this endpoint again."""
         self._open.discard(endpoint)
 
     def stop(self, error: EvolcoderError) -> None:
+        """Let nothing pass any more: what waits, and what comes, is refused with this error."""
         self._error = error
         self._stopped.set()

@@ -29,7 +29,7 @@ from evolcoder.endpoint.limits.ledger import (
     upper_bound,
     used_tokens,
 )
-from evolcoder.endpoint.limits.limiter import Permit
+from evolcoder.endpoint.limits.limiter import Limiter, Permit
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.errors import BudgetError, ClusterError, EvolcoderError
 
@@ -45,7 +45,7 @@ class _LedgerPermit(Permit):
     reservation: str
 
 
-class SharedLimiter:
+class SharedLimiter(Limiter):
     """What each request of a worker passes: the run's epoch, then the shared ledger.
 
     Args:
@@ -54,6 +54,7 @@ class SharedLimiter:
     """
 
     def __init__(self, epoch: Epoch, limits: TeacherLimits, ledger: Any, journal: JournalWriter) -> None:
+        super().__init__(len(limits.endpoints))
         self._epoch_check = EpochCheck(epoch)
         self._limits = limits
         self._ledger = ledger
@@ -66,7 +67,6 @@ class SharedLimiter:
         self._wanted: deque[tuple[Tokens, asyncio.Future[int]]] = deque()
         self._free: tuple[int, ...] = ()
         self._free_until = 0.0
-        self._in_flight: Counter[int] = Counter()
         self._asking: asyncio.Task[None] | None = None
 
     async def acquire(self, body: Mapping[str, Any]) -> Permit:
@@ -91,7 +91,7 @@ class SharedLimiter:
         return permit
 
     def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
-        self._in_flight[permit.endpoint] -= 1
+        super().release(permit, reply, maybe_billed)
         self._replies[permit.endpoint] += reply is not None
         if not isinstance(permit, _LedgerPermit):
             return
@@ -122,8 +122,10 @@ class SharedLimiter:
         self._ask_soon()
 
     def stop(self, error: EvolcoderError) -> None:
+        """Refuse what waits. What comes later is judged anew: the client sends nothing after this."""
         self._free = ()
-        self._refuse_all(error)
+        while self._wanted:
+            self._resolve(error)
 
     def _ask_soon(self) -> None:
         if self._asking is None or self._asking.done():
@@ -142,12 +144,12 @@ class SharedLimiter:
             try:
                 grant: Grant = await self._ledger.exchange.remote(report, [bound for bound, _ in self._wanted])
             except RayError as error:
-                self._refuse_all(ClusterError(f"The shared limits are out of reach ({error}); run the same command again."))
+                self.stop(ClusterError(f"The shared limits are out of reach ({error}); run the same command again."))
                 return
             for endpoint in grant.endpoints:
                 self._resolve(endpoint)
             if grant.exhausted:
-                self._refuse_all(
+                self.stop(
                     BudgetError(
                         f"The next request could break the budget of {self._limits.budget_usd:g} USD, so none is sent; what "
                         "was paid for is kept. Raise teacher.budget_usd and run the same command again."
@@ -158,10 +160,6 @@ class SharedLimiter:
                 self._free, self._free_until = grant.free, time.monotonic() + grant.wait_seconds
             if self._wanted:
                 await asyncio.sleep(0.0 if self._free else grant.wait_seconds)
-
-    def _refuse_all(self, error: EvolcoderError) -> None:
-        while self._wanted:
-            self._resolve(error)
 
     def _resolve(self, outcome: int | EvolcoderError) -> None:
         bound, passed = self._wanted.popleft()

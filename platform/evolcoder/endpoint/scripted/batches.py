@@ -10,42 +10,27 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from evolcoder.storage.hashes import stable_hash
 
+if TYPE_CHECKING:
+    from evolcoder.endpoint.scripted.server import ScriptedTeacher
+
 _STATUSES = {"retry_after": 429, "rate_limited": 429, "error_500": 500, "error_503": 503}
 _LOST = frozenset({"dropped", "truncated_json", "html"})
-
-
-class Teacher(Protocol):
-    """What a desk needs of the teacher that it belongs to."""
-
-    script: Any
-
-    def authorised(self, request: web.Request) -> bool: ...
-
-    def met(self, request_hash: str) -> str | None: ...
-
-    def answered(self, request_hash: str) -> None: ...
-
-    def charge(self, completion: Mapping[str, Any]) -> None: ...
-
-    def completion(self, chat: bool, body: Mapping[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]: ...
 
 
 class BatchEndpoints:
     """Files and batches of one teacher, in memory."""
 
-    def __init__(self, teacher: Teacher) -> None:
+    def __init__(self, teacher: ScriptedTeacher, app: web.Application) -> None:
         self._teacher = teacher
         self._files: dict[str, bytes] = {}
         self._batches: dict[str, dict[str, Any]] = {}
         self._ends: set[asyncio.Task[None]] = set()
-
-    def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/v1/files", self._keep_file)
         app.router.add_get("/v1/files/{file}/content", self._show_file)
         app.router.add_post("/v1/batches", self._make_batch)
@@ -53,8 +38,6 @@ class BatchEndpoints:
         app.router.add_get("/v1/batches/{batch}", self._show_batch)
 
     async def _keep_file(self, request: web.Request) -> web.Response:
-        if not self._teacher.authorised(request):
-            return _refused()
         form = await request.post()
         field = form["file"]
         data = field.file.read() if isinstance(field, web.FileField) else str(field).encode()
@@ -64,8 +47,6 @@ class BatchEndpoints:
         return web.Response(body=self._files[request.match_info["file"]])
 
     async def _make_batch(self, request: web.Request) -> web.Response:
-        if not self._teacher.authorised(request):
-            return _refused()
         asked = await request.json()
         name = f"batch_{len(self._batches)}"
         self._batches[name] = {
@@ -98,21 +79,21 @@ class BatchEndpoints:
     async def _end(self, name: str) -> None:
         batch = self._batches[name]
         await asyncio.sleep(self._teacher.script.batch_seconds)
-        lines = self._files[batch["input_file_id"]].splitlines()
         good: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
-        for line in lines:
+        for line in self._files[batch["input_file_id"]].splitlines():
             outcome = self._outcome(json.loads(line))
             (bad if outcome["response"] is None or outcome["response"]["status_code"] != 200 else good).append(outcome)
-        batch["output_file_id"] = self._lines(good)
-        batch["error_file_id"] = self._lines(bad)
+        for key, outcomes in (("output_file_id", good), ("error_file_id", bad)):
+            if outcomes:
+                batch[key] = self._file(b"".join(json.dumps(one).encode() + b"\n" for one in outcomes))["id"]
         batch["request_counts"].update(completed=len(good), failed=len(bad))
         batch["status"] = "completed"
 
     def _outcome(self, line: Mapping[str, Any]) -> dict[str, Any]:
         body = line["body"]
         request_hash = stable_hash(line["url"], json.dumps(body, sort_keys=True))
-        fault = self._teacher.met(request_hash)
+        fault = self._teacher.draw_fault(request_hash)
         found: dict[str, Any] = {"custom_id": line["custom_id"], "response": None, "error": None}
         if fault in _LOST:
             return found | {"error": {"code": "batch_expired", "message": "This request could not be executed in time."}}
@@ -120,18 +101,10 @@ class BatchEndpoints:
             said = {"error": {"message": "The server had an error.", "code": "server_error"}}
             return found | {"response": {"status_code": _STATUSES[fault], "body": said}}
         completion = self._teacher.completion(True, body, request_hash, fault)
-        self._teacher.charge(completion)
-        self._teacher.answered(request_hash)
+        self._teacher.good_replies[request_hash] += 1
         return found | {"response": {"status_code": 200, "body": completion}}
-
-    def _lines(self, outcomes: list[dict[str, Any]]) -> str | None:
-        return str(self._file(b"".join(json.dumps(one).encode() + b"\n" for one in outcomes))["id"]) if outcomes else None
 
     def _file(self, data: bytes) -> dict[str, Any]:
         name = f"file_{len(self._files)}"
         self._files[name] = data
         return {"id": name, "object": "file", "bytes": len(data), "created_at": int(time.time()), "filename": "lines.jsonl"}
-
-
-def _refused() -> web.Response:
-    return web.json_response({"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}}, status=401)

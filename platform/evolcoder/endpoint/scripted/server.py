@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from evolcoder.endpoint.scripted.batches import BatchEndpoints
 from evolcoder.storage.hashes import stable_hash
@@ -94,8 +95,8 @@ class ScriptedTeacher:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.base_url = ""
+        self.good_replies: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
-        self._answered: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
         self._in_flight = self._most_in_flight = self._refused = self._early = 0
@@ -105,13 +106,13 @@ class ScriptedTeacher:
         """What was asked so far. ``answered_again`` counts good replies to a request that already had one; ``early``
         those that came again before their Retry-After.
         """
-        requests = sum(self._asked.values())
+        requests, answered = self._asked.total(), self.good_replies.total()
         return {
             "requests": requests,
             "distinct": len(self._asked),
             "repeats": requests - len(self._asked),
-            "answered": sum(self._answered.values()),
-            "answered_again": sum(self._answered.values()) - len(self._answered),
+            "answered": answered,
+            "answered_again": answered - len(self.good_replies),
             "refused": self._refused,
             "early": self._early,
             "in_flight": self._in_flight,
@@ -122,35 +123,41 @@ class ScriptedTeacher:
         }
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=64 << 20)
+        app = web.Application(client_max_size=64 << 20, middlewares=[self._check_key])
         app.router.add_get("/counts", self._show_counts)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/v1/completions", self._answer)
-        BatchEndpoints(self).add_routes(app)
+        BatchEndpoints(self, app)
         return app
+
+    def authorised(self, request: web.Request) -> bool:
+        return self.script.api_key is None or request.headers.get("Authorization") == f"Bearer {self.script.api_key}"
+
+    @web.middleware
+    async def _check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == "/counts" or self.authorised(request):
+            return await handler(request)
+        return self._refuse(request, 401, "Incorrect API key provided.", "invalid_api_key")
+
+    def _refuse(self, request: web.Request, status: int, message: str, code: str) -> web.Response:
+        self._refused += request.method == "POST"
+        return _error(status, message, code)
 
     async def _show_counts(self, request: web.Request) -> web.Response:
         return web.json_response(self.counts())
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        if not self.authorised(request):
-            return _error(401, "Incorrect API key provided.", "invalid_api_key")
         return web.json_response({"object": "list", "data": [{"id": self.script.model, "object": "model"}]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if not self.authorised(request):
-            self._refused += 1
-            return _error(401, "Incorrect API key provided.", "invalid_api_key")
         body = await request.json()
         if body.get("model") != self.script.model:
-            self._refused += 1
-            return _error(404, f"The model {body.get('model')!r} does not exist.", "model_not_found")
+            return self._refuse(request, 404, f"The model {body.get('model')!r} does not exist.", "model_not_found")
         if ("messages" if request.path.endswith("/chat/completions") else "prompt") not in body:
-            self._refused += 1
-            return _error(400, "The request lacks its content.", "invalid_request_error")
+            return self._refuse(request, 400, "The request lacks its content.", "invalid_request_error")
         request_hash = stable_hash(request.path, json.dumps(body, sort_keys=True))
-        fault = self.met(request_hash)
+        fault = self.draw_fault(request_hash)
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
@@ -159,7 +166,7 @@ class ScriptedTeacher:
         finally:
             self._in_flight -= 1
 
-    def met(self, request_hash: str) -> str | None:
+    def draw_fault(self, request_hash: str) -> str | None:
         """Count a request, and draw the fault that it meets."""
         now = time.monotonic()
         fault = self.script.fault(request_hash, self._asked[request_hash])
@@ -176,52 +183,35 @@ class ScriptedTeacher:
         self._faults.update([fault] if fault else [])
         return fault
 
-    def answered(self, request_hash: str) -> None:
-        """Count a good reply."""
-        self._answered[request_hash] += 1
-
-    def charge(self, completion: Mapping[str, Any]) -> None:
-        """Count the tokens of a completion, whether or not it arrives."""
-        usage = completion["usage"]
-        self._tokens.update(prompt=usage["prompt_tokens"], completion=usage["completion_tokens"])
-
-    def authorised(self, request: web.Request) -> bool:
-        return self.script.api_key is None or request.headers.get("Authorization") == f"Bearer {self.script.api_key}"
-
     async def _reply(
         self, request: web.Request, body: dict[str, Any], request_hash: str, fault: str | None
     ) -> web.StreamResponse:
-        if fault == "retry_after":
-            headers = {"Retry-After": f"{self.script.retry_after_seconds:g}"}
+        if fault in ("retry_after", "rate_limited"):
+            headers = {"Retry-After": f"{self.script.retry_after_seconds:g}"} if fault == "retry_after" else None
             return _error(429, "Rate limit reached.", "rate_limit_exceeded", headers)
-        if fault == "rate_limited":
-            return _error(429, "Rate limit reached.", "rate_limit_exceeded")
         if fault in ("error_500", "error_503"):
             return _error(int(fault[-3:]), "The server had an error.", "server_error")
-        completion = self.completion(request.path.endswith("/chat/completions"), body, request_hash, fault)
-        self.charge(completion)
-        text = json.dumps(completion)
+        text = json.dumps(self.completion(request.path.endswith("/chat/completions"), body, request_hash, fault))
         if fault == "html":
             return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
         if fault == "truncated_json":
             return web.Response(text=text[: len(text) // 2], content_type="application/json")
-        if fault == "dropped":
-            return await self._drop(request, text)
-        if fault == "slow_drip":
-            return await self._drip(request, text, request_hash)
-        self.answered(request_hash)
+        if fault in ("dropped", "slow_drip"):
+            return await self._reply_in_parts(request, text.encode(), request_hash, fault)
+        self.good_replies[request_hash] += 1
         return web.Response(text=text, content_type="application/json")
 
     def completion(self, chat: bool, body: Mapping[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]:
-        """The JSON of a good reply, whose content may be faulty."""
+        """The JSON of a good reply, whose content may be faulty. Its tokens are counted, whether or not it arrives."""
         text = {"empty": "", "refusal": "Sorry, I cannot help with that."}.get(fault or "", self.script.text(request_hash))
+        prompt_tokens = len(json.dumps(body.get("messages") or body.get("prompt"))) // 4
         tokens = len(text) // 4 + 1
         limit = int(body.get("max_tokens") or 1 << 30)
         reason = "stop"
         if fault == "length" or tokens > limit:
             tokens, reason = min(tokens, limit), "length"
             text = text[: tokens * 4 - 8]
-        prompt = json.dumps(body.get("messages") or body.get("prompt"))
+        self._tokens.update(prompt=prompt_tokens, completion=tokens)
         choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         return {
             "id": f"scripted-{request_hash}",
@@ -230,32 +220,29 @@ class ScriptedTeacher:
             "model": self.script.model,
             "choices": [{"index": 0, "finish_reason": reason, **choice}],
             "usage": {
-                "prompt_tokens": len(prompt) // 4,
+                "prompt_tokens": prompt_tokens,
                 "completion_tokens": tokens,
-                "total_tokens": len(prompt) // 4 + tokens,
+                "total_tokens": prompt_tokens + tokens,
             },
         }
 
-    async def _drop(self, request: web.Request, text: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(text))})
-        await response.prepare(request)
-        await response.write(text[:20].encode())
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-
-    async def _drip(self, request: web.Request, text: str, request_hash: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        data = text.encode()
+    async def _reply_in_parts(self, request: web.Request, data: bytes, request_hash: str, fault: str) -> web.StreamResponse:
+        """Cut the connection after the first bytes, or send them slowly."""
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(data))})
         try:
             await response.prepare(request)
+            if fault == "dropped":
+                await response.write(data[:20])
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
             for start in range(0, len(data), 40):
                 await asyncio.sleep(self.script.drip_seconds * 40 / len(data))
                 await response.write(data[start : start + 40])
             await response.write_eof()
         except ConnectionResetError:  # the client would not wait
             return response
-        self.answered(request_hash)
+        self.good_replies[request_hash] += 1
         return response
 
 
@@ -270,7 +257,9 @@ def scripted_teacher(
     teacher = kind(script or Script())
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(teacher.app(), access_log=None, shutdown_timeout=0.5)
-    address = loop.run_until_complete(_start(runner, host, port))
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.TCPSite(runner, host, port).start())
+    address = runner.addresses[0]
     teacher.base_url = f"http://{address[0]}:{address[1]}/v1"
     thread = threading.Thread(target=loop.run_forever, name="scripted-teacher", daemon=True)
     thread.start()
@@ -281,14 +270,6 @@ def scripted_teacher(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=30)
         loop.close()
-
-
-async def _start(runner: web.AppRunner, host: str, port: int) -> tuple[str, int]:
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    address = runner.addresses[0]
-    return str(address[0]), int(address[1])
 
 
 def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from evolcoder.endpoint.batch_api import BatchApi, batch_line, split
-from evolcoder.endpoint.faults import Fault
+from evolcoder.endpoint.batch_api import BatchApi, batches_of
 from evolcoder.endpoint.journal.epoch import journal_token
 from evolcoder.endpoint.journal.lines import Entry, request_key
 from evolcoder.endpoint.journal.reader import JournalReader
@@ -84,7 +83,7 @@ class BatchEvolver:
                     if isinstance(outcome, TeacherReply) and key not in self._paid:
                         self._note(key, outcome)
                         new += 1
-            except Fault:
+            except RequestFailed:
                 continue  # refused as a whole: it holds nothing, and cost nothing
         await self._journal.flush()
         self._paid = JournalReader(self._job.journal, self._job.part)
@@ -147,8 +146,8 @@ class BatchEvolver:
                     for task in done:
                         permits[waiting[task]] = task.result()
                         del waiting[task]
-                lines = {key: batch_line(key, requests[key]) for key in permits}
-                await asyncio.gather(*(self._see_through(batch, permits) for batch in split(lines)))
+                batches = batches_of({key: requests[key] for key in permits})
+                await asyncio.gather(*(self._see_through(lines, permits) for lines in batches))
         finally:
             for task in waiting:
                 task.cancel()
@@ -163,8 +162,8 @@ class BatchEvolver:
             async for key, outcome in self._api.answers(list(lines.values())):
                 if key in open_permits:
                     self._settle(key, open_permits.pop(key), outcome)
-            rest = Fault("expired", "the batch ended without this request's reply")
-        except Fault as fault:
+            rest = RequestFailed("expired", "the batch ended without this request's reply")
+        except RequestFailed as fault:
             rest = fault
         except EvolcoderError:
             # What the batch holds is counted when it is taken by the next run.
@@ -175,7 +174,7 @@ class BatchEvolver:
             self._settle(key, permit, rest)
         await self._journal.flush()
 
-    def _settle(self, key: str, permit: Permit, outcome: TeacherReply | Fault) -> None:
+    def _settle(self, key: str, permit: Permit, outcome: TeacherReply | RequestFailed) -> None:
         self._totals["requests"] += 1
         if isinstance(outcome, TeacherReply):
             self._limiter.release(permit, outcome, True)
@@ -186,11 +185,12 @@ class BatchEvolver:
             return
         self._limiter.release(permit, None, outcome.maybe_billed)
         self._tries[key] += 1
-        if not outcome.retryable or self._tries[key] >= self._job.endpoints[0].max_attempts:
-            self._failures[key] = RequestFailed(outcome.kind, outcome.message)
+        lasts = not outcome.retryable or outcome.endpoint_error is not None
+        if lasts or self._tries[key] >= self._job.endpoints[0].max_attempts:
+            self._failures[key] = outcome
 
     def _note(self, key: str, reply: TeacherReply) -> None:
-        self._journal.note(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
+        self._journal.note(Entry.of(key, reply))
 
     def _look(self, batch: str, answered: int, asked: int) -> None:
         self._looks[batch] = (answered, asked)

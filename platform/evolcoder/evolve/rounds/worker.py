@@ -79,7 +79,7 @@ class RowEvolver:
             self._counts["replies_reused"] += 1
             return Asked(paid, key)
         reply = await self._client.chat(messages, sampling)
-        await self._journal.append(Entry(key, reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens))
+        await self._journal.append(Entry.of(key, reply))
         self._limiter.recorded(reply)
         self._counts["prompt_tokens"] += reply.prompt_tokens
         self._counts["completion_tokens"] += reply.completion_tokens

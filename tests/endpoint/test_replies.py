@@ -1,21 +1,18 @@
-"""Names and consequences of faults, and Retry-After in all its forms."""
+"""Replies, the names and consequences of refusals, and Retry-After in all its forms."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import httpx2
-import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.faults import LONGEST_RETRY_AFTER_SECONDS, fault_of, retry_after_seconds, run_wide_error
+from evolcoder.endpoint.replies import LONGEST_RETRY_AFTER_SECONDS, failure_of_status, parse_reply, retry_after_seconds
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
 
-
-def status_error(status: int, body: Any = None, headers: dict[str, str] | None = None) -> openai.APIStatusError:
-    response = httpx2.Response(status, request=httpx2.Request("POST", "http://x/v1"), headers=headers)
-    return openai.APIStatusError("it went wrong", response=response, body=body)
+ENDPOINT = Endpoint("http://x/v1", "m")
 
 
 @pytest.mark.parametrize(
@@ -48,8 +45,8 @@ def test_no_header_breaks_the_reading(value: str) -> None:
     [(429, "rate_limited", True), (500, "server_error", True), (408, "server_error", True), (400, "rejected", False)],
 )
 def test_a_status_has_its_fault(status: int, kind: str, retryable: bool) -> None:
-    fault = fault_of(status_error(status))
-    assert (fault.kind, fault.retryable, fault.maybe_billed) == (kind, retryable, False)
+    failure = failure_of_status(status, {}, None, ENDPOINT)
+    assert (failure.kind, failure.retryable, failure.maybe_billed, failure.endpoint_error) == (kind, retryable, False, None)
 
 
 @pytest.mark.parametrize(
@@ -64,12 +61,39 @@ def test_a_status_has_its_fault(status: int, kind: str, retryable: bool) -> None
     ],
 )
 def test_what_every_request_would_meet_stops_the_run(status: int, body: Any, word: str) -> None:
-    error = run_wide_error(status_error(status, body), "http://x/v1", "m")
+    error = failure_of_status(status, {}, body, ENDPOINT).endpoint_error
     assert error is not None
     assert word in error.message
 
 
-def test_what_one_request_meets_does_not() -> None:
-    assert run_wide_error(status_error(400), "http://x/v1", "m") is None
-    assert run_wide_error(status_error(429), "http://x/v1", "m") is None
-    assert run_wide_error(ConnectionResetError(), "http://x/v1", "m") is None
+@pytest.mark.parametrize("status", [400, 429])
+def test_what_one_request_meets_does_not(status: int) -> None:
+    assert failure_of_status(status, {}, {"error": {"code": "other"}}, ENDPOINT).endpoint_error is None
+
+
+@pytest.mark.parametrize("body", [{"detail": "no"}, "no", ["no"], '{"error": "no"}', {"error": {"message": "no"}}])
+def test_a_refusal_says_what_the_endpoint_said(body: Any) -> None:
+    assert "no" in failure_of_status(400, {}, body, ENDPOINT).message
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.text() | _json.map(json.dumps))
+def test_any_body_is_a_reply_or_garbage(text: str) -> None:
+    try:
+        outcome: TeacherReply | str = parse_reply(text)
+    except RequestFailed as failure:
+        outcome = failure.kind
+    assert isinstance(outcome, TeacherReply) or outcome == "garbage"
+
+
+def test_usage_and_content_may_be_missing() -> None:
+    reply = parse_reply('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
+    assert reply == TeacherReply("", "", 0, 0)

@@ -1,0 +1,48 @@
+"""What is used of the openai package beyond its documented calls is still there, as it was read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from importlib.metadata import version
+
+import openai
+import pytest
+
+from evolcoder.cluster import free_port
+from evolcoder.endpoint import transport
+from evolcoder.endpoint.requests import Endpoint, RequestFailed
+from evolcoder.endpoint.scripted.server import Script, scripted_teacher
+from evolcoder.endpoint.transport import OpenAITransport, failures_named
+
+BODY = {"model": Script.model, "messages": [{"role": "user", "content": "q"}]}
+
+
+def post(endpoint: Endpoint) -> str:
+    async def act() -> str:
+        one = OpenAITransport(endpoint)
+        try:
+            with failures_named(endpoint):
+                return await one.post("/chat/completions", BODY)
+        finally:
+            await one.close()
+
+    return asyncio.run(act())
+
+
+def test_a_reply_comes_as_text_and_exceptions_hold_what_faults_are_named_by() -> None:
+    hint = f"openai {version('openai')} differs from the version named in {transport.__name__}: mend that module"
+    with scripted_teacher() as teacher:
+        text = post(Endpoint(teacher.base_url, Script.model))
+        assert isinstance(text, str), hint
+        assert json.loads(text)["choices"], hint
+        with pytest.raises(RequestFailed) as refused:
+            post(Endpoint(f"{teacher.base_url}/nowhere", Script.model))
+    assert isinstance(refused.value.__cause__, openai.APIStatusError), hint
+    script = Script(faults={"retry_after": 1.0}, retry_after_seconds=7)
+    with scripted_teacher(script) as teacher, pytest.raises(RequestFailed) as limited:
+        post(Endpoint(teacher.base_url, Script.model))
+    assert (limited.value.kind, limited.value.retry_after_seconds) == ("rate_limited", 7.0), hint
+    with pytest.raises(RequestFailed) as gone:
+        post(Endpoint(f"http://127.0.0.1:{free_port()}/v1", Script.model))
+    assert gone.value.kind == "unreachable", hint
