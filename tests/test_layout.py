@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "platform" / "evolcoder"
 STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
-    {"benchmark_table", "errors", "records", "templates", "exits"},
+    {"benchmark_table", "encodable", "errors", "exits", "records", "templates", "thinking"},
     {"storage", "console", "settings", "settings_files"},
     {"runs"},
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded"},
