@@ -19,6 +19,7 @@ from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.evaluate.pipeline import evaluate_samples
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex, decontamination_identity
 from evolcoder.problems.fetch import list_benchmarks
+from evolcoder.problems.rows import read_problems
 from evolcoder.settings_files import parse_settings
 from evolcoder.storage.folders import Folder
 
@@ -105,7 +106,7 @@ def test_a_new_benchmark_is_offered_wherever_benchmarks_are(toy: Path) -> None:
 
 
 def test_rows_are_compared_with_a_new_benchmark(toy: Path) -> None:
-    index = BenchmarkIndex.read(["toy"])
+    index = BenchmarkIndex(read_problems(["toy"]))
     assert [hit.task_id for hit in index.hits("r", ROWS[1]["text"], "")] == ["Toy/1"]
     assert index.hits("r", "Write a function that adds two numbers.", "") == []
     assert list(decontamination_identity(["toy"])["benchmarks"]) == ["toy"]

@@ -75,7 +75,26 @@ class HubDataset:
         Raises:
             DataError: as ``rows``.
         """
-        return _download(self)
+        try:
+            import datasets
+            from datasets.exceptions import DatasetsError
+            from huggingface_hub.errors import RevisionNotFoundError
+        except ImportError:
+            raise DataError(
+                f"{self} is neither a file nor a folder here, so it is taken for a hub id, which needs the `datasets` "
+                "package: install evolcoder[hub], or correct the path."
+            ) from None
+        datasets.disable_progress_bars()
+        try:
+            return dict(datasets.load_dataset(self.id, revision=self.revision))
+        except RevisionNotFoundError:
+            raise DataError(f"The data set {self.id} on the hub has no revision {self.revision!r}.") from None
+        except (OSError, ValueError, DatasetsError) as error:
+            raise DataError(
+                f"{self} is neither a file nor a folder here and cannot be had from the hub "
+                f"({' '.join(str(error).split())[:200]}): check its name and the network, or put a copy at "
+                f"${DATA_VARIABLE}/{self}."
+            ) from error
 
 
 def find_source(text: str, suffixes: Sequence[str]) -> list[SourceFile] | HubDataset:
@@ -88,9 +107,15 @@ def find_source(text: str, suffixes: Sequence[str]) -> list[SourceFile] | HubDat
     Raises:
         DataError: nothing of that name is there; the message says what was looked for.
     """
-    places = _places(text)
+    places = [Folder.open(text)]
+    local = os.environ.get(DATA_VARIABLE)
+    if local and "://" not in text and not Path(text).expanduser().is_absolute():
+        places.append(Folder.open(Path(local) / text))
     for place in places:
-        kind = _kind(place)
+        try:
+            kind = place.filesystem.get_file_info(place.path).type
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{place} cannot be reached: {' '.join(str(error).split())[:300]}.") from None
         if kind == pafs.FileType.File:
             parent, _, name = place.path.rpartition("/")
             return [SourceFile(Folder(place.filesystem, parent), name)]
@@ -100,23 +125,8 @@ def find_source(text: str, suffixes: Sequence[str]) -> list[SourceFile] | HubDat
         name, _, revision = text.partition("@")
         return HubDataset(name, revision or None)
     looked = " or ".join(str(place) for place in places)
-    hint = "" if os.environ.get(DATA_VARIABLE) else f"; a relative path is also looked for under ${DATA_VARIABLE}"
+    hint = "" if local else f"; a relative path is also looked for under ${DATA_VARIABLE}"
     raise DataError(f"There is no file or folder {looked}{hint}.")
-
-
-def _places(text: str) -> list[Folder]:
-    places = [Folder.open(text)]
-    local = os.environ.get(DATA_VARIABLE)
-    if local and "://" not in text and not Path(text).expanduser().is_absolute():
-        places.append(Folder.open(Path(local) / text))
-    return places
-
-
-def _kind(place: Folder) -> pafs.FileType:
-    try:
-        return place.filesystem.get_file_info(place.path).type
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{place} cannot be reached: {' '.join(str(error).split())[:300]}.") from None
 
 
 def _files_of(folder: Folder, suffixes: Sequence[str]) -> list[SourceFile]:
@@ -130,26 +140,3 @@ def _files_of(folder: Folder, suffixes: Sequence[str]) -> list[SourceFile]:
     if not names:
         raise DataError(f"The folder {folder} holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file.")
     return [SourceFile(folder, name) for name in names]
-
-
-def _download(wanted: HubDataset) -> dict[str, Any]:
-    try:
-        import datasets
-        from datasets.exceptions import DatasetsError
-        from huggingface_hub.errors import RevisionNotFoundError
-    except ImportError:
-        raise DataError(
-            f"{wanted} is neither a file nor a folder here, so it is taken for a hub id, which needs the `datasets` "
-            "package: install evolcoder[hub], or correct the path."
-        ) from None
-    datasets.disable_progress_bars()
-    try:
-        return dict(datasets.load_dataset(wanted.id, revision=wanted.revision))
-    except RevisionNotFoundError:
-        raise DataError(f"The data set {wanted.id} on the hub has no revision {wanted.revision!r}.") from None
-    except (OSError, ValueError, DatasetsError) as error:
-        raise DataError(
-            f"{wanted} is neither a file nor a folder here and cannot be had from the hub "
-            f"({' '.join(str(error).split())[:200]}): check its name and the network, or put a copy at "
-            f"${DATA_VARIABLE}/{wanted}."
-        ) from error

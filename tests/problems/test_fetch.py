@@ -90,7 +90,7 @@ def test_the_hubs_rows_in_another_order_are_the_same_data(
         asked.append(str(wanted))
         return {"train": rows[500:], "test": rows[:500]}
 
-    monkeypatch.setattr("evolcoder.sources._download", download)
+    monkeypatch.setattr("evolcoder.sources.HubDataset.splits", download)
     fetch([name], quiet())
     assert asked == [f"{benchmark_files()[name].hub_id}@{benchmark_files()[name].hub_revision}"]
     assert [*benchmark_rows(name)] == [json.loads(line) for line in lines]

@@ -18,13 +18,7 @@ from typing import Any
 from evolcoder.benchmark_table import BenchmarkFile, benchmark_files
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
-from evolcoder.problems.files import (
-    data_folder,
-    find_benchmark,
-    how_to_get,
-    is_known,
-    read_benchmark,
-)
+from evolcoder.problems.files import data_folder, find_benchmark, how_to_get, is_known, read_benchmark
 from evolcoder.sources import HubDataset
 
 _TIMEOUT_SECONDS = 60.0
@@ -35,7 +29,14 @@ def list_benchmarks(reporter: Reporter) -> None:
     rows = []
     for name, file in benchmark_files().items():
         place = find_benchmark(name)
-        rows.append((name, _state(name, place), file.licence, str(place or file.release_url or _hub(file))))
+        state = "missing"
+        if place is not None:
+            try:
+                read_benchmark(name)
+                state = "here"
+            except DataError:
+                state = "another version"
+        rows.append((name, state, file.licence, str(place or file.release_url or _hub(file))))
     reporter.table("Benchmark data", ["name", "state", "licence", "where it is, or comes from"], rows)
 
 
@@ -49,22 +50,33 @@ def fetch(names: Iterable[str], reporter: Reporter) -> list[Path]:
     for name in chosen:
         if name not in known:
             raise DataError(f"There is no data {name!r}; `evolcoder data list` shows: {', '.join(known)}.")
-    return [_fetched(known[name], reporter) for name in chosen]
+    places = []
+    for name in chosen:
+        place = find_benchmark(name)
+        if place is None:
+            place = _fetched(known[name], reporter)
+        else:
+            read_benchmark(name)
+            reporter.say(f"{name} is here already: {place}")
+        places.append(place)
+    return places
 
 
 def _fetched(file: BenchmarkFile, reporter: Reporter) -> Path:
-    place = find_benchmark(file.name)
-    if place is not None:
-        read_benchmark(file.name)
-        reporter.say(f"{file.name} is here already: {place}")
-        return place
     source = file.release_url or _hub(file)
     reporter.say(f"fetching {file.name} ({file.licence}): {source}")
     data = _download(file.release_url) if file.release_url else _from_hub(file)
     if not is_known(file, data):
         raise DataError(f"What came is not the {file.name} that is known here; nothing was kept ({source}).")
     target = data_folder() / file.path
-    _write(target, data)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as whole:
+            whole.write(data)
+        os.chmod(whole.name, 0o644)
+        os.replace(whole.name, target)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written ({error.strerror}); set EVOLCODER_DATA to a folder of yours.") from None
     return target
 
 
@@ -76,15 +88,14 @@ def _from_hub(file: BenchmarkFile) -> bytes:
             f"{_hub(file)} cannot be had: check the network, and that evolcoder[hub] is installed; or {how_to_get(file.name)}."
         ) from error
     rows: list[Mapping[str, Any]] = [row for split in splits.values() for row in split]
-    rows.sort(key=_order)
+    rows.sort(key=_number)  # the order of the file itself
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return gzip.compress(lines.encode("utf-8"), mtime=0)
 
 
-def _order(row: Mapping[str, Any]) -> int:
-    """The problem's number: the file's own order."""
-    number = row["metadata"]["problem_id"] if "metadata" in row else row["task_id"]
-    return int(str(number).rpartition("/")[2])
+def _number(row: Mapping[str, Any]) -> int:
+    identity = row["metadata"]["problem_id"] if "metadata" in row else row["task_id"]
+    return int(str(identity).rpartition("/")[2])
 
 
 def _download(address: str) -> bytes:
@@ -95,27 +106,6 @@ def _download(address: str) -> bytes:
         reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
         raise DataError(f"{address} cannot be had ({reason}); check the network, or put the file there by hand.") from None
     return data
-
-
-def _write(target: Path, data: bytes) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, target)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written ({error.strerror}); set EVOLCODER_DATA to a folder of yours.") from None
-
-
-def _state(name: str, place: Path | None) -> str:
-    if place is None:
-        return "missing"
-    try:
-        read_benchmark(name)
-    except DataError:
-        return "another version"
-    return "here"
 
 
 def _hub(file: BenchmarkFile) -> str:

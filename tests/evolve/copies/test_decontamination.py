@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from evolcoder.problems.files import benchmark_rows
 from evolcoder.problems.rows import ProblemRow, read_problems
 
 ROWS = list(benchmark_rows("humaneval"))
-INDEX = BenchmarkIndex.read(["humaneval"])
+INDEX = BenchmarkIndex(read_problems(["humaneval"]))
 FOUND_AT_LEAST = {
     "verbatim": 164,
     "prompt_alone": 164,
@@ -128,7 +129,7 @@ def test_harmless_one_liners_are_left_alone() -> None:
 def test_a_hit_says_which_problem_and_shows_the_text() -> None:
     [hit] = SMALL.hits("r1", "Help.", PROBLEM.tests)
     assert hit == Hit("r1", "bench", "Bench/1", "tests", "assert straying ( [ 1 , 2 , 9 ] ) == 2")
-    assert hit.to_json()["task_id"] == "Bench/1"
+    assert asdict(hit)["task_id"] == "Bench/1"
     [long] = SMALL.hits("r1", PROBLEM.statement + " " * 10, "")
     assert len(long.evidence) <= EVIDENCE_CHARACTERS
 
@@ -157,12 +158,12 @@ def test_a_benchmark_that_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch
     monkeypatch.delenv("EVOLCODER_DATA", raising=False)
     monkeypatch.setenv("EVOLCODER_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="The data of ds1000 is missing"):
-        BenchmarkIndex.read(["humaneval", "ds1000"])
+        BenchmarkIndex(read_problems(["humaneval", "ds1000"]))
 
 
 @pytest.fixture(scope="module")
 def everything(data_folder: Path) -> BenchmarkIndex:
-    return BenchmarkIndex.read(comparable_benchmarks())
+    return BenchmarkIndex(read_problems(comparable_benchmarks()))
 
 
 @pytest.mark.slow

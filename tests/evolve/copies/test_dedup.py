@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ def task(text: str, id: str, round: int = 1, root_id: str = "", **changes: str) 
 def found(rows: list[Instruction], dedup: DedupSettings = DEDUP, round_number: int = 1, parts: int = 1) -> dict[str, str]:
     """The rows that fall, each with the one that it says again."""
     split = [Fingerprints.of(rows[part::parts], dedup) for part in range(parts)]
-    return {name: one.duplicate_of for name, one in find_duplicates(dedup, round_number, split).items()}
+    return {name: one.duplicate_of for name, one in find_duplicates(dedup, round_number, *split).items()}
 
 
 def test_case_space_and_closing_punctuation_make_no_other_task() -> None:
@@ -35,7 +36,7 @@ def test_case_space_and_closing_punctuation_make_no_other_task() -> None:
 
 def test_a_near_duplicate_falls_with_its_similarity() -> None:
     rows = [task(f"{LONG}.", "a"), task(f"{LONG}, please.", "b"), task("Add two numbers.", "c")]
-    [one] = find_duplicates(DEDUP, 1, [Fingerprints.of(rows, DEDUP)]).values()
+    [one] = find_duplicates(DEDUP, 1, Fingerprints.of(rows, DEDUP)).values()
     assert (one.row_id, one.duplicate_of, one.kind) == ("b", "a", "near")
     assert 0.85 < one.similarity < 1
     assert found(rows, DedupSettings(near=False)) == {}
@@ -87,10 +88,10 @@ def test_neither_order_nor_partitions_decide(draw: int, parts: int) -> None:
 
 
 def test_no_rows_are_no_duplicates() -> None:
-    assert find_duplicates(DEDUP, 0, [Fingerprints.of([], DEDUP)]) == {}
+    assert find_duplicates(DEDUP, 0, Fingerprints.of([], DEDUP)) == {}
 
 
 def test_a_duplicate_is_plain_data() -> None:
-    assert Duplicate("a", "b", "near", 0.8).to_json() == {
+    assert asdict(Duplicate("a", "b", "near", 0.8)) == {
         "row_id": "a", "duplicate_of": "b", "kind": "near", "similarity": 0.8,
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import Hit
 from evolcoder.evolve.dataset.build import build_dataset
-from evolcoder.evolve.rounds.shards import part_name, read_instructions, rejected_name, write_shard
+from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
@@ -32,8 +33,9 @@ def run(tmp_path: Path) -> RunFolder:
     run = RunFolder.open(settings_in(tmp_path))
     seeds = [seed("Sort."), seed("Add."), seed("No answer.", response=" ")]
     made = [child(seeds[0], 1, "  sort"), child(seeds[1], 1, "Add three."), child(seeds[2], 1, "Gone.", "eliminated")]
-    first = write_shard(run.round(0), part_name(0), seeds)
-    second = write_shard(run.round(1), part_name(0), made[:2]) + write_shard(run.round(1), rejected_name(0), made[2:])
+    first = write_shard(run.round(0), PART_NAME.format(0), seeds)
+    second = write_shard(run.round(1), PART_NAME.format(0), made[:2])
+    second += write_shard(run.round(1), REJECTED_NAME.format(0), made[2:])
     Stage("round 00", run.round(0), {}).publish(first, {"kept": 3})
     operators = {"constraints": {"kept": 2, "eliminated": {"unchanged": 1}}}
     counts = {"kept": 2, "eliminated": 1, "prompt_tokens": 7, "operators": operators}
@@ -85,7 +87,7 @@ def test_the_card_and_a_file_say_what_held_which_benchmark(tmp_path: Path, run: 
         "benchmarks": {"humaneval": "openai/human-eval"},
         "rows_compared": 3,
         "rows": 1,
-        "hits": [hit.to_json()],
+        "hits": [asdict(hit)],
     }
     for number in (0, 1):
         folder = run.round(number)
@@ -96,7 +98,7 @@ def test_the_card_and_a_file_say_what_held_which_benchmark(tmp_path: Path, run: 
         Stage(before.stage, folder, {}).publish(files, before.summary)
     manifest, _ = build(tmp_path, run)
     merged = json.loads(run.dataset.read_text("contamination.json"))
-    assert merged["hits"] == [{"round": 1, **hit.to_json()}]
+    assert merged["hits"] == [{"round": 1, **asdict(hit)}]
     assert (merged["rows_compared"], merged["rows"], merged["by_benchmark"]) == (6, 1, {"humaneval": 1})
     assert manifest.summary["contaminated"] == 1
     card = run.dataset.read_text("README.md")

@@ -15,12 +15,12 @@ from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.copies.dedup import find_duplicates
 from evolcoder.evolve.rounds.merge import Merged, check_partition, fingerprint_partition, merge_partition
 from evolcoder.evolve.rounds.shards import (
-    part_name,
+    PART_NAME,
+    REJECTED_NAME,
     partition_count,
     partition_of,
     read_instructions,
     read_pool,
-    rejected_name,
     shard_bytes,
     write_shard,
 )
@@ -56,9 +56,9 @@ def test_the_pool_holds_what_was_kept_last_and_parents_of_what_fell(tmp_path: Pa
     a1, b1 = child(a, 1, "a1"), child(b, 1, "b1")
     a2 = child(a1, 2, "a2")
     rounds = [Folder.open(tmp_path / str(number)) for number in range(3)]
-    write_shard(rounds[0], part_name(0), [a, b, c])
-    write_shard(rounds[1], part_name(0), [a1, b1])
-    write_shard(rounds[2], part_name(0), [a2])
+    write_shard(rounds[0], PART_NAME.format(0), [a, b, c])
+    write_shard(rounds[1], PART_NAME.format(0), [a1, b1])
+    write_shard(rounds[2], PART_NAME.format(0), [a2])
     assert read_pool(rounds[:1], 0) == sorted([a, b, c], key=lambda row: row.root_id)
     assert read_pool(rounds[:2], 0) == sorted([a1, b1, c], key=lambda row: row.root_id)
     assert read_pool(rounds, 0) == sorted([a2, b1, c], key=lambda row: row.root_id)
@@ -75,7 +75,7 @@ def attempt_of(tmp_path: Path, rows: list, files: int, order: int) -> Folder:
 def test_a_merge_makes_the_same_bytes_from_any_order_and_counts(tmp_path: Path) -> None:
     seeds = [seed(str(number)) for number in range(20)]
     earlier = [Folder.open(tmp_path / "00")]
-    write_shard(earlier[0], part_name(0), seeds)
+    write_shard(earlier[0], PART_NAME.format(0), seeds)
     rows = [child(s, 1, f"new {n}", "eliminated" if n % 5 == 0 else "kept", prompt_tokens=2) for n, s in enumerate(seeds)]
     merges = []
     for order, files in ((1, 1), (2, 7)):
@@ -111,7 +111,7 @@ def test_a_merge_makes_the_same_bytes_from_any_order_and_counts(tmp_path: Path) 
 def test_a_merge_with_a_failed_row_writes_nothing_and_keeps_an_example(tmp_path: Path) -> None:
     seeds = [seed("a"), seed("b")]
     earlier = [Folder.open(tmp_path / "00")]
-    write_shard(earlier[0], part_name(0), seeds)
+    write_shard(earlier[0], PART_NAME.format(0), seeds)
     rows = [child(seeds[0], 1, "a1"), child(seeds[1], 1, "", "failed")]
     merged = merge_partition(attempt_of(tmp_path, rows, 1, 0), earlier, Folder.open(tmp_path / "out"), 0)
     assert merged.files == []
@@ -122,7 +122,7 @@ def test_a_merge_with_a_failed_row_writes_nothing_and_keeps_an_example(tmp_path:
 def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
     seeds = [seed("a"), seed("b")]
     earlier = [Folder.open(tmp_path / "00")]
-    write_shard(earlier[0], part_name(0), seeds)
+    write_shard(earlier[0], PART_NAME.format(0), seeds)
     with pytest.raises(RunFolderError, match="1 rows were lost"):
         merge_partition(attempt_of(tmp_path, [child(seeds[0], 1, "x")], 1, 0), earlier, Folder.open(tmp_path / "out"), 0)
 
@@ -131,7 +131,7 @@ def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) 
     problem = ProblemRow("b", "B/1", "Sort the readings of many sensors by day.", "Sort", ("",), "", "")
     seeds = [seed(name) for name in ("a", "b", "c")]
     earlier = Folder.open(tmp_path / "00")
-    write_shard(earlier, part_name(0), seeds)
+    write_shard(earlier, PART_NAME.format(0), seeds)
     rows = [
         child(seeds[0], 1, problem.statement),
         child(seeds[1], 1, "Add two numbers."),
@@ -141,11 +141,11 @@ def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) 
     hits, prints = check_partition(attempt, 0, BenchmarkIndex([problem]), DedupSettings())
     known = fingerprint_partition(earlier, 0, DedupSettings())
     assert [(hit.row_id, hit.task_id) for hit in hits] == [(rows[0].id, "B/1")]
-    duplicates = find_duplicates(DedupSettings(), 1, [known, prints])
+    duplicates = find_duplicates(DedupSettings(), 1, known, prints)
     out = Folder.open(tmp_path / "01")
     merged = merge_partition(attempt, [earlier], out, 0, hits, duplicates)
-    assert [row.instruction for row in read_instructions(out, part_name(0))] == ["Add two numbers."]
-    rejected = {row.id: row.reason for row in read_instructions(out, rejected_name(0))}
+    assert [row.instruction for row in read_instructions(out, PART_NAME.format(0))] == ["Add two numbers."]
+    rejected = {row.id: row.reason for row in read_instructions(out, REJECTED_NAME.format(0))}
     assert rejected == {rows[0].id: "contaminated", "z": "duplicate"}
     assert [(one.row_id, one.duplicate_of) for one in merged.duplicates] == [("z", rows[1].id)]
     assert merged.reasons == {"contaminated": 1, "duplicate": 1}

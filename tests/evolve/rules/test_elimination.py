@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.evolve.rules.elimination import (
-    Answered,
-    Evolved,
     clean_instruction,
     clean_response,
     eliminate_instruction,
@@ -31,7 +29,7 @@ from evolcoder.evolve.rules.elimination import (
     ],
 )
 def test_an_instruction_falls_to_its_rule(instruction: str, finish_reason: str, reason: str | None) -> None:
-    assert eliminate_instruction(Evolved("Add two numbers.", instruction, finish_reason, max_words=5)) == reason
+    assert eliminate_instruction(instruction, "Add two numbers.", finish_reason, max_words=5) == reason
 
 
 @pytest.mark.parametrize(
@@ -49,7 +47,7 @@ def test_an_instruction_falls_to_its_rule(instruction: str, finish_reason: str, 
     ],
 )
 def test_a_response_falls_to_its_rule(response: str, finish_reason: str, reason: str | None) -> None:
-    assert eliminate_response(Answered(response, finish_reason)) == reason
+    assert eliminate_response(response, finish_reason) == reason
 
 
 @pytest.mark.parametrize(
@@ -95,5 +93,5 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 @given(st.text(), st.text(), st.sampled_from(["stop", "length", ""]))
 def test_rules_take_any_text(parent: str, text: str, finish_reason: str) -> None:
-    assert isinstance(eliminate_instruction(Evolved(parent, text, finish_reason, 10)), str | None)
-    assert isinstance(eliminate_response(Answered(text, finish_reason)), str | None)
+    assert isinstance(eliminate_instruction(text, parent, finish_reason, 10), str | None)
+    assert isinstance(eliminate_response(text, finish_reason), str | None)

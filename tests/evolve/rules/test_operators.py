@@ -12,9 +12,9 @@ from tests.evolve.rows import seed
 from evolcoder.evolve.rules.elimination import PROMPT_PHRASES
 from evolcoder.evolve.rules.operators import (
     OPERATORS,
+    SHOWN_CODE,
     child_id,
     choose_operator,
-    holds_code,
     operators_of,
     prompts_fingerprint,
     request_seed,
@@ -81,12 +81,12 @@ def test_an_operator_is_drawn_where_it_applies_alone() -> None:
 
 @pytest.mark.parametrize("text", ["a\n```\nx\n```", "Mend:\ndef f(x): ...", "int main() {", "x = 1;", "SELECT a FROM b"])
 def test_code_in_a_task(text: str) -> None:
-    assert holds_code(text)
+    assert SHOWN_CODE.search(text)
 
 
 @pytest.mark.parametrize("text", ["Sort a list; then print it.", "Define a class of users.", "Import data from a file."])
 def test_prose_is_no_code(text: str) -> None:
-    assert not holds_code(text)
+    assert not SHOWN_CODE.search(text)
 
 
 def test_an_id_stands_for_the_lineage() -> None:

@@ -19,6 +19,7 @@ from evolcoder.benchmark_table import comparable_benchmarks
 from evolcoder.console import Reporter
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.seeds.load import load_seeds
+from evolcoder.problems.rows import read_problems
 from evolcoder.settings import SeedSettings
 
 PACKAGED = Path(__file__).parents[3] / "platform" / "evolcoder" / "evolve" / "seeds" / "packaged_seeds.jsonl"
@@ -321,7 +322,7 @@ def test_every_python_task_that_defines_something_is_executed_here() -> None:
 
 
 def test_no_overlap_with_benchmarks(data_folder: Path) -> None:
-    index = BenchmarkIndex.read(comparable_benchmarks())
+    index = BenchmarkIndex(read_problems(comparable_benchmarks()))
     hits = [
         hit for row in ROWS for hit in index.hits(row["instruction"], f"{row['instruction']}\n{row['input']}", row["output"])
     ]

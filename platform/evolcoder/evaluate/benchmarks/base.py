@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from evolcoder.benchmark_table import benchmark_files
 from evolcoder.evaluate.extraction import ExtractionId
-from evolcoder.problems.files import data_version
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, ResourceLimits
@@ -84,7 +84,7 @@ class Benchmark(ABC):
     @property
     def version(self) -> str:
         """Which data this is, to the byte."""
-        return data_version(self.data)
+        return benchmark_files()[self.data].version
 
     @abstractmethod
     def problems(self) -> list[Problem]:

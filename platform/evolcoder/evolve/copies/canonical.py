@@ -31,7 +31,9 @@ _DEFINITION = re.compile(r"\bdef\s+(\w+)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _DOCSTRING = re.compile(
     r"\bdef\s+\w+\s*\([^()]*(?:\([^()]*\)[^()]*)*\)[^\n:]{0,200}:\s*(?:import\s[^\n]*\s+)?[rRuU]?(\"\"\"|''')(.*?)\1", re.DOTALL
 )
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+_BRACKETS = re.compile(r"\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\]|\([^()]*\)")
+_PARAMETER = re.compile(r"\s*\**\s*([^\W\d]\w*)")
+FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
 # A triple quote that is never closed runs to the end of the text, as in Python; a single one is no string at all and falls to
 # the operators: in prose it is an apostrophe, which must not swallow the code behind it.
 _TOKEN = re.compile(
@@ -75,32 +77,20 @@ def without_numbers(words: Iterable[str], names: Collection[str] = ()) -> list[s
 
 def defined_names(text: str) -> set[str]:
     """Names of the functions that a text defines, and of their parameters, in lower case."""
-    names: set[str] = set()
-    for function, parameters in _DEFINITION.findall(text):
-        names.add(function.lower())
-        names |= {name.lower() for name in parameter_names(parameters)}
+    names = {name.lower() for function, parameters in signatures(text) for name in (function, *parameters)}
     return names - _PROSE_NAMES - {"self", "cls"}
 
 
-def parameter_names(parameters: str) -> list[str]:
-    """The names in the text between a definition's parentheses."""
-    flat = re.sub(r"\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\]|\([^()]*\)", "", parameters)
-    found = (re.match(r"\s*\**\s*([^\W\d]\w*)", part) for part in flat.split(","))
-    return [match.group(1) for match in found if match]
-
-
 def signatures(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Name and parameters of each function that a text defines."""
+    """Name and parameters of each function that a text defines, without ``self`` and ``cls``."""
     for function, parameters in _DEFINITION.findall(text):
-        yield function, tuple(name for name in parameter_names(parameters) if name not in ("self", "cls"))
+        flat = _BRACKETS.sub("", parameters)  # annotations and defaults, whose commas part no parameters
+        found = (match.group(1) for part in flat.split(",") if (match := _PARAMETER.match(part)))
+        yield function, tuple(name for name in found if name not in ("self", "cls"))
 
 
 def docstrings(text: str) -> list[str]:
     return [match.group(2) for match in _DOCSTRING.finditer(text)]
-
-
-def without_fences(text: str) -> str:
-    return _FENCE.sub("", text)
 
 
 def code_lines(text: str) -> list[Line]:
@@ -131,7 +121,9 @@ def code_lines(text: str) -> list[Line]:
         if kind == "comment" or token == "\\":
             continue
         if kind == "newline":
-            if open_brackets and not _begins_anew(matches, position):
+            after = matches[position + 1] if position + 1 < len(matches) else None
+            begins_anew = after is None or after.lastgroup == "newline" or after.group() in _STARTS_A_LINE
+            if open_brackets and not begins_anew:
                 continue
             if tokens and match.start() and text[match.start() - 1] == "\\":
                 continue
@@ -143,17 +135,13 @@ def code_lines(text: str) -> list[Line]:
             open_brackets = max(open_brackets + (token in "([{") - (token in ")]}"), 0)
             if token in ")]}" and tokens and tokens[-1] == ",":
                 tokens.pop()  # formatters add a comma when they put each item on a line of its own
-            tokens.append(_literal(token) if kind == "string" else token)
+            if kind == "string":  # its content behind one double quote, whatever its quotes were
+                body = token.lstrip("rRbBuUfF")
+                quote = body[:3] if body.startswith(('"""', "'''")) else body[:1]
+                token = '"' + body.removeprefix(quote).removesuffix(quote)
+            tokens.append(token)
     end_line()
     return lines
-
-
-def _begins_anew(matches: Sequence[re.Match[str]], position: int) -> bool:
-    """Whether the newline there ends a line although a bracket is open."""
-    if position + 1 == len(matches):
-        return True
-    after = matches[position + 1]
-    return after.lastgroup == "newline" or after.group() in _STARTS_A_LINE
 
 
 def _head_and_block(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -165,13 +153,6 @@ def _head_and_block(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, 
             if token == ":" and not depth:
                 return tuple(tokens[: index + 1]), tuple(tokens[index + 1 :])
     return tuple(tokens), ()
-
-
-def _literal(token: str) -> str:
-    """A string's content behind one double quote, whatever its quotes were."""
-    body = token.lstrip("rRbBuUfF")
-    quote = body[:3] if body.startswith(('"""', "'''")) else body[:1]
-    return '"' + body.removeprefix(quote).removesuffix(quote)
 
 
 def verbatim(lines: Sequence[Line]) -> tuple[object, ...]:
@@ -187,33 +168,20 @@ def renamed(lines: Sequence[Line]) -> tuple[object, ...]:
     """
     numbers: dict[str, str] = {}
     base = min((depth for depth, _ in lines), default=0)
+    return tuple((depth - base, shape(tokens, numbers)) for depth, tokens in lines)
+
+
+def shape(tokens: Sequence[str], numbers: dict[str, str] | None = None) -> tuple[str, ...]:
+    """One line with literals by their kind, and every own name the same; or numbered, as ``numbers`` goes on to count them."""
     out = []
-    for depth, tokens in lines:
-        out.append((depth - base, tuple(_canonical(tokens, numbers))))
+    for index, token in enumerate(tokens):
+        of_another = index and tokens[index - 1] == "."
+        if token[0].isidentifier() and token not in _FIXED_NAMES and not of_another:
+            out.append(NAME if numbers is None else numbers.setdefault(token, f"{NAME}{len(numbers)}"))
+        elif token not in _PARENTHESES:
+            out.append(NUMBER if token[0].isdigit() else '"' if token[0] == '"' else token)
     return tuple(out)
-
-
-def shape(tokens: Sequence[str], numbered: bool = False) -> tuple[str, ...]:
-    """One line with every own name the same, or numbered by first use."""
-    return tuple(_canonical(tokens, {} if numbered else None))
 
 
 def token_count(lines: Sequence[Line]) -> int:
     return sum(token not in _PARENTHESES for _, tokens in lines for token in tokens)
-
-
-def _canonical(tokens: Sequence[str], numbers: dict[str, str] | None) -> Iterator[str]:
-    for index, token in enumerate(tokens):
-        if _is_own_name(tokens, index):
-            yield NAME if numbers is None else numbers.setdefault(token, f"{NAME}{len(numbers)}")
-        elif token not in _PARENTHESES:
-            yield _kind(token)
-
-
-def _kind(token: str) -> str:
-    return NUMBER if token[0].isdigit() else '"' if token[0] == '"' else token
-
-
-def _is_own_name(tokens: Sequence[str], index: int) -> bool:
-    token = tokens[index]
-    return token[0].isidentifier() and token not in _FIXED_NAMES and not (index and tokens[index - 1] == ".")

@@ -24,15 +24,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from evolcoder.benchmark_table import benchmark_files
-from evolcoder.evolve.copies.canonical import without_fences
+from evolcoder.evolve.copies.canonical import FENCE
 from evolcoder.evolve.copies.programs import ProgramIndex
 from evolcoder.evolve.copies.statements import Found, StatementIndex
-from evolcoder.problems.rows import ProblemRow, read_problems
+from evolcoder.problems.rows import ProblemRow
 
 RULES_VERSION = 1
 """Raised whenever a rule finds other rows than before, so that finished rounds are made anew."""
@@ -57,9 +57,6 @@ class Hit:
     rule: str
     evidence: str
 
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
-
 
 class BenchmarkIndex:
     """All that rows are compared with. Made once; picklable, and the same on every machine."""
@@ -69,18 +66,9 @@ class BenchmarkIndex:
         self._statements = StatementIndex(problems)
         self._programs = ProgramIndex(problems)
 
-    @classmethod
-    def read(cls, benchmarks: Sequence[str]) -> BenchmarkIndex:
-        """The index of these benchmarks.
-
-        Raises:
-            DataError: the data of one of them is not there.
-        """
-        return cls(read_problems(benchmarks))
-
     def hits(self, row_id: str, task: str, response: str) -> list[Hit]:
         """Every problem that the row holds, once each, with the first rule that found it."""
-        task, response = without_fences(task), without_fences(response)
+        task, response = FENCE.sub("", task), FENCE.sub("", response)
         whole = f"{task}\n{response}"
         found: dict[int, Found] = {}
         for one in chain(self._statements.find(task, whole), self._programs.find(whole)):

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,66 +79,52 @@ class Duplicate:
     kind: str
     similarity: float
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def task_hash(row: Instruction) -> str:
     """The same for rows whose instruction and input differ in case, white space and closing punctuation alone."""
     return stable_hash(normalised(row.instruction), normalised(row.input))
 
 
-def find_duplicates(settings: DedupSettings, round_number: int, parts: Sequence[Fingerprints]) -> dict[str, Duplicate]:
+def find_duplicates(settings: DedupSettings, round_number: int, *parts: Fingerprints) -> dict[str, Duplicate]:
     """The rows of this round that fall, by id, given all rows of it and all that earlier rounds kept."""
     rows = Fingerprints.together(parts)
     keys = _band_keys(rows.signatures, settings)
     # Most rows share neither their task nor a band with any other: they are compared with nothing, and held in no dictionary.
     suspects = _shared(rows.tasks)
-    for band in keys:
-        suspects |= _shared(band)
-    kept = _Kept(rows, keys, settings.threshold)
+    for of_rows in keys:
+        suspects |= _shared(of_rows)
     duplicates: dict[str, Duplicate] = {}
+    kept_by_task: dict[bytes, int] = {}
+    kept_by_band: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place in np.flatnonzero(suspects).tolist():
-        found = kept.duplicate(place) if rows.rounds[place] == round_number else None
-        if found is None:
-            kept.add(place)
-        else:
+        bands = [(number, int(of_rows[place])) for number, of_rows in enumerate(keys)]
+        found = None
+        if rows.rounds[place] == round_number:
+            near = {other for band in bands for other in kept_by_band.get(band, ())}
+            found = _first_like(rows, place, kept_by_task.get(rows.tasks[place]), near, settings.threshold)
+        if found is not None:
             duplicates[found.row_id] = found
+            continue
+        kept_by_task.setdefault(rows.tasks[place], place)
+        for band in bands:
+            kept_by_band[band].append(place)
     return duplicates
 
 
-class _Kept:
-    """Rows that stay, found again by task and by band."""
-
-    def __init__(self, rows: Fingerprints, keys: Sequence[npt.NDArray[np.uint64]], threshold: float) -> None:
-        self._rows = rows
-        self._keys = keys
-        self._threshold = threshold
-        self._by_task: dict[bytes, int] = {}
-        self._by_band: list[dict[int, list[int]]] = [defaultdict(list) for _ in keys]
-
-    def add(self, place: int) -> None:
-        self._by_task.setdefault(self._rows.tasks[place], place)
-        for band, keys in zip(self._by_band, self._keys, strict=True):
-            band[int(keys[place])].append(place)
-
-    def duplicate(self, place: int) -> Duplicate | None:
-        """What the row says again, if it does: the first row that stays."""
-        same = self._by_task.get(self._rows.tasks[place])
-        if same is not None:
-            return self._duplicate(place, same, "exact", 1.0)
-        near = {other for band, keys in zip(self._by_band, self._keys, strict=True) for other in band.get(int(keys[place]), ())}
-        others = [other for other in sorted(near) if self._rows.roots[other] != self._rows.roots[place]]
+def _first_like(rows: Fingerprints, place: int, same: int | None, near: Collection[int], threshold: float) -> Duplicate | None:
+    """What the row there says again of those that stay: the one that is the ``same``, or the first of those that are near."""
+    if same is not None:
+        other, kind, similarity = same, "exact", 1.0
+    else:
+        others = [one for one in sorted(near) if rows.roots[one] != rows.roots[place]]
         if not others:
             return None
-        similarities = np.mean(self._rows.signatures[others] == self._rows.signatures[place], axis=1)
-        similar = np.flatnonzero(similarities >= self._threshold)
+        similarities = np.mean(rows.signatures[others] == rows.signatures[place], axis=1)
+        similar = np.flatnonzero(similarities >= threshold)
         if not len(similar):
             return None
-        return self._duplicate(place, others[similar[0]], "near", round(float(similarities[similar[0]]), 3))
-
-    def _duplicate(self, place: int, other: int, kind: str, similarity: float) -> Duplicate:
-        return Duplicate(self._rows.ids[place].decode(), self._rows.ids[other].decode(), kind, similarity)
+        other, kind, similarity = others[similar[0]], "near", round(float(similarities[similar[0]]), 3)
+    return Duplicate(rows.ids[place].decode(), rows.ids[other].decode(), kind, similarity)
 
 
 def _band_keys(signatures: Signature, settings: DedupSettings) -> list[npt.NDArray[np.uint64]]:

@@ -47,7 +47,11 @@ class Grams:
         """An index of (problem, words): n-grams of mere idiom, and those that many problems share, are left out."""
         holders: dict[int, set[int]] = defaultdict(set)
         for owner, words in texts:
-            for gram in _hashes(words)[_telling(words)].tolist():
+            if len(words) < GRAM_WORDS:
+                continue
+            telling = np.fromiter(map(is_telling, words), dtype=np.int64, count=len(words))
+            enough = np.lib.stride_tricks.sliding_window_view(telling, GRAM_WORDS).sum(axis=1) >= FEWEST_TELLING_WORDS
+            for gram in _hashes(words)[enough].tolist():
                 holders[gram].add(owner)
         kept = sorted((gram, min(owners)) for gram, owners in holders.items() if len(owners) <= SHARED_BY_PROBLEMS)
         hashes = np.array([gram for gram, _ in kept], dtype=np.uint64)
@@ -81,11 +85,3 @@ def _hashes(words: Sequence[str]) -> Hashes:
     values = np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
     windows = np.lib.stride_tricks.sliding_window_view(values, GRAM_WORDS)
     return np.asarray((windows * _FACTORS).sum(axis=1, dtype=np.uint64))
-
-
-def _telling(words: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """For each n-gram, whether it has enough telling words."""
-    if len(words) < GRAM_WORDS:
-        return np.empty(0, dtype=bool)
-    values = np.fromiter(map(is_telling, words), dtype=np.int64, count=len(words))
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(values, GRAM_WORDS).sum(axis=1) >= FEWEST_TELLING_WORDS)

@@ -37,11 +37,6 @@ def signature(shingles: Iterable[str], permutations: int) -> Signature:
     return np.array(minhash.digest(), dtype=np.uint32)
 
 
-def similarity(one: Signature, other: Signature) -> float:
-    """The estimate of the Jaccard similarity of what two signatures stand for."""
-    return float(np.mean(one == other))
-
-
 @lru_cache(maxsize=64)
 def rows_per_band(threshold: float, permutations: int) -> int:
     """The longest bands that still find nearly every pair at the threshold: longer ones make fewer false candidates."""
@@ -65,12 +60,13 @@ class NearIndex:
     def __init__(self, threshold: float, permutations: int) -> None:
         self._threshold = threshold
         self._permutations = permutations
+        self._rows = rows_per_band(threshold, permutations)
         self._known: list[tuple[int, frozenset[str]]] = []
         self._buckets: dict[bytes, list[int]] = defaultdict(list)
 
     def add(self, owner: int, shingles: Iterable[str]) -> None:
         known = frozenset(shingles)
-        for key in self._keys(known):
+        for key in band_keys(signature(known, self._permutations), self._rows):
             self._buckets[key].append(len(self._known))
         self._known.append((owner, known))
 
@@ -79,11 +75,9 @@ class NearIndex:
 
         The bands only bring candidates: what is compared with the threshold is counted, not estimated.
         """
-        for place in sorted({place for key in self._keys(shingles) for place in self._buckets.get(key, ())}):
+        keys = band_keys(signature(shingles, self._permutations), self._rows)
+        for place in sorted({place for key in keys for place in self._buckets.get(key, ())}):
             owner, known = self._known[place]
             share = len(shingles & known) / len(shingles | known)
             if share >= self._threshold:
                 yield owner, share
-
-    def _keys(self, shingles: Set[str]) -> list[bytes]:
-        return band_keys(signature(shingles, self._permutations), rows_per_band(self._threshold, self._permutations))

@@ -81,8 +81,9 @@ class ProgramIndex:
         for number, problem in enumerate(problems):
             for program in problem.solutions:
                 self._add_solution(number, problem.entry_point, program)
-            if problem.entry_point:
-                self._add_assertions(number, problem.tests)
+            for _, tokens in code_lines(problem.tests) if problem.entry_point else ():
+                if tokens[0] == "assert" and len(tokens) >= _FEWEST_ASSERTION_TOKENS:
+                    self._assertions.setdefault(tokens, number)
 
     def _add_solution(self, number: int, entry_point: str, program: str) -> None:
         """The body of the function that is asked for; helpers are not the problem: many programs test for primes.
@@ -105,17 +106,33 @@ class ProgramIndex:
             if name == entry_point and len(name.split("_")) >= _TELLING_NAME_PARTS:
                 self._signatures.setdefault((name, parameters), number)
 
-    def _add_assertions(self, number: int, tests: str) -> None:
-        for _, tokens in code_lines(tests):
-            if tokens[0] == "assert" and len(tokens) >= _FEWEST_ASSERTION_TOKENS:
-                self._assertions.setdefault(tokens, number)
-
     def find(self, text: str) -> Iterator[Found]:
         lines = code_lines(text)
         yield from self._solutions(lines)
-        yield from self._named(text, lines)
-        yield from self._tests(lines)
-        yield from self._similar(lines)
+        for name, parameters in signatures(text):
+            number = self._signatures.get((name, parameters))
+            if number is not None:
+                yield Found(number, "function", f"def {name}({', '.join(parameters)})")
+        functions = list(_functions(lines))
+        for name, body in functions:
+            number = self._functions.get((name, _comparable(body)))
+            harmless = len(body) == 1 and " ".join(shape(body[0][1], {})) in _HARMLESS
+            if number is not None and not harmless:
+                yield Found(number, "function", f"def {name}: {_shown(body)}")
+        seen: dict[int, dict[tuple[str, ...], None]] = defaultdict(dict)
+        for _, tokens in lines:
+            number = self._assertions.get(tokens) if tokens[0] == "assert" else None
+            if number is not None:
+                seen[number].setdefault(tokens)
+        for number, (first, *others) in seen.items():
+            if others or len(first) >= _LONG_ASSERTION_TOKENS:
+                yield Found(number, "tests", _shown([(0, first)]))
+        for name, body in functions:
+            runs = _runs(body)
+            # Two sets of that similarity differ in size by no more than this: a smaller one cannot be near any body.
+            if len(runs) >= _FEWEST_NEAR_RUNS * NEAR_SIMILARITY:
+                for number, share in self._near.find(runs):
+                    yield Found(number, "near", f"{share:.2f} of the code: def {name}: {_shown(body)}")
 
     def _solutions(self, lines: Sequence[Line]) -> Iterator[Found]:
         shapes = [shape(tokens) for _, tokens in lines]
@@ -130,36 +147,6 @@ class ProgramIndex:
                     yield Found(body.problem, "solution", _shown(window))
                 elif body.tokens >= _FEWEST_TOKENS_RENAMED and renamed(window) == body.with_other_names:
                     yield Found(body.problem, "renamed", _shown(window))
-
-    def _named(self, text: str, lines: Sequence[Line]) -> Iterator[Found]:
-        for name, parameters in signatures(text):
-            number = self._signatures.get((name, parameters))
-            if number is not None:
-                yield Found(number, "function", f"def {name}({', '.join(parameters)})")
-        for name, body in _functions(lines):
-            number = self._functions.get((name, _comparable(body)))
-            if number is not None and not _harmless(body):
-                yield Found(number, "function", f"def {name}: {_shown(body)}")
-
-    def _tests(self, lines: Sequence[Line]) -> Iterator[Found]:
-        seen: dict[int, dict[tuple[str, ...], None]] = defaultdict(dict)
-        for _, tokens in lines:
-            number = self._assertions.get(tokens) if tokens[0] == "assert" else None
-            if number is not None:
-                seen[number].setdefault(tokens)
-        for number, found in seen.items():
-            first, *others = found
-            if others or len(first) >= _LONG_ASSERTION_TOKENS:
-                yield Found(number, "tests", _shown([(0, first)]))
-
-    def _similar(self, lines: Sequence[Line]) -> Iterator[Found]:
-        for name, body in _functions(lines):
-            runs = _runs(body)
-            # Two sets of that similarity differ in size by no more than this: a smaller one cannot be near any body.
-            if len(runs) < _FEWEST_NEAR_RUNS * NEAR_SIMILARITY:
-                continue
-            for number, share in self._near.find(runs):
-                yield Found(number, "near", f"{share:.2f} of the code: def {name}: {_shown(body)}")
 
 
 def _runs(body: Sequence[Line]) -> set[str]:
@@ -185,10 +172,6 @@ def _comparable(body: Sequence[Line]) -> tuple[object, ...]:
     """What must be the same of two functions of one name."""
     long = len(body) > 1 or token_count(body) >= _FEWEST_TOKENS_OF_ONE_NAME
     return renamed(body) if long else verbatim(body)
-
-
-def _harmless(body: Sequence[Line]) -> bool:
-    return len(body) == 1 and " ".join(shape(body[0][1], numbered=True)) in _HARMLESS
 
 
 def _shown(lines: Sequence[Line]) -> str:

@@ -44,53 +44,40 @@ class StatementIndex:
         self._short: dict[tuple[str, ...], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
         self._near = NearIndex(NEAR_SIMILARITY, _PERMUTATIONS)
         for number, problem in enumerate(problems):
-            self._add(number, problem)
-
-    def _add(self, number: int, problem: ProblemRow) -> None:
-        names = defined_names(problem.prompt)
-        for text in {problem.statement, *docstrings(problem.prompt)}:
-            for found in (words(text), without_numbers(words(text), names)):
-                if len(found) >= _FEWEST_EXACT_WORDS:
-                    self._whole[" ".join(found)].add(number)
-        statement = tuple(words(problem.statement))
-        if len(statement) < GRAM_WORDS and sum(map(is_telling, statement)) >= _FEWEST_TELLING_WORDS:
-            self._short[statement[-_LOOKED_UP_BY:]].append((number, statement))
-        triples = _triples(problem.statement)
-        if len(triples) >= _FEWEST_NEAR_SHINGLES:
-            self._near.add(number, triples)
+            names = defined_names(problem.prompt)
+            for text in {problem.statement, *docstrings(problem.prompt)}:
+                for found in (words(text), without_numbers(words(text), names)):
+                    if len(found) >= _FEWEST_EXACT_WORDS:
+                        self._whole[" ".join(found)].add(number)
+            statement = tuple(words(problem.statement))
+            if len(statement) < GRAM_WORDS and sum(map(is_telling, statement)) >= _FEWEST_TELLING_WORDS:
+                self._short[statement[-_LOOKED_UP_BY:]].append((number, statement))
+            triples = _triples(problem.statement)
+            if len(triples) >= _FEWEST_NEAR_SHINGLES:
+                self._near.add(number, triples)
 
     def find(self, task: str, whole: str) -> Iterator[Found]:
         """Problems in a row, of which ``task`` is the instruction and ``whole`` instruction and response together."""
         names = defined_names(whole)
         told = docstrings(whole)
-        yield from self._exact(task, words(task))
-        for text in told:
-            yield from self._exact(text, without_numbers(words(text), names))
+        asked = words(task)
+        for text, found in ((task, asked), *((text, without_numbers(words(text), names)) for text in told)):
+            for number in sorted(self._whole.get(" ".join(found), ())):
+                yield Found(number, "exact", " ".join(text.split()))
         for number, evidence in self._words.find(words(whole)):
             yield Found(number, "words", evidence)
-        yield from self._short_ones(words(task))
+        for end in range(_LOOKED_UP_BY, len(asked) + 1):
+            for number, statement in self._short.get(tuple(asked[end - _LOOKED_UP_BY : end]), ()):
+                if tuple(asked[max(end - len(statement), 0) : end]) == statement:
+                    yield Found(number, "words", " ".join(statement))
         for found in _without_details(whole, whole):
             for number, evidence in self._reworded.find(found):
                 yield Found(number, "reworded", evidence)
         for text in (task, *told):
-            yield from self._similar(text)
-
-    def _exact(self, text: str, found: Sequence[str]) -> Iterator[Found]:
-        for number in sorted(self._whole.get(" ".join(found), ())):
-            yield Found(number, "exact", " ".join(text.split()))
-
-    def _short_ones(self, found: Sequence[str]) -> Iterator[Found]:
-        for end in range(_LOOKED_UP_BY, len(found) + 1):
-            for number, statement in self._short.get(tuple(found[end - _LOOKED_UP_BY : end]), ()):
-                if tuple(found[max(end - len(statement), 0) : end]) == statement:
-                    yield Found(number, "words", " ".join(statement))
-
-    def _similar(self, text: str) -> Iterator[Found]:
-        triples = _triples(text)
-        if len(triples) < _FEWEST_NEAR_SHINGLES:
-            return
-        for number, share in self._near.find(triples):
-            yield Found(number, "near", f"{share:.2f} of the word triples: {' '.join(text.split())}")
+            triples = _triples(text)
+            if len(triples) >= _FEWEST_NEAR_SHINGLES:
+                for number, share in self._near.find(triples):
+                    yield Found(number, "near", f"{share:.2f} of the word triples: {' '.join(text.split())}")
 
 
 def _triples(text: str) -> set[str]:

@@ -16,7 +16,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from itertools import count, islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.copies.dedup import task_hash
 from evolcoder.evolve.dataset.card import dataset_card
 from evolcoder.evolve.rounds.identity import round_stages
-from evolcoder.evolve.rounds.shards import part_name, read_instructions, write_shard
+from evolcoder.evolve.rounds.shards import read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
@@ -49,9 +50,15 @@ def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> 
     Raises:
         RunFolderError: a round is not there yet.
     """
-    stage = dataset_stage(settings, run, round_stages(settings, run))
+    sources = round_stages(settings, run)
+    stage = dataset_stage(settings, run, sources)
     with run.lock(STAGE):
-        rounds = [_finished(source) for source in stage.inputs.values() if isinstance(source, Stage)]
+        rounds: list[Manifest] = []
+        for source in sources:
+            manifest = source.manifest()
+            if manifest is None:
+                raise RunFolderError(f"{source.kind} in {source.folder} is not there yet; run `evolcoder evolve` first.")
+            rounds.append(manifest)
         state = stage.state()
         if state.done and state.manifest is not None:
             reporter.say(f"the training set is done: {state.manifest.summary['rows']:,} rows")
@@ -65,13 +72,6 @@ def dataset_stage(settings: RunSettings, run: RunFolder, rounds: Sequence[Stage]
     return Stage(STAGE, run.dataset, identity, {stage.kind: stage for stage in rounds}, ("pyarrow",))
 
 
-def _finished(stage: Stage) -> Manifest:
-    manifest = stage.manifest()
-    if manifest is None:
-        raise RunFolderError(f"{stage.kind} in {stage.folder} is not there yet; run `evolcoder evolve` first.")
-    return manifest
-
-
 def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence[Manifest], reporter: Reporter) -> Manifest:
     folder = stage.begin(_CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", "train*")
     merge = _Merge(run, rounds)
@@ -79,7 +79,9 @@ def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence
     contamination = _contamination(run, rounds)
     summary = merge.summary() | {"contaminated": contamination["rows"] if contamination else None}
     folder.write_text(_CARD, dataset_card(settings, rounds, summary, contamination))
-    folder.write_text(_INFO, json.dumps(_llama_factory_info(settings.name), indent=1) + "\n")
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    info = {settings.name: {"file_name": _JSONL, "formatting": "alpaca", "columns": columns}}
+    folder.write_text(_INFO, json.dumps(info, indent=1) + "\n")
     if contamination is not None:
         folder.write_text(CONTAMINATION_FILE, json.dumps(contamination, indent=1) + "\n")
         files.append(CONTAMINATION_FILE)
@@ -100,26 +102,23 @@ class _Merge:
     operators: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     without_response: int = 0
-    _seen: set[bytes] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Instruction]:
+        seen: set[bytes] = set()
         for number, manifest in enumerate(self.rounds):
-            for row in sorted(_kept_rows(self.run.round(number), manifest), key=lambda row: row.id):
-                if self._wanted(row):
+            shards = [entry.path for entry in manifest.files if entry.path.startswith("part-")]
+            rows = (row for shard in shards for row in read_instructions(self.run.round(number), shard))
+            for row in sorted(rows, key=lambda row: row.id):
+                digest = bytes.fromhex(task_hash(row))
+                if not row.response.strip():
+                    self.without_response += 1
+                elif digest in seen:
+                    self.duplicates += 1
+                else:
+                    seen.add(digest)
                     self.kept[number] += 1
                     self.operators[row.operator] += 1
                     yield row
-
-    def _wanted(self, row: Instruction) -> bool:
-        if not row.response.strip():
-            self.without_response += 1
-            return False
-        digest = bytes.fromhex(task_hash(row))
-        if digest in self._seen:
-            self.duplicates += 1
-            return False
-        self._seen.add(digest)
-        return True
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -131,56 +130,37 @@ class _Merge:
         }
 
 
-def _kept_rows(folder: Folder, manifest: Manifest) -> Iterator[Instruction]:
-    prefix = part_name(0).partition("-")[0]
-    for entry in manifest.files:
-        if entry.path.startswith(prefix):
-            yield from read_instructions(folder, entry.path)
-
-
 def _write(folder: Folder, rows: Iterable[Instruction], rows_per_shard: int) -> list[FileEntry]:
-    """Write all rows in every format in one pass; returns the Arrow shards and the Parquet files."""
+    """Write all rows in every format in one pass; returns the Arrow shards and the Parquet files.
+
+    A new Parquet file begins whenever one is full. There is always one, though it be empty.
+    """
     files: list[FileEntry] = []
-    with folder.open_output(_JSONL) as jsonl, _ParquetFiles(folder) as parquet:
-        for number, shard in enumerate(_shards(rows, rows_per_shard)):
+    parquet_names: list[str] = []
+
+    def new_parquet() -> pq.ParquetWriter:
+        parquet_names.append(f"data/train-{len(parquet_names):05d}.parquet")
+        return pq.ParquetWriter(f"{folder.path}/{parquet_names[-1]}", INSTRUCTION_SCHEMA, filesystem=folder.filesystem)
+
+    (folder / "data").make()
+    parquet, rows_in_parquet = new_parquet(), 0
+    left = iter(rows)
+    with folder.open_output(_JSONL) as jsonl:
+        for number in count():
+            shard = list(islice(left, rows_per_shard))
+            if not shard:
+                break
             files += write_shard(folder, f"train-{number:05d}.arrow", shard)
-            parquet.write(pa.Table.from_pylist([row.to_row() for row in shard], schema=INSTRUCTION_SCHEMA))
-            _write_alpaca(jsonl, shard)
-    return files + [describe_file(folder, name) for name in parquet.names]
-
-
-class _ParquetFiles:
-    """Tables into ``data/train-*.parquet``, a new file whenever one is full. There is always one, though it be empty."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-        (folder / "data").make()
-        self.names: list[str] = []
-        self._rows = 0
-        self._open()
-
-    def _open(self) -> None:
-        self.names.append(f"data/train-{len(self.names):05d}.parquet")
-        self._file = self._folder.open_output(self.names[-1])
-        self._writer = pq.ParquetWriter(self._file, INSTRUCTION_SCHEMA)
-        self._rows = 0
-
-    def write(self, table: pa.Table) -> None:
-        if self._rows and self._rows + table.num_rows > _ROWS_PER_PARQUET:
-            self._close()
-            self._open()
-        self._writer.write_table(table)
-        self._rows += table.num_rows
-
-    def _close(self) -> None:
-        self._writer.close()
-        self._file.close()
-
-    def __enter__(self) -> _ParquetFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+            if rows_in_parquet and rows_in_parquet + len(shard) > _ROWS_PER_PARQUET:
+                parquet.close()
+                parquet, rows_in_parquet = new_parquet(), 0
+            parquet.write_table(pa.Table.from_pylist([row.to_row() for row in shard], schema=INSTRUCTION_SCHEMA))
+            rows_in_parquet += len(shard)
+            for row in shard:
+                example = {"instruction": row.instruction, "input": row.input, "output": row.response}
+                jsonl.write(json.dumps(example, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+    parquet.close()
+    return files + [describe_file(folder, name) for name in parquet_names]
 
 
 def _contamination(run: RunFolder, rounds: Sequence[Manifest]) -> dict[str, Any] | None:
@@ -202,25 +182,3 @@ def _contamination(run: RunFolder, rounds: Sequence[Manifest]) -> dict[str, Any]
         "by_rule": dict(sorted(Counter(hit["rule"] for hit in hits).items())),
         "hits": hits,
     }
-
-
-def _llama_factory_info(name: str) -> dict[str, Any]:
-    columns = {"prompt": "instruction", "query": "input", "response": "output"}
-    return {name: {"file_name": _JSONL, "formatting": "alpaca", "columns": columns}}
-
-
-def _shards(rows: Iterable[Instruction], size: int) -> Iterator[list[Instruction]]:
-    shard: list[Instruction] = []
-    for row in rows:
-        shard.append(row)
-        if len(shard) == size:
-            yield shard
-            shard = []
-    if shard:
-        yield shard
-
-
-def _write_alpaca(file: IO[bytes], rows: Iterable[Instruction]) -> None:
-    for row in rows:
-        example = {"instruction": row.instruction, "input": row.input, "output": row.response}
-        file.write(json.dumps(example, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")

@@ -40,19 +40,28 @@ def dataset_card(
     )
     environment.filters["thousands"] = "{:,}".format
     operators = operators_of(settings.evolve.operators)
+    reasons: Counter[str] = Counter()
+    for manifest in rounds:
+        for made in manifest.summary.get("operators", {}).values():
+            reasons.update(made["eliminated"])
+    seeds = settings.seeds.path
+    if seeds == "packaged":
+        seeds = "the seed tasks packaged with evolcoder"
+    elif seeds.startswith(("/", ".", "~")):
+        seeds = Path(seeds).name  # the folders of this machine are no one's business: the card is to be published
     model = settings.teacher.model
     return environment.get_template("card.md.j2").render(
         # Dumped by yaml and not written in the template: a run's name may need quoting.
         front_matter=yaml.safe_dump(_front_matter(settings.name, int(summary["rows"])), sort_keys=False).rstrip(),
         name=settings.name,
         settings=settings,
-        seeds=_shown_source(settings.seeds.path),
+        seeds=seeds,
         teacher="SmolLM2-135M-Instruct, served by evolcoder" if model == EMBEDDED else model,
         operators=operators,
         prompts=prompts_fingerprint(operators),
         rounds=rounds,
         summary=summary,
-        reasons=_reasons(rounds),
+        reasons=sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])),
         contamination=contamination,
     )
 
@@ -68,19 +77,3 @@ def _front_matter(name: str, rows: int) -> dict[str, Any]:
         "size_categories": [next((size for limit, size in _HUB_SIZES if rows < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }
-
-
-def _shown_source(path: str) -> str:
-    """Where the seeds came from, without the folders of this machine: the card is to be published."""
-    if path == "packaged":
-        return "the seed tasks packaged with evolcoder"
-    return Path(path).name if path.startswith(("/", ".", "~")) else path
-
-
-def _reasons(rounds: Sequence[Manifest]) -> list[tuple[str, int]]:
-    """Why rows were eliminated, over all rounds, the most frequent reason first."""
-    reasons: Counter[str] = Counter()
-    for manifest in rounds:
-        for made in manifest.summary.get("operators", {}).values():
-            reasons.update(made["eliminated"])
-    return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))

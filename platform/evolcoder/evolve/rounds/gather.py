@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 
+from evolcoder.benchmark_table import benchmark_files
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, BenchmarkIndex, rules_version, summary_of_hits
-from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, find_duplicates
+from evolcoder.evolve.copies.dedup import find_duplicates
 from evolcoder.evolve.rounds.merge import (
     CONTAMINATED,
     DUPLICATE,
@@ -23,7 +24,7 @@ from evolcoder.evolve.rounds.merge import (
     fingerprint_partition,
     merge_partition,
 )
-from evolcoder.problems.files import data_version
+from evolcoder.problems.rows import read_problems
 from evolcoder.settings import DedupSettings, EvolveSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file
@@ -49,7 +50,7 @@ class CopyCheck:
             DataError: the data of a benchmark is not there.
         """
         benchmarks = tuple(sorted(set(settings.decontaminate)))
-        return cls(benchmarks, settings.dedup, ray.put(BenchmarkIndex.read(benchmarks)) if benchmarks else None)
+        return cls(benchmarks, settings.dedup, ray.put(BenchmarkIndex(read_problems(benchmarks))) if benchmarks else None)
 
 
 def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partitions: int, copy_check: CopyCheck) -> Merged:
@@ -62,7 +63,7 @@ def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition
     checked = [check.remote(attempt, partition, copy_check.index, copy_check.dedup) for partition in range(partitions)]
     fingerprint = ray.remote(fingerprint_partition).options(num_cpus=SMALL_TASK_CPUS)
     known = [fingerprint.remote(place, partition, copy_check.dedup) for place in earlier for partition in range(partitions)]
-    find = ray.remote(_find_duplicates).options(num_cpus=SMALL_TASK_CPUS)
+    find = ray.remote(find_duplicates).options(num_cpus=SMALL_TASK_CPUS)
     duplicates = find.remote(copy_check.dedup, len(earlier), *known, *(prints for _, prints in checked))
     merge = ray.remote(merge_partition).options(num_cpus=SMALL_TASK_CPUS)
     pending = [
@@ -76,30 +77,21 @@ def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition
     return merged
 
 
-def _find_duplicates(settings: DedupSettings, round_number: int, *parts: Fingerprints) -> dict[str, Duplicate]:
-    return find_duplicates(settings, round_number, parts)
-
-
 def _write_findings(folder: Folder, merged: Merged, copy_check: CopyCheck) -> list[FileEntry]:
     """What was found and why, beside the rows."""
-    names = [DUPLICATES_FILE]
     duplicates = sorted(merged.duplicates, key=lambda duplicate: duplicate.row_id)
-    _write_json(
-        folder, DUPLICATES_FILE, {"dedup": copy_check.dedup.identity(), "duplicates": [one.to_json() for one in duplicates]}
-    )
+    files: dict[str, dict[str, Any]] = {
+        DUPLICATES_FILE: {"dedup": copy_check.dedup.identity(), "duplicates": list(map(asdict, duplicates))}
+    }
     if copy_check.benchmarks:
-        names.append(CONTAMINATION_FILE)
         hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
-        found = {
+        files[CONTAMINATION_FILE] = {
             "rules": rules_version(copy_check.benchmarks),
-            "benchmarks": {name: data_version(name) for name in copy_check.benchmarks},
+            "benchmarks": {name: benchmark_files()[name].version for name in copy_check.benchmarks},
             "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
             **summary_of_hits(hits),
-            "hits": [hit.to_json() for hit in hits],
+            "hits": list(map(asdict, hits)),
         }
-        _write_json(folder, CONTAMINATION_FILE, found)
-    return [describe_file(folder, name) for name in names]
-
-
-def _write_json(folder: Folder, name: str, content: object) -> None:
-    folder.write_text(name, json.dumps(content, indent=1, ensure_ascii=True) + "\n")
+    for name, content in files.items():
+        folder.write_text(name, json.dumps(content, indent=1, ensure_ascii=True) + "\n")
+    return [describe_file(folder, name) for name in files]

@@ -13,7 +13,7 @@ from evolcoder.errors import DataError
 from evolcoder.evolve.copies import dedup
 from evolcoder.evolve.copies.decontamination import decontamination_identity
 from evolcoder.evolve.rules.evolution import FORMAT, RoundPlan
-from evolcoder.evolve.rules.novelty import judge_fingerprint
+from evolcoder.evolve.rules.novelty import JUDGE_FINGERPRINT
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.problems.files import read_benchmark
@@ -53,7 +53,7 @@ def round_identity(settings: RunSettings) -> dict[str, Any]:
         "evolve": own | {"operators": [operator.name for operator in operators]},
         "teacher": settings.teacher.identity(),
         "prompts": prompts_fingerprint(operators),
-        "judge": judge_fingerprint() if evolve.judge else None,
+        "judge": JUDGE_FINGERPRINT if evolve.judge else None,
         "format": FORMAT,
         **_copy_check_identity(evolve),
     }

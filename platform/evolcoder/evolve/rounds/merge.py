@@ -15,7 +15,7 @@ from typing import Any
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex, Hit
 from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints
-from evolcoder.evolve.rounds.shards import part_name, read_instructions, read_pool, rejected_name, write_shard
+from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, read_pool, write_shard
 from evolcoder.evolve.rules.operators import task_text
 from evolcoder.records import Instruction
 from evolcoder.settings import DedupSettings
@@ -42,10 +42,6 @@ class OperatorTally:
         self.totals.update(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
         if row.status == KEPT:
             self.totals.update(instruction_words=len(row.instruction.split()), response_words=len(row.response.split()))
-
-    def add(self, other: OperatorTally) -> None:
-        self.outcomes.update(other.outcomes)
-        self.totals.update(other.totals)
 
     def summary(self, usd: Price) -> dict[str, Any]:
         kept = self.outcomes[KEPT]
@@ -83,7 +79,8 @@ class Merged:
         self.statuses.update(other.statuses)
         self.reasons.update(other.reasons)
         for name, tally in other.operators.items():
-            self.operators[name].add(tally)
+            self.operators[name].outcomes.update(tally.outcomes)
+            self.operators[name].totals.update(tally.totals)
         self.failures.update(other.failures)
         self.examples = other.examples | self.examples
         self.tokens.update(other.tokens)
@@ -120,14 +117,16 @@ def check_partition(
 ) -> tuple[list[Hit], Fingerprints]:
     """The benchmark problems among the attempt's kept rows, and the fingerprints of the rows that hold none."""
     rows = [row for row in read_attempt(attempt, partition).values() if row.status == "kept"]
-    hits = [hit for row in rows for hit in _hits(index, row)] if index is not None else []
+    hits = []
+    if index is not None:
+        hits = [hit for row in rows for hit in index.hits(row.id, task_text(row.instruction, row.input), row.response)]
     contaminated = {hit.row_id for hit in hits}
     return hits, Fingerprints.of((row for row in rows if row.id not in contaminated), dedup)
 
 
 def fingerprint_partition(folder: Folder, partition: int, dedup: DedupSettings) -> Fingerprints:
     """The fingerprints of the rows that an earlier round kept."""
-    return Fingerprints.of(read_instructions(folder, part_name(partition)), dedup)
+    return Fingerprints.of(read_instructions(folder, PART_NAME.format(partition)), dedup)
 
 
 def merge_partition(
@@ -166,8 +165,8 @@ def merge_partition(
         ordered.append(row)
         merged.count(row)
     if not merged.failures:
-        merged.files += write_shard(folder, part_name(partition), [row for row in ordered if row.status == "kept"])
-        merged.files += write_shard(folder, rejected_name(partition), [row for row in ordered if row.status == "eliminated"])
+        for name, status in ((PART_NAME, "kept"), (REJECTED_NAME, "eliminated")):
+            merged.files += write_shard(folder, name.format(partition), [row for row in ordered if row.status == status])
     return merged
 
 
@@ -175,7 +174,3 @@ def read_attempt(attempt: Folder, partition: int) -> dict[str, Instruction]:
     """The rows that an attempt's tasks left for a partition, by root."""
     source = attempt / f"{partition:05d}"
     return {row.root_id: row for name in source.names("*.arrow") for row in read_instructions(source, name)}
-
-
-def _hits(index: BenchmarkIndex, row: Instruction) -> list[Hit]:
-    return index.hits(row.id, task_text(row.instruction, row.input), row.response)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -36,25 +36,13 @@ from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
 from evolcoder.evolve.rounds.board import Board, RoundProgress
 from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, show_totals, watching
 from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, CopyCheck, gather
-from evolcoder.evolve.rounds.identity import (
-    finished_rounds,
-    round_name,
-    round_plan,
-    round_stages,
-)
-from evolcoder.evolve.rounds.merge import Merged
-from evolcoder.evolve.rounds.shards import (
-    partition_count,
-    partition_of,
-    read_pool,
-    shard_bytes,
-    write_shard,
-)
+from evolcoder.evolve.rounds.identity import finished_rounds, round_name, round_plan, round_stages
+from evolcoder.evolve.rounds.shards import partition_count, partition_of, read_pool, shard_bytes, write_shard
 from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EndpointSettings, RunSettings, TeacherSettings
+from evolcoder.settings import EndpointSettings, RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, Stage
 
@@ -88,7 +76,13 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
             _write_seeds(settings, run, stages[0], seeds, copy_check, reporter)
             manifests = finished_rounds(stages)
         seeds = []  # their identity is known now, and a run may have many
-        rows = _pool_size(manifests[0])
+        rows = kept_rows(manifests[0])
+        if not rows:
+            raise DataError(
+                f"None of the {manifests[0].rows:,} seeds is left: each holds a problem of a benchmark, or says what another "
+                f"one says; rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in "
+                "evolve.decontaminate."
+            )
         for number in range(1, len(manifests)):
             reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
         if copy_check is not None and len(manifests) <= settings.evolve.rounds:
@@ -155,25 +149,22 @@ def _write_seeds(
         reporter.say(f"{summary['eliminated']:,} of {len(seeds):,} seeds are left out: {by_count(merged.reasons)}")
 
 
-def _pool_size(seeds: Manifest) -> int:
-    """How many rows each round evolves.
-
-    Raises:
-        DataError: no seed is left to evolve.
-    """
-    kept = kept_rows(seeds)
-    if not kept:
-        raise DataError(
-            f"None of the {seeds.rows:,} seeds is left: each holds a problem of a benchmark, or says what another one says; "
-            f"rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks in evolve.decontaminate."
-        )
-    return kept
-
-
 @contextmanager
 def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint]) -> Iterator[_Teacher]:
     """Claim the journal, and start the ledger that all workers share."""
-    limits = _limits(settings.teacher)
+    given = settings.teacher
+    limits = TeacherLimits(
+        tuple(
+            RateLimits(
+                one.requests_per_minute or given.requests_per_minute,
+                one.tokens_per_minute or given.tokens_per_minute,
+            )
+            for one in given.endpoints or (EndpointSettings(),)
+        ),
+        given.budget_usd,
+        given.usd_per_million_input_tokens,
+        given.usd_per_million_output_tokens,
+    )
     epoch = Epoch.claim(run.journal)
     actor = ray.remote(LimitsActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
     ledger = actor.remote(limits, run.journal)
@@ -184,25 +175,9 @@ def _cluster_of_teacher(settings: RunSettings, run: RunFolder, endpoints: Sequen
     (run.root / "attempts").delete()  # what runs that were killed left there, too
 
 
-def _limits(teacher: TeacherSettings) -> TeacherLimits:
-    return TeacherLimits(
-        tuple(
-            RateLimits(
-                one.requests_per_minute or teacher.requests_per_minute,
-                one.tokens_per_minute or teacher.tokens_per_minute,
-            )
-            for one in teacher.endpoints or (EndpointSettings(),)
-        ),
-        teacher.budget_usd,
-        teacher.usd_per_million_input_tokens,
-        teacher.usd_per_million_output_tokens,
-    )
-
-
 def _make_round(this: _Round, teacher: _Teacher, reporter: Reporter) -> Manifest:
     state = this.stage.state()
     say_why(this.number, state.kind, state.reason, reporter)
-    part = f"{this.number:02d}"
     with plain_causes(), reporter.progress(round_name(this.number), this.rows) as progress:
         evolve_pool = _evolve_by_batches if this.settings.teacher.batch else _evolve_on_workers
         totals, stop = evolve_pool(this, teacher, progress, reporter)
@@ -214,9 +189,15 @@ def _make_round(this: _Round, teacher: _Teacher, reporter: Reporter) -> Manifest
         this.attempt(teacher.epoch).delete()
     if totals["damaged_lines"]:
         reporter.warn("the journal held lines that were cut short; their requests were sent again")
-    _refuse_incomplete(this, merged)
+    if merged.failures:
+        fault, rows = merged.failures.most_common(1)[0]
+        raise IncompleteError(
+            f"{merged.failures.total():,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them "
+            f"for this reason: {merged.examples[fault].rstrip('.')}. The other replies are kept; the same command again sends "
+            "only what is missing."
+        )
     manifest = this.stage.publish(merged.files, merged.summary(teacher.limits.usd))
-    compact(this.run.journal, part)
+    compact(this.run.journal, f"{this.number:02d}")
     return manifest
 
 
@@ -233,14 +214,6 @@ def plain_causes() -> Iterator[None]:
             sentence, *_ = cause.message.splitlines()  # Ray Data adds lines of its own
             raise type(cause)(sentence) from None
         raise
-
-
-def _progress_of(board: Any) -> RoundProgress | None:
-    try:
-        so_far: RoundProgress = ray.get(board.read.remote(), timeout=10)
-    except ray.exceptions.RayError:
-        return None
-    return so_far
 
 
 def _evolve_by_batches(
@@ -280,8 +253,15 @@ def _evolve_on_workers(
     """Bring every row of the pool through the workers; returns the totals, and why the run must stop, if it must."""
     kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
+
+    def read() -> RoundProgress | None:
+        with suppress(ray.exceptions.RayError):
+            so_far: RoundProgress = ray.get(board.read.remote(), timeout=10)
+            return so_far
+        return None
+
     try:
-        with watching(lambda: _progress_of(board), progress, teacher.limits, reporter):
+        with watching(read, progress, teacher.limits, reporter):
             _evolve_pool(this, teacher, board)
         so_far: RoundProgress = ray.get(board.read.remote())
         return so_far.totals, so_far.stop
@@ -303,9 +283,15 @@ def _job(this: _Round, teacher: _Teacher, concurrency: int) -> RoundJob:
 
 def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> None:
     """Run every row of the pool through the teacher, into this attempt's folder."""
-    _quieten()
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # it waits as long as the teacher does: the client has its own time-outs
+    for name in ("ray.data", "ray.data._internal"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a failure is told once, in our words
     concurrency = this.settings.teacher.max_concurrency
-    workers = min(this.settings.evolve.workers or _workers_that_fit(), concurrency, this.rows)
+    free_cpus = int(ray.available_resources().get("CPU", 1))
+    workers = min(this.settings.evolve.workers or max(1, free_cpus), concurrency, this.rows)
     share = concurrency // workers
     calls = -(-share // _ROWS_PER_CALL) + 1
     block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
@@ -324,20 +310,6 @@ def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> None:
     )
     sink = _AttemptSink(this.attempt(teacher.epoch).make(), this.partitions)
     evolved.write_datasink(sink, ray_remote_args={"num_cpus": SMALL_TASK_CPUS})
-
-
-def _workers_that_fit() -> int:
-    return max(1, int(ray.available_resources().get("CPU", 1)))
-
-
-def _quieten() -> None:
-    """Ray Data shows nothing of its own, and waits as long as the teacher does: the client has its own time-outs."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1
-    for name in ("ray.data", "ray.data._internal"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a failure is told once, in our words
 
 
 class _AttemptSink(Datasink[None]):  # type: ignore[misc]
@@ -359,14 +331,3 @@ def _write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Inst
         by_partition.setdefault(partition_of(row.root_id, partitions), []).append(row)
     for partition, members in by_partition.items():
         attempt.write_bytes(f"{partition:05d}/{name}.arrow", shard_bytes(members))
-
-
-def _refuse_incomplete(this: _Round, merged: Merged) -> None:
-    failed = merged.failures.total()
-    if failed:
-        fault, rows = merged.failures.most_common(1)[0]
-        reason = merged.examples[fault].rstrip(".")
-        raise IncompleteError(
-            f"{failed:,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them for this reason: "
-            f"{reason}. The other replies are kept; the same command again sends only what is missing."
-        )

@@ -14,6 +14,8 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import FileEntry, describe_file
 
+PART_NAME = "part-{:05d}.arrow"
+REJECTED_NAME = "rejected-{:05d}.arrow"
 _ROWS_PER_BATCH = 1024
 
 
@@ -24,14 +26,6 @@ def partition_count(seeds: int, rows_per_shard: int) -> int:
 
 def partition_of(root_id: str, partitions: int) -> int:
     return int(stable_hash(root_id)[:15], 16) % partitions
-
-
-def part_name(partition: int) -> str:
-    return f"part-{partition:05d}.arrow"
-
-
-def rejected_name(partition: int) -> str:
-    return f"rejected-{partition:05d}.arrow"
 
 
 def shard_bytes(rows: Iterable[Instruction]) -> bytes:
@@ -60,6 +54,6 @@ def read_pool(rounds: Sequence[Folder], partition: int) -> list[Instruction]:
     """
     newest: dict[str, Instruction] = {}
     for folder in rounds:
-        for row in read_instructions(folder, part_name(partition)):
+        for row in read_instructions(folder, PART_NAME.format(partition)):
             newest[row.root_id] = row
     return [newest[root_id] for root_id in sorted(newest)]

@@ -68,7 +68,9 @@ class RowEvolver:
             except EvolcoderError as error:
                 self._stopped = True
                 await self._board.stop.remote(type(error)(error.message))
-        self._count(child)
+        self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
         return child.to_row()
 
     async def _ask(self, prompt: str, sampling: SamplingSettings) -> Asked:
@@ -88,11 +90,6 @@ class RowEvolver:
     def _warn_of_closed(self, error: EvolcoderError) -> None:
         if len(self._job.endpoints) > 1:  # otherwise the run stops with it
             self._board.warn.remote(f"{error.message.rstrip('.')} (the teacher's other endpoints go on).")
-
-    def _count(self, child: Instruction) -> None:
-        self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
 
     def _report(self) -> None:
         self._timer = None

@@ -1,16 +1,14 @@
 """Which evolutions failed, by rules that need no further call to a model; and the cleaning before them. Pure.
 
-A rule returns its own name as the reason to eliminate, or None to keep. ``apology``, ``only_stop_words`` and
-``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The judge is in ``novelty.py``,
-for it costs a call; copies of benchmarks and of other rows are looked for in the package ``copies``.
+The name of a rule is the reason of the rows that it eliminates. ``apology`` (`sorry` in fewer than 80 words),
+``only_stop_words`` and ``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The judge
+is in ``novelty.py``, for it costs a call; copies of benchmarks and of other rows are looked for in the package ``copies``.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 APOLOGY_WORDS = 80
 PROMPT_PHRASES = ("original task", "rewritten task", "given prompt", "rewritten prompt", "original prompt", "new prompt")
@@ -38,28 +36,13 @@ _PREFACE = re.compile(
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "`": "`"}
 
 
-@dataclass(frozen=True)
-class Evolved:
-    """An evolved instruction as it came, cleaned, beside the task that it was made from."""
-
-    parent_task: str
-    instruction: str
-    finish_reason: str
-    max_words: int
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A response as it came, cleaned."""
-
-    response: str
-    finish_reason: str
-
-
 def clean_instruction(text: str) -> str:
     """The task in a reply: without a label or a preface before it, and without quotes around it."""
     while True:
-        shorter = _unquoted(_PREFACE.sub("", _LABEL.sub("", text.strip())).strip())
+        shorter = _PREFACE.sub("", _LABEL.sub("", text.strip())).strip()
+        inside = shorter[1:-1]
+        if len(shorter) >= 2 and _QUOTES.get(shorter[0]) == shorter[-1] and not {shorter[0], shorter[-1]} & set(inside):
+            shorter = inside
         if shorter == text:
             return text
         text = shorter
@@ -69,73 +52,30 @@ def clean_response(text: str) -> str:
     return text.strip()
 
 
-def _unquoted(text: str) -> str:
-    closing = _QUOTES.get(text[:1])
-    inside = text[1:-1]
-    if len(text) >= 2 and closing == text[-1] and text[0] not in inside and closing not in inside:
-        return inside
-    return text
+def eliminate_instruction(instruction: str, parent_task: str, finish_reason: str, max_words: int) -> str | None:
+    """The first rule that an evolved instruction, cleaned, breaks; ``parent_task`` is what it was made from."""
+    text = instruction.lower()
+    broken = {
+        "empty_instruction": not re.search(r"\w", instruction),
+        "truncated_instruction": finish_reason == "length",
+        "copied_prompt": any(phrase in text for phrase in PROMPT_PHRASES),  # it repeats the words that asked for it
+        "unchanged": normalised(instruction) == normalised(parent_task),
+        "overlong": len(instruction.split()) > max_words,
+    }
+    return next((rule for rule, breaks in broken.items() if breaks), None)
 
 
-def empty_instruction(evolved: Evolved) -> str | None:
-    return "empty_instruction" if not re.search(r"\w", evolved.instruction) else None
-
-
-def truncated_instruction(evolved: Evolved) -> str | None:
-    return "truncated_instruction" if evolved.finish_reason == "length" else None
-
-
-def copied_prompt(evolved: Evolved) -> str | None:
-    """The reply repeats the words that asked for it."""
-    text = evolved.instruction.lower()
-    return "copied_prompt" if any(phrase in text for phrase in PROMPT_PHRASES) else None
-
-
-def unchanged(evolved: Evolved) -> str | None:
-    return "unchanged" if normalised(evolved.instruction) == normalised(evolved.parent_task) else None
-
-
-def overlong(evolved: Evolved) -> str | None:
-    return "overlong" if len(evolved.instruction.split()) > evolved.max_words else None
-
-
-def empty_response(answered: Answered) -> str | None:
-    return "empty_response" if not answered.response else None
-
-
-def truncated_response(answered: Answered) -> str | None:
-    return "truncated_response" if answered.finish_reason == "length" else None
-
-
-def apology(answered: Answered) -> str | None:
-    """WizardLM's rule: `sorry` in a response of fewer than 80 words."""
-    text = answered.response
-    return "apology" if "sorry" in text.lower() and len(text.split()) < APOLOGY_WORDS else None
-
-
-def only_stop_words(answered: Answered) -> str | None:
-    words = (word.strip(string.punctuation) for word in answered.response.lower().split())
-    return "only_stop_words" if all(not word or word in _STOP_WORDS for word in words) else None
-
-
-INSTRUCTION_RULES: Sequence[Callable[[Evolved], str | None]] = (
-    empty_instruction,
-    truncated_instruction,
-    copied_prompt,
-    unchanged,
-    overlong,
-)
-RESPONSE_RULES: Sequence[Callable[[Answered], str | None]] = (empty_response, truncated_response, apology, only_stop_words)
-
-
-def eliminate_instruction(evolved: Evolved) -> str | None:
-    """The first rule that the evolved instruction breaks, or None."""
-    return next((reason for rule in INSTRUCTION_RULES if (reason := rule(evolved))), None)
-
-
-def eliminate_response(answered: Answered) -> str | None:
-    """The first rule that the response breaks, or None."""
-    return next((reason for rule in RESPONSE_RULES if (reason := rule(answered))), None)
+def eliminate_response(response: str, finish_reason: str) -> str | None:
+    """The first rule that a response, cleaned, breaks."""
+    words = response.lower().split()
+    bare = (word.strip(string.punctuation) for word in words)
+    broken = {
+        "empty_response": not response,
+        "truncated_response": finish_reason == "length",
+        "apology": "sorry" in response.lower() and len(words) < APOLOGY_WORDS,
+        "only_stop_words": all(not word or word in _STOP_WORDS for word in bare),
+    }
+    return next((rule for rule, breaks in broken.items() if breaks), None)
 
 
 def normalised(text: str) -> str:

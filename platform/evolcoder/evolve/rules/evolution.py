@@ -8,14 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
-from evolcoder.evolve.rules.elimination import (
-    Answered,
-    Evolved,
-    clean_instruction,
-    clean_response,
-    eliminate_instruction,
-    eliminate_response,
-)
+from evolcoder.evolve.rules.elimination import clean_instruction, clean_response, eliminate_instruction, eliminate_response
 from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
 from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
 from evolcoder.records import Instruction
@@ -43,15 +36,6 @@ class RoundPlan:
     def sampling(self, row_id: str, purpose: str) -> SamplingSettings:
         return SamplingSettings(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
 
-    def verdict_sampling(self, row_id: str) -> SamplingSettings:
-        """A verdict is no invention: the likeliest one is wanted."""
-        return dataclasses.replace(self.sampling(row_id, "judge"), temperature=0.0)
-
-    @property
-    def sampling_text(self) -> str:
-        """The sampling that all rows share, as a row records it."""
-        return json.dumps({"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens})
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -71,35 +55,32 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
     Raises:
         EvolcoderError: the run must stop; nothing is known about the row.
     """
-    row = _empty_child(parent, plan)
+    row = failed_row(parent, plan)
     try:
         task = task_text(parent.instruction, parent.input)
         prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
         asked = await ask(prompt, plan.sampling(row.id, "evolve"))
         row = _with_reply(row, asked, instruction=clean_instruction(asked.reply.text))
-        reason = eliminate_instruction(Evolved(task, row.instruction, asked.reply.finish_reason, plan.max_instruction_words))
+        reason = eliminate_instruction(row.instruction, task, asked.reply.finish_reason, plan.max_instruction_words)
         if reason is not None:
             return dataclasses.replace(row, status="eliminated", reason=reason)
         if plan.judge:
-            asked = await ask(judge_prompt(task, row.instruction), plan.verdict_sampling(row.id))
+            # A verdict is no invention: the likeliest one is wanted.
+            likeliest = dataclasses.replace(plan.sampling(row.id, "judge"), temperature=0.0)
+            asked = await ask(judge_prompt(task, row.instruction), likeliest)
             row = _with_reply(row, asked)
             if says_equal(asked.reply.text):
                 return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
         asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
         row = _with_reply(row, asked, response=clean_response(asked.reply.text))
-        reason = eliminate_response(Answered(row.response, asked.reply.finish_reason))
+        reason = eliminate_response(row.response, asked.reply.finish_reason)
         return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
     except RequestFailed as fault:
         return dataclasses.replace(row, status="failed", reason=str(fault))
 
 
-def failed_row(parent: Instruction, plan: RoundPlan, reason: str) -> Instruction:
-    """The row that says that nothing was learned about this member of the pool."""
-    return dataclasses.replace(_empty_child(parent, plan), status="failed", reason=reason)
-
-
-def _empty_child(parent: Instruction, plan: RoundPlan) -> Instruction:
-    """A row with its lineage and without a reply: failed, until something is known about it."""
+def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) -> Instruction:
+    """A row with its lineage and without a reply: nothing was learned about this member of the pool."""
     operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
     return Instruction(
         id=child_id(parent, operator, plan.round),
@@ -111,12 +92,12 @@ def _empty_child(parent: Instruction, plan: RoundPlan) -> Instruction:
         input="",
         response="",
         teacher=plan.teacher,
-        sampling=plan.sampling_text,
+        sampling=json.dumps({"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens}),
         prompt_tokens=0,
         completion_tokens=0,
         request_keys=[],
         status="failed",
-        reason=None,
+        reason=reason,
     )
 
 

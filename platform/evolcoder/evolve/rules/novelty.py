@@ -20,6 +20,7 @@ Task 2:
 {second}
 
 Verdict:"""
+JUDGE_FINGERPRINT = stable_hash(_TEMPLATE)
 _DIFFERENT = re.compile(r"\b(?:not|n't|isn't|aren't)\s+(?:the\s+)?(?:equal|same)\b|\bunequal\b|\bdifferent\b", re.IGNORECASE)
 _EQUAL = re.compile(r"\bequal\b", re.IGNORECASE)
 
@@ -35,8 +36,3 @@ def says_equal(verdict: str) -> bool:
     """Whether the verdict is `equal`. One that says neither says nothing against the row."""
     # A model asked for one of two words may explain itself: "not equal" holds "equal", so the denial is looked for first.
     return not _DIFFERENT.search(verdict) and bool(_EQUAL.search(verdict))
-
-
-def judge_fingerprint() -> str:
-    """A hash of the wording."""
-    return stable_hash(_TEMPLATE)

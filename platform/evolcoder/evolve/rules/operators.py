@@ -22,11 +22,12 @@ Original task:
 
 Rewritten task:"""
 
-_CODE = re.compile(
+SHOWN_CODE = re.compile(
     r"```|^\s*(?:def |class |import |from \w+ import |#include|func(?:tion)? \w+\s*\(|public |SELECT\s)"
     r"|^\s*(?:const|let|var) \w+ ?=|[;{}]\s*$",
     re.MULTILINE,
 )
+"""Of a task that shows code: in a fence, or in lines that look like it."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,16 @@ class Operator:
         return f"{head}{task}{tail}"
 
 
-def _operator(name: str, method: str) -> Operator:
-    return Operator(name, _TEMPLATE.format(method=method))
-
-
-OPERATORS = {
-    operator.name: operator
-    for operator in (
-        _operator("constraints", "Add one or two new requirements or constraints, in about 10 more words."),
-        _operator("rarer_requirements", "Replace one common requirement of it with a less common and more specific one."),
-        _operator(
-            "deeper_reasoning", "If a few steps of reasoning are enough to solve it, change it so that it needs more steps."
-        ),
-        _operator(
-            "erroneous_code",
-            "Include a short piece of code that looks right but is wrong, as a misleading reference that must be debugged.",
-        ),
-        _operator(
-            "complexity",
-            "Ask for a stricter time or space complexity where that is natural; otherwise add one edge case to handle.",
-        ),
-    )
+_METHODS = {
+    "constraints": "Add one or two new requirements or constraints, in about 10 more words.",
+    "rarer_requirements": "Replace one common requirement of it with a less common and more specific one.",
+    "deeper_reasoning": "If a few steps of reasoning are enough to solve it, change it so that it needs more steps.",
+    "erroneous_code": (
+        "Include a short piece of code that looks right but is wrong, as a misleading reference that must be debugged."
+    ),
+    "complexity": ("Ask for a stricter time or space complexity where that is natural; otherwise add one edge case to handle."),
 }
+OPERATORS = {name: Operator(name, _TEMPLATE.format(method=method)) for name, method in _METHODS.items()}
 
 
 def task_text(instruction: str, input: str) -> str:
@@ -86,14 +75,9 @@ def operators_of(given: Sequence[str | OperatorSettings]) -> tuple[Operator, ...
     )
 
 
-def holds_code(text: str) -> bool:
-    """Whether a task shows code: in a fence, or in lines that look like it."""
-    return bool(_CODE.search(text))
-
-
 def choose_operator(operators: Sequence[Operator], seed: int, parent: Instruction, round_number: int) -> Operator:
     """The operator that a row meets in a round: the same for the same arguments, on any machine."""
-    with_code = holds_code(task_text(parent.instruction, parent.input))
+    with_code = bool(SHOWN_CODE.search(task_text(parent.instruction, parent.input)))
     fitting = [one for one in operators if operator_applies(one.rounds, one.code, round_number, with_code)]
     # 13 hexadecimal digits are 52 bits, which a float holds exactly: the draw is the same on any machine.
     point = int(stable_hash("operator", str(seed), parent.id, str(round_number))[:13], 16) / 16**13
@@ -118,4 +102,4 @@ def request_seed(row_id: str, purpose: str) -> int:
 def prompts_fingerprint(operators: Sequence[Operator]) -> str:
     """A hash of all that decides what the teacher is asked: wording, weights, and to what each operator applies."""
     parts = [part for one in operators for part in (one.name, one.template, repr((one.weight, one.rounds, one.code)))]
-    return stable_hash(task_text("{instruction}", "{input}"), _CODE.pattern, *parts)
+    return stable_hash(task_text("{instruction}", "{input}"), SHOWN_CODE.pattern, *parts)

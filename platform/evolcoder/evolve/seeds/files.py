@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 
 from evolcoder.errors import DataError
 from evolcoder.sources import SourceFile
+
+_COLUMNAR = (".parquet", ".arrow")
+SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", *_COLUMNAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +47,22 @@ def read_rows(file: SourceFile, fields: Collection[str]) -> Iterator[RawRow | Ba
     suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), None)
     if suffix is None:
         raise DataError(f"{file} is of no kind that can be read; use {', '.join(SUFFIXES)}.")
-    data = file.read_bytes()
+    name, data = str(file), file.read_bytes()
     if suffix in _COLUMNAR:
-        yield from _read_columns(str(file), suffix, data, fields)
-    elif suffix.endswith(".gz"):
-        yield from _TEXT[suffix.removesuffix(".gz")](str(file), _decompressed(file, data))
-    else:
-        yield from _TEXT[suffix](str(file), data)
+        yield from _read_columns(name, suffix, data, fields)
+        return
+    if suffix.endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{name} is no whole gzip file: {error}.") from None
+    yield from read_json_lines(name, data) if suffix.startswith(".jsonl") else read_json(name, data)
 
 
 def a_kind(value: object) -> str:
     """What a JSON value is, with its article, for messages."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
-
-
-def _decompressed(file: SourceFile, data: bytes) -> bytes:
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} is no whole gzip file: {error}.") from None
 
 
 def read_json(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
@@ -109,19 +108,12 @@ def read_json_lines(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
             yield RawRow(place, row)
 
 
-def read_parquet(data: bytes) -> pa.Table:
-    return pq.read_table(io.BytesIO(data))
-
-
-def read_arrow(data: bytes) -> pa.Table:
-    """An Arrow IPC file, or an IPC stream, which is what `datasets` writes as ``.arrow``."""
-    reader = pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)
-    return reader.read_all()
-
-
 def _read_columns(name: str, suffix: str, data: bytes, fields: Collection[str]) -> Iterator[RawRow | BadRow]:
     try:
-        table = _COLUMNAR[suffix](data)
+        if suffix == ".parquet":
+            table = pq.read_table(io.BytesIO(data))
+        else:  # an Arrow IPC file, or an IPC stream, which is what `datasets` writes as ``.arrow``
+            table = (pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)).read_all()
         present = [field for field in fields if field in table.column_names]
         if not present:
             raise DataError(f"{name} has the columns {', '.join(table.column_names)}; none is one of {', '.join(fields)}.")
@@ -136,8 +128,3 @@ def _read_columns(name: str, suffix: str, data: bytes, fields: Collection[str]) 
             yield BadRow(place, f"cannot be read ({error})")
         else:
             yield RawRow(place, row)
-
-
-_TEXT: dict[str, Callable[[str, bytes], Iterator[RawRow | BadRow]]] = {".json": read_json, ".jsonl": read_json_lines}
-_COLUMNAR: dict[str, Callable[[bytes], pa.Table]] = {".parquet": read_parquet, ".arrow": read_arrow}
-SUFFIXES = (*_TEXT, *(f"{suffix}.gz" for suffix in _TEXT), *_COLUMNAR)

@@ -58,11 +58,14 @@ def load_seeds(settings: SeedSettings, reporter: Reporter) -> list[Instruction]:
     """
     usable: list[Seed] = []
     bad: list[BadRow] = []
-    for row in map(_checked, _read_source(settings.path, reporter)):
-        if isinstance(row, Seed):
-            usable.append(row)
-        else:
-            bad.append(row)
+    for raw in _read_source(settings.path, reporter):
+        try:
+            if isinstance(raw, RawRow):
+                usable.append(map_row(raw.value))
+            else:
+                bad.append(raw)
+        except UnusableRowError as error:
+            bad.append(BadRow(raw.place, str(error)))
     for row in bad[:BAD_ROWS_SHOWN]:
         reporter.warn(f"{row.place}: {row.reason}; the row is left out")
     if len(bad) > BAD_ROWS_SHOWN:
@@ -104,8 +107,7 @@ def without_duplicates(seeds: Iterable[Seed]) -> list[Seed]:
     best: dict[str, Seed] = {}
     for seed in seeds:
         known = best.setdefault(seed.id, seed)
-        if _preference(seed) > _preference(known):
-            best[seed.id] = seed
+        best[seed.id] = max(known, seed, key=lambda one: (bool(one.response), stable_hash(one.response)))
     return list(best.values())
 
 
@@ -151,10 +153,6 @@ def _first_text(row: Mapping[str, Any], fields: Iterable[str]) -> str:
     return ""
 
 
-def _preference(seed: Seed) -> tuple[bool, str]:
-    return bool(seed.response), stable_hash(seed.response)
-
-
 def _read_source(path: str, reporter: Reporter) -> Iterator[RawRow | BadRow]:
     if path == PACKAGED:
         here = Folder.open(Path(__file__).parent)
@@ -165,15 +163,6 @@ def _read_source(path: str, reporter: Reporter) -> Iterator[RawRow | BadRow]:
             reporter.say(f"{found}: its newest revision; `{found}@REVISION` pins one")
         return (RawRow(f"{found} row {number}", row) for number, row in enumerate(found.rows(), start=1))
     return chain.from_iterable(read_rows(file, FIELDS) for file in found)
-
-
-def _checked(raw: RawRow | BadRow) -> Seed | BadRow:
-    if isinstance(raw, BadRow):
-        return raw
-    try:
-        return map_row(raw.value)
-    except UnusableRowError as error:
-        return BadRow(raw.place, str(error))
 
 
 def _account(settings: SeedSettings, read: int, bad: int, duplicates: int, drawn: int) -> str:
