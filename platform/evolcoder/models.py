@@ -1,4 +1,4 @@
-"""Which model a setting names: its folder, the name it is served under, a fingerprint, and how it wants to be asked.
+"""Which model a setting names: its folder, the name it is served under, a fingerprint, and the prompts it expects.
 
 A model is ``embedded``, ``tuned`` (what this run trained), a local folder in Hugging Face's layout, or a hub id. This
 module finds files; it loads no weights.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
@@ -21,7 +21,7 @@ from evolcoder.storage.stage import read_manifest
 TUNED = "tuned"
 BASE = "base"
 CARD_FILE = "evolcoder.json"
-"""Written into each exported model: how it was made and how it wants to be prompted."""
+"""In each exported model: how it was made, and which prompts it expects."""
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 
@@ -49,13 +49,20 @@ def find_model(which: str, settings: RunSettings) -> Model:
     if which == EMBEDDED:
         return Model(embedded_model_folder(), EMBEDDED_MODEL_NAME, embedded_model_fingerprint(), "chat")
     if which == TUNED:
-        return _tuned_model(settings)
+        place = RunFolder.open(settings).train(data_rounds(settings))
+        manifest = read_manifest(place)
+        if manifest is None:
+            raise ModelError(f"{place} holds no trained model yet; run `evolcoder train` first, or name another model.")
+        return Model((place / "model").local_path, f"{settings.name}-tuned", manifest.content_hash, "wizardcoder")
     folder = Path(which).expanduser()
-    if folder.is_dir():
-        return _folder_model(folder, folder.resolve().name)
-    if which.count("/") == 1 and not which.startswith((".", "/", "~")):
-        return _folder_model(_download(which), which.partition("/")[2])
-    raise ModelError(f"There is no model folder {which}; give a folder with a config.json, a hub id, or `{EMBEDDED}`.")
+    name = folder.resolve().name
+    if not folder.is_dir():
+        if which.count("/") != 1 or which.startswith((".", "/", "~")):
+            raise ModelError(f"There is no model folder {which}; give a folder with a config.json, a hub id, or `{EMBEDDED}`.")
+        folder, name = _download(which), which.partition("/")[2]
+    config = read_config(folder)
+    sizes = {f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.suffix in {".safetensors", ".bin", ".json"}}
+    return Model(folder, name, fingerprint({"config": config, "sizes": sizes}), _style(folder))
 
 
 def data_rounds(settings: RunSettings) -> int:
@@ -63,35 +70,34 @@ def data_rounds(settings: RunSettings) -> int:
     return settings.evolve.rounds if settings.train.data_rounds is None else settings.train.data_rounds
 
 
-def _tuned_model(settings: RunSettings) -> Model:
-    place = RunFolder.open(settings).train(data_rounds(settings))
-    manifest = read_manifest(place)
-    if manifest is None:
-        raise ModelError(f"{place} holds no trained model yet; run `evolcoder train` first, or name another model.")
-    return Model((place / "model").local_path, f"{settings.name}-tuned", manifest.content_hash, "wizardcoder")
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model folder's configuration.
 
-
-def _folder_model(folder: Path, name: str) -> Model:
+    Raises:
+        ModelError: there is none, or it is not that of a model.
+    """
+    file = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(f"{folder} holds an adapter without its base model; merge the two and give that folder.") from None
         raise ModelError(f"{folder} has no config.json; it must be a model folder in Hugging Face's layout.") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from None
-    sizes = {f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.suffix in {".safetensors", ".bin", ".json"}}
-    return Model(folder, name, fingerprint({"config": config, "sizes": sizes}), _style(folder))
+        raise ModelError(f"{file} cannot be read: {error}") from None
+    if not isinstance(config, dict) or not config.get("model_type"):
+        raise ModelError(f"{file} names no model_type; it must be the configuration of a model.")
+    return config
 
 
 def _style(folder: Path) -> Style:
-    """How the folder's model wants to be asked: as its card says, else chat when it has a template, else raw text."""
-    card = folder / CARD_FILE
-    if card.is_file():
-        style = json.loads(card.read_text("utf-8")).get("prompt_style")
-        if style in ("base", "wizardcoder", "chat"):
-            return style  # type: ignore[no-any-return]
-    tokenizer_config = folder / "tokenizer_config.json"
+    """How the folder's model expects prompts: as its card says, else chat when it has a template, else raw text."""
+    card, tokenizer = folder / CARD_FILE, folder / "tokenizer_config.json"
+    style = json.loads(card.read_text("utf-8")).get("prompt_style") if card.is_file() else None
+    if style in ("base", "wizardcoder", "chat"):
+        return style  # type: ignore[no-any-return]
     has_template = (folder / "chat_template.jinja").is_file() or (
-        tokenizer_config.is_file() and "chat_template" in json.loads(tokenizer_config.read_text("utf-8"))
+        tokenizer.is_file() and "chat_template" in json.loads(tokenizer.read_text("utf-8"))
     )
     return "chat" if has_template else "base"
 

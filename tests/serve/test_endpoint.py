@@ -37,9 +37,6 @@ class LocalEngine:
     async def stats(self) -> EngineStats:
         return self.engine.stats()
 
-    async def max_model_len(self) -> int:
-        return self.engine.max_model_len
-
 
 @contextmanager
 def served(folder: Path) -> Iterator[TestClient]:

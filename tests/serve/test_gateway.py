@@ -30,7 +30,10 @@ from evolcoder.serve.gateway import Gateway, GatewaySettings
 
 
 class ScriptedEngine:
-    """Says ``words``, one piece each; ``fails``, ``hangs`` and ``rejects`` as told. Notes what it was asked."""
+    """Says ``words``, one piece each; ``breaks`` at once, ``fails`` later, ``hangs`` and ``rejects`` as told.
+
+    Notes what it was asked.
+    """
 
     def __init__(self, words: tuple[str, ...] = ("Hel", "lo"), **script: Any) -> None:
         self.words, self.script = words, script
@@ -39,6 +42,8 @@ class ScriptedEngine:
 
     async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
         self.asked.append((request, streamed))
+        if "breaks" in self.script:
+            raise self.script["breaks"]
         if "rejects" in self.script:
             yield self.script["rejects"]
             return
@@ -53,7 +58,7 @@ class ScriptedEngine:
                     logprobs = (TokenLogprob(word, -0.5, ((word, -0.5),)),) if request.sampling.logprobs is not None else ()
                     yield Piece(index, word, 1, reason, logprobs)  # type: ignore[arg-type]
                     if "fails" in self.script:
-                        raise EngineError("out of memory")
+                        raise self.script["fails"]
             if "hangs" in self.script:
                 await asyncio.sleep(3600)
         except (asyncio.CancelledError, GeneratorExit):
@@ -63,10 +68,7 @@ class ScriptedEngine:
     async def stats(self) -> EngineStats:
         if "dead" in self.script:
             raise EngineError("gone")
-        return EngineStats(3, 2, 1, 1, 1, 0)
-
-    async def max_model_len(self) -> int:
-        return 2048
+        return EngineStats(3, 2, 1, 1, 1, 0, 2048, "slots")
 
 
 @contextmanager
@@ -236,12 +238,27 @@ def test_an_answer_that_takes_too_long_is_ended() -> None:
         assert engine.left == 2
 
 
-def test_a_failing_engine_is_said_to_fail() -> None:
-    with gateway(ScriptedEngine(fails=True)) as address:
+@pytest.mark.parametrize("fault", [EngineError("out of memory"), ValueError("out of memory"), KeyError("out of memory")])
+def test_a_failing_engine_is_said_to_fail(fault: Exception) -> None:
+    with gateway(ScriptedEngine(fails=fault)) as address:
         reply = post(address, stream=True)
         assert "out of memory" in reply.text
         assert "[DONE]" not in reply.text
         assert count(address, 'evolcoder_requests_total{route="/v1/completions",status="500"}') == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_meets_the_unexpected_fails_alone_and_frees_its_place(stream: bool) -> None:
+    engine = ScriptedEngine(breaks=TypeError("no such thing"))
+    with gateway(engine, max_concurrency=1) as address:
+        for _ in range(2):
+            reply = post(address, stream=stream)
+            assert reply.status_code == 500
+            assert reply.json()["error"]["message"] == "This request could not be answered (TypeError: no such thing)."
+        engine.script.clear()
+        assert post(address).status_code == 200
+        assert count(address, "evolcoder_requests_in_flight") == 0
+        assert count(address, 'evolcoder_requests_total{route="/v1/completions",status="500"}') == 2
 
 
 def test_health_and_metrics_when_the_engine_is_dead() -> None:

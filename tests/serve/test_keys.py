@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evolcoder.errors import SettingsError
-from evolcoder.serve.keys import check_key, keys_for, read_keys
+from evolcoder.serve.keys import check_key, keys_for
 from evolcoder.serve.protocol import RequestError
 from evolcoder.settings import ServeSettings
 
@@ -15,18 +15,18 @@ from evolcoder.settings import ServeSettings
 def test_one_key_a_line(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# team\n  one \n\ntwo\n")
-    assert read_keys(str(file)) == ("one", "two")
+    assert keys_for(ServeSettings(api_key_file=str(file))) == ("one", "two")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nothing-here cannot be read \(No such file"):
-        read_keys(str(tmp_path / "nothing-here"))
+        keys_for(ServeSettings(api_key_file=str(tmp_path / "nothing-here")))
 
 
 def test_an_empty_file_would_let_nobody_in(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     with pytest.raises(SettingsError, match="holds no key"):
-        read_keys(str(tmp_path / "keys"))
+        keys_for(ServeSettings(api_key_file=str(tmp_path / "keys")))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])

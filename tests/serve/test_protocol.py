@@ -85,44 +85,122 @@ def test_chat_logprobs() -> None:
     ("fields", "words", "param"),
     [
         ({"prompt": "a", "temperature": 3}, "temperature: Input should be less than or equal to 2", "temperature"),
-        ({"prompt": "a", "top_p": 0}, "top_p: Input should be greater than 0", "top_p"),
-        ({"prompt": "a", "max_tokens": 0}, "max_tokens", "max_tokens"),
-        ({"prompt": "a", "n": 0}, "n: ", "n"),
-        ({"prompt": {"a": 1}}, "prompt: the value has none of the types", "prompt"),
-        ({"prompt": "a", "echo": True}, "Echo=true is not supported", None),
-        ({"prompt": "a", "best_of": 3}, "Best_of other than n", None),
-        ({"prompt": ["a", "b"], "suffix": "c"}, "Suffix needs a prompt that is one string", None),
-        ({"prompt": ["a"] * 200, "n": 2}, "more than 256 answers", None),
-        ({"prompt": "a", "logit_bias": {"5": 1}}, "Logit_bias is not supported", None),
+        ({"prompt": "a", "top_p": -0.1}, "top_p: Input should be greater than or equal to 0", "top_p"),
+        ({"prompt": "a", "max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1", "max_tokens"),
+        ({"prompt": "a", "n": 0}, "n: Input should be greater than or equal to 1", "n"),
+        ({"prompt": {"a": 1}}, "prompt: must be a string, a list of strings, a list of tokens", "prompt"),
+        ({"prompt": ["a", [1]]}, "prompt: must be a string, a list of strings, a list of tokens", "prompt"),
+        ({"prompt": [1, "a"]}, "prompt: must be a string, a list of strings, a list of tokens", "prompt"),
+        ({"prompt": [[1, True]]}, "prompt: must be a string, a list of strings, a list of tokens", "prompt"),
+        ({"prompt": "a", "echo": True, "max_tokens": 0, "logprobs": 1}, "echo: the prompt is not repeated here", "echo"),
+        ({"prompt": "a", "best_of": 3}, "best_of: a value other than that of n", "best_of"),
+        ({"prompt": "a", "best_of": 3, "n": 2}, "best_of: a value other than that of n", "best_of"),
+        ({"prompt": ["a", "b"], "suffix": "c"}, "suffix: it needs a prompt that is one string", "suffix"),
+        ({"prompt": [1], "suffix": "c"}, "suffix: it needs a prompt that is one string", "suffix"),
+        ({"prompt": ["a"] * 200, "n": 2}, "more than 256 answers", "prompt"),
+        ({"prompt": ["a"] * 257}, "more than 256 answers", "prompt"),
+        ({"prompt": "a", "logit_bias": {"5": 1}}, "logit_bias: this is not supported here", "logit_bias"),
+        ({"prompt": "a", "guided_json": {"type": "object"}}, "guided_json: this is not supported here", "guided_json"),
+        ({"prompt": "a", "stop": "x" * 300}, "stop[0]: String should have at most 256 characters", "stop"),
+        ({"prompt": "a", "stop": ["y", "x" * 300]}, "stop[1]: String should have at most 256 characters", "stop"),
+        ({"prompt": "a", "stop": ["y"] * 65}, "stop: List should have at most 64 items", "stop"),
+        ({"prompt": "a", "stop": 5}, "stop: Input should be a valid list", "stop"),
+        ({"prompt": "a", "stream_options": {"include_usage": 7}}, "stream_options.include_usage: ", "stream_options"),
     ],
 )
 def test_wrong_completions_are_refused_by_name(fields: dict[str, Any], words: str, param: str | None) -> None:
     with pytest.raises(RequestError) as caught:
-        completion(**fields)
+        completion(**fields).generation_request()
     assert words in caught.value.message
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def _content(content: object) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": content}]}
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"messages": []}, "messages"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-        ({"tools": [{"type": "function"}]}, "ools are not supported"),
-        ({"response_format": {"type": "json_object"}}, "esponse_format other than text"),
-        ({"top_logprobs": 2}, "op_logprobs needs logprobs"),
+        ({"messages": []}, "messages: List should have at least 1 item"),
+        ({"messages": None}, "messages: Field required"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role: Input should be 'system'"),
+        (_content([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:"}}]),
+         "messages[1].content[1].type: the model reads text alone, so a part of the type image_url cannot be sent"),
+        (_content([{"type": "input_audio", "input_audio": {}}]), "messages[1].content[0].type: the model reads text alone"),
+        (_content([{"type": "text"}]), "messages[1].content[0].text: Field required"),
+        (_content({"type": "text", "text": "a"}), "messages[1].content: must be a string or a list of text parts"),
+        (_content(5), "messages[1].content: must be a string or a list of text parts"),
+        ({"tools": [{"type": "function"}]}, "tools: tools are not supported here; leave them out, or set tool_choice to none"),
+        ({"functions": [{"name": "f"}]}, "functions: functions are not supported here"),
+        ({"response_format": {"type": "json_object"}}, "response_format: answers other than text"),
+        ({"modalities": ["text", "audio"]}, "modalities: answers other than text"),
+        ({"continue_final_message": True}, "continue_final_message: "),
+        ({"add_generation_prompt": False}, "add_generation_prompt: "),
+        ({"top_logprobs": 2}, "top_logprobs: it needs logprobs to be true"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens: Input should be greater than or equal to 1"),
+        ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 1"),
     ],
-)
+)  # fmt: skip
 def test_wrong_chats_are_refused_by_name(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError) as caught:
-        chat(**fields)
+        chat(**fields).generation_request()
     assert words in caught.value.message
+    assert caught.value.message.startswith(f"{caught.value.param}")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100000])
+def test_what_asks_for_nothing_is_no_reason_to_refuse() -> None:
+    harmless = {
+        "tools": [{"type": "function"}], "tool_choice": "none", "functions": [{}], "function_call": "none", "logit_bias": {},
+        "response_format": {"type": "text"}, "modalities": ["text"], "add_generation_prompt": True, "audio": None,
+    }  # fmt: skip
+    assert chat(**harmless).generation_request() == chat().generation_request()
+    assert completion(prompt="a", echo=False, best_of=1).generation_request() == completion(prompt="a").generation_request()
+    assert completion(prompt="a", best_of=2, n=2).generation_request().n == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "field"),
+    [
+        (CompletionRequest, '{"prompt": "x \\ude00 y"}', "prompt"),
+        (CompletionRequest, '{"prompt": ["a", "\\ud83d"]}', "prompt[1]"),
+        (CompletionRequest, '{"prompt": "a", "suffix": "\\ud83dx"}', "suffix"),
+        (CompletionRequest, '{"prompt": "a", "stop": ["\\uD83D"]}', "stop[0]"),
+        (CompletionRequest, '{"prompt": "a", "model": "\\uD83D"}', "model"),
+        (CompletionRequest, '{"prompt": "\\ude00\\ud83d"}', "prompt"),
+        (CompletionRequest, '{"prompt": "a", "user": {"\\ud83d": 1}}', "user.\\ud83d"),
+        (ChatRequest, '{"messages": [{"role": "user", "content": "cut \\ud83d"}]}', "messages[0].content"),
+        (ChatRequest, '{"messages": [{"role": "\\ud83d", "content": ""}]}', "messages[0].role"),
+        (ChatRequest, '{"messages": [{"role": "user", "content": [{"type": "text", "text": "\\ud83d"}]}]}',
+         "messages[0].content[0].text"),
+    ],
+)  # fmt: skip
+def test_half_a_surrogate_pair_is_refused_by_field(kind: Any, body: str, field: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(kind, body.encode())
+    assert caught.value.message == f"{field}: it holds half of a surrogate pair, which is no character; send whole characters."
+    assert caught.value.param == field.partition(".")[0].partition("[")[0]
+
+
+def test_whole_pairs_and_a_byte_order_mark_are_fine() -> None:
+    body = b'\xef\xbb\xbf{"prompt": "\\ud83d\\ude00\\u0000"}'
+    assert parse_request(CompletionRequest, body).generation_request().prompts == (TextPrompt("\U0001f600\0"),)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100000, b'{"prompt": "\xed\xa0\xbd"}', b"1" * 5000])
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(RequestError, match="not valid JSON"):
         parse_request(CompletionRequest, body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"5", b'"a"', b"null"])
+def test_what_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestError, match="not a JSON object"):
+        parse_request(CompletionRequest, body)
+
+
+def test_top_p_may_be_zero() -> None:
+    assert completion(prompt="a", top_p=0).generation_request().sampling.top_p == 0
 
 
 JSON = st.recursive(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +18,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, GenerationRequest, Piece, Rejected
+from evolcoder.serve.engines.base import EngineError, EngineStats, Events, GenerationRequest, Piece, Rejected
 from evolcoder.serve.keys import check_key
 from evolcoder.serve.metrics import Metrics
 from evolcoder.serve.protocol import ChatRequest, CompletionRequest, RequestError, parse_request
-from evolcoder.serve.replies import ReplyFormat, Usage, error_reply, event, model_reply
+from evolcoder.serve.replies import ReplyFormat, Usage, error_reply, event
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS = 1
@@ -33,8 +33,6 @@ CLIENT_CLOSED_REQUEST = 499
 STATS_TIMEOUT_SECONDS = 10
 """How long ``/health`` and ``/metrics`` wait for an engine; a replica that loads a model answers nothing meanwhile."""
 
-Events = AsyncGenerator[Accepted | Rejected | Piece, None]
-
 
 class EngineClient(Protocol):
     """How the gateway reaches its engines. Closing the iterator of ``answer`` early stops the generation."""
@@ -42,8 +40,6 @@ class EngineClient(Protocol):
     def answer(self, request: GenerationRequest, streamed: bool) -> Events: ...
 
     async def stats(self) -> EngineStats: ...
-
-    async def max_model_len(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,9 @@ class Gateway:
         app.add_api_route("/health", self._health, methods=["GET"])
         app.add_api_route("/metrics", self._metrics_page, methods=["GET"])
         app.add_api_route("/v1/models", self._models, methods=["GET"])
-        app.add_api_route("/v1/models/{name:path}", self._one_model, methods=["GET"])
-        app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/completions", self._completions, methods=["POST"], response_model=None)
+        app.add_api_route("/v1/models/{name:path}", self._models, methods=["GET"])
+        app.add_api_route("/v1/chat/completions", self._generate, methods=["POST"], response_model=None)
+        app.add_api_route("/v1/completions", self._generate, methods=["POST"], response_model=None)
         app.add_exception_handler(RequestError, self._on_request_error)
         app.add_exception_handler(HTTPException, self._on_http_error)
         return app
@@ -94,27 +90,31 @@ class Gateway:
             stats = None  # what the gateway counted is still true
         return Response(self._metrics.text(stats), media_type="text/plain; version=0.0.4")
 
-    async def _models(self, request: Request) -> Response:
-        check_key(request.headers.get("authorization"), self._settings.keys)
-        async with self._as_request_errors():
-            model = model_reply(self._settings.model, self._created, await self._engine.max_model_len())
-            return JSONResponse({"object": "list", "data": [model]})
-
-    async def _one_model(self, request: Request, name: str) -> Response:
+    async def _models(self, request: Request, name: str | None = None) -> Response:
         check_key(request.headers.get("authorization"), self._settings.keys)
         self._check_model(name)
         async with self._as_request_errors():
-            return JSONResponse(model_reply(name, self._created, await self._engine.max_model_len()))
+            model = {
+                "id": self._settings.model,
+                "object": "model",
+                "created": self._created,
+                "owned_by": "evolcoder",
+                # Not in OpenAI's format; vLLM has it too, and editors that build prompts themselves read it.
+                "max_model_len": (await self._engine.stats()).max_model_len,
+            }
+        return JSONResponse({"object": "list", "data": [model]} if name is None else model)
 
-    async def _chat(self, request: Request) -> Response:
-        return await self._generate(request, ChatRequest)
-
-    async def _completions(self, request: Request) -> Response:
-        return await self._generate(request, CompletionRequest)
-
-    async def _generate(self, http: Request, kind: type[ChatRequest] | type[CompletionRequest]) -> Response:
+    async def _generate(self, http: Request) -> Response:
         check_key(http.headers.get("authorization"), self._settings.keys)
-        request = parse_request(kind, await _body(http))
+        body = bytearray()
+        async for part in http.stream():  # in parts, so that too large a body is refused before all of it is in memory
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise RequestError(f"The request's body is larger than {MAX_BODY_BYTES // 2**20} MiB.", status=413)
+        request: ChatRequest | CompletionRequest
+        chat = http.url.path.endswith("/chat/completions")
+        request = parse_request(ChatRequest, bytes(body)) if chat else parse_request(CompletionRequest, bytes(body))
+        generation, reply = request.generation_request(), ReplyFormat(chat, self._settings.model)
         self._check_model(request.model)
         # Back-pressure: the engine's queue has no bound of its own, so whoever exceeds the limit is told to come back
         # instead of waiting until the request times out.
@@ -129,7 +129,10 @@ class Gateway:
         http.state.counted = True  # from here on ``in_flight.end`` counts it, not the handler of errors
         in_flight = _InFlightRequest(http.url.path, self._in_flight, self._metrics)
         try:
-            return await (self._answer_stream if request.streamed else self._answer_whole)(request, in_flight)
+            async with self._as_request_errors():
+                if request.stream:
+                    return await self._answer_stream(generation, reply, in_flight, request.stream_options.include_usage)
+                return await self._answer_whole(generation, reply, in_flight)
         except RequestError as error:
             in_flight.end(error.status)
             raise
@@ -137,44 +140,45 @@ class Gateway:
             in_flight.end(CLIENT_CLOSED_REQUEST)
             raise
 
-    async def _answer_whole(self, request: ChatRequest | CompletionRequest, in_flight: _InFlightRequest) -> Response:
-        answer = self._engine.answer(request.generation_request(), streamed=False)
-        async with self._as_request_errors(), aclosing(answer) as events:
+    async def _answer_whole(self, generation: GenerationRequest, reply: ReplyFormat, in_flight: _InFlightRequest) -> Response:
+        async with aclosing(self._engine.answer(generation, streamed=False)) as events:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 in_flight.usage.prompt_tokens = await _accepted(events)
                 pieces = [piece async for piece in events if isinstance(piece, Piece)]
         in_flight.usage.completion_tokens = sum(piece.tokens for piece in pieces)
+        response = JSONResponse(reply.whole(pieces, in_flight.usage))
         in_flight.end(200)
-        return JSONResponse(self._reply_format(request).whole(pieces, in_flight.usage))
+        return response
 
-    async def _answer_stream(self, request: ChatRequest | CompletionRequest, in_flight: _InFlightRequest) -> Response:
-        generation = request.generation_request()
+    async def _answer_stream(
+        self, generation: GenerationRequest, reply: ReplyFormat, in_flight: _InFlightRequest, include_usage: bool | None
+    ) -> Response:
         events = self._engine.answer(generation, streamed=True)
         # The first event decides the HTTP status, so it is awaited before the headers go out: a prompt that the engine
         # rejects is a 400 for streams too. The deadline goes on running while the rest is streamed.
         try:
-            async with self._as_request_errors(), asyncio.timeout(self._settings.timeout_seconds) as deadline:
+            async with asyncio.timeout(self._settings.timeout_seconds) as deadline:
                 in_flight.usage.prompt_tokens = await _accepted(events)
-        except (RequestError, asyncio.CancelledError):
+        except BaseException:
             await events.aclose()
             raise
-        answers = len(generation.prompts) * generation.n
-        chunks = self._stream_chunks(request, events, answers, in_flight, deadline.when())
+        # Characters sent of each answer: the text_offset of its log probabilities.
+        offsets = [0] * len(generation.prompts) * generation.n
+        chunks = self._stream_chunks(events, reply, offsets, in_flight, deadline.when(), include_usage)
         return _EventStream(chunks, events, in_flight)
 
     async def _stream_chunks(
         self,
-        request: ChatRequest | CompletionRequest,
         events: Events,
-        answers: int,
+        reply: ReplyFormat,
+        offsets: list[int],
         in_flight: _InFlightRequest,
         deadline: float | None,
+        include_usage: bool | None,
     ) -> AsyncIterator[str]:
         """The server-sent events of one reply; ``deadline`` is in the event loop's time."""
-        reply = self._reply_format(request)
-        offsets = [0] * answers  # characters sent of each answer: the text_offset of its log probabilities
         try:
-            for index in range(answers):
+            for index in range(len(offsets)):
                 if reply.chat:
                     yield event(reply.opening(index))
             async with self._as_request_errors(), asyncio.timeout_at(deadline):
@@ -183,7 +187,7 @@ class Gateway:
                         in_flight.usage.completion_tokens += piece.tokens
                         yield event(reply.chunk(piece, offsets[piece.index]))
                         offsets[piece.index] += len(piece.text)
-            if request.include_usage:
+            if include_usage:
                 yield event(reply.closing(in_flight.usage))
             in_flight.end(200)
             yield event(None)
@@ -191,13 +195,13 @@ class Gateway:
             in_flight.end(error.status)
             yield event(error_reply(error))
 
-    def _reply_format(self, request: ChatRequest | CompletionRequest) -> ReplyFormat:
-        return ReplyFormat(isinstance(request, ChatRequest), self._settings.model)
-
     @asynccontextmanager
     async def _as_request_errors(self) -> AsyncIterator[None]:
+        """Whatever goes wrong within is said of this request alone; the endpoint goes on."""
         try:
             yield
+        except RequestError:
+            raise
         except TimeoutError:
             raise RequestError(
                 f"The answer was not complete after {self._settings.timeout_seconds:g} s (serve.request_timeout_seconds).",
@@ -205,13 +209,13 @@ class Gateway:
                 kind="server_error",
                 code="timeout",
             ) from None
-        except EngineError as error:
-            raise RequestError(str(error), status=500, kind="server_error") from None
+        except Exception as error:
+            raise RequestError(str(EngineError.of(error)), status=500, kind="server_error") from error
 
     def _check_model(self, name: str | None) -> None:
         if name and name != self._settings.model:
             raise RequestError(
-                f"The model `{name}` does not exist here; this endpoint serves `{self._settings.model}`.",
+                f"The model `{name[:100]}` does not exist here; this endpoint serves `{self._settings.model}`.",
                 status=404,
                 code="model_not_found",
                 param="model",
@@ -278,20 +282,10 @@ class _EventStream(StreamingResponse):
             await self._events.aclose()
 
 
-async def _body(request: Request) -> bytes:
-    """Read in parts, so that a body that is too large is refused before all of it is in memory."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise RequestError(f"The request's body is larger than {MAX_BODY_BYTES // 2**20} MiB.", status=413)
-    return bytes(body)
-
-
 async def _accepted(events: Events) -> int:
     """Wait for the engine's first event; returns the number of prompt tokens."""
     first = await anext(events)
     if isinstance(first, Rejected):
         raise RequestError(first.message, code=first.code, param=first.param)
-    assert isinstance(first, Accepted)
+    assert not isinstance(first, Piece)
     return first.prompt_tokens

@@ -12,12 +12,22 @@ from evolcoder.serve.protocol import RequestError
 from evolcoder.settings import ServeSettings
 
 
-def read_keys(path: str) -> tuple[str, ...]:
-    """Read a file with one key per line; blank lines and lines that begin with # are skipped.
+def keys_for(settings: ServeSettings) -> tuple[str, ...]:
+    """The keys that requests must carry one of; none are needed on loopback.
+
+    The key file has one key a line; blank lines and lines that begin with # are skipped.
 
     Raises:
-        SettingsError: the file is missing, unreadable or holds no key.
+        SettingsError: other machines could reach the endpoint without a key, or the key file is unusable.
     """
+    path = settings.api_key_file
+    if path is None and is_loopback(settings.host):
+        return ()
+    if path is None:
+        raise SettingsError(
+            f"serve.host={settings.host} lets other machines in: set serve.api_key_file to a file with one key a line, "
+            "or serve.host to 127.0.0.1."
+        )
     try:
         lines = Path(path).expanduser().read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -27,22 +37,6 @@ def read_keys(path: str) -> tuple[str, ...]:
     if not keys:
         raise SettingsError(f"serve.api_key_file={path} holds no key; write one key a line into it.")
     return keys
-
-
-def keys_for(settings: ServeSettings) -> tuple[str, ...]:
-    """The keys that requests must carry one of; none are needed on loopback.
-
-    Raises:
-        SettingsError: other machines could reach the endpoint without a key, or the key file is unusable.
-    """
-    if settings.api_key_file is not None:
-        return read_keys(settings.api_key_file)
-    if not is_loopback(settings.host):
-        raise SettingsError(
-            f"serve.host={settings.host} lets other machines in: set serve.api_key_file to a file with one key a line, "
-            "or serve.host to 127.0.0.1."
-        )
-    return ()
 
 
 def is_loopback(host: str) -> bool:

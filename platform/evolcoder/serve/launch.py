@@ -145,7 +145,7 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
         handle = serve.get_deployment_handle("EngineReplica", APPLICATION)
         reason = handle.load_error.remote().result(timeout_s=60)
         if reason is None:
-            return str(handle.decoding.remote().result(timeout_s=60))
+            return str(handle.stats.remote().result(timeout_s=60).decoding)
     except (RuntimeError, RayError, TimeoutError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one of a traceback says why
         raise ModelError(f"{folder} could not be served: {lines[-1] if lines else type(error).__name__}") from error

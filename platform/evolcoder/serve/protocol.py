@@ -7,9 +7,11 @@ supported are rejected, since ignoring them would give a wrong answer without a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from evolcoder.serve.engines.base import (
     ChatPrompt,
@@ -21,38 +23,44 @@ from evolcoder.serve.engines.base import (
     TokenPrompt,
 )
 
-MAX_PROMPTS = 256
 MAX_ANSWERS = 256
 """Answers of one request: ``serve.max_concurrency`` counts requests, so one request must not hold an engine for hours."""
 COMPLETION_DEFAULT_TOKENS = 16
 """OpenAI's default for text completions; chats have none and may fill the context."""
 
-Token = Annotated[int, Field(ge=0)]
-Stop = Annotated[str, Field(max_length=256)]
+_LEAVE_OUT = "this is not supported here; leave it out"
+_UNSUPPORTED = {
+    "tools": "tools are not supported here; leave them out, or set tool_choice to none",
+    "functions": "functions are not supported here; leave them out, or set function_call to none",
+    "response_format": "answers other than text are not supported here; leave it out",
+    "echo": "the prompt is not repeated here, nor are its log probabilities given; leave it out",
+    "best_of": "a value other than that of n is not supported here; leave it out",
+    "continue_final_message": "an answer always begins a message of its own here; leave it out",
+    **dict.fromkeys(("logit_bias", "audio", "web_search_options", "prompt_logprobs"), _LEAVE_OUT),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), _LEAVE_OUT),
+}
+"""Fields of OpenAI, and of vLLM, that would change the answer, each with what to say of it.
+
+Null, false and empty values ask for nothing."""
 
 
+@dataclass(eq=False)
 class RequestError(Exception):
     """A request that cannot be answered, as OpenAI would say it.
 
     Args:
         status: the HTTP status.
+        kind: OpenAI's ``type``.
         code: OpenAI's code, e.g. ``context_length_exceeded``.
         param: the field at fault.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "invalid_request_error",
-        code: str | None = None,
-        param: str | None = None,
-        retry_after_seconds: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message, self.status, self.kind, self.code, self.param = message, status, kind, code, param
-        self.retry_after_seconds = retry_after_seconds
+    message: str
+    status: int = 400
+    kind: str = "invalid_request_error"
+    code: str | None = None
+    param: str | None = None
+    retry_after_seconds: int | None = None
 
 
 class _Request(BaseModel):
@@ -60,149 +68,140 @@ class _Request(BaseModel):
 
 
 class StreamOptions(_Request):
-    include_usage: bool = False
+    include_usage: bool | None = None
+
+
+Stops = Annotated[
+    list[Annotated[str, Field(max_length=256)]],
+    Field(max_length=64),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
 
 
 class _GenerationBody(_Request):
     """What chat and text completions have in common."""
 
-    model: str | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    model: str = ""
+    n: Annotated[int, Field(ge=1, le=128)] = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     seed: int | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=64)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, float] | None = None
+    stop: Stops = []
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     ignore_eos: bool = False
-
-    @model_validator(mode="after")
-    def _reject_logit_bias(self) -> _GenerationBody:
-        if self.logit_bias:
-            raise ValueError("logit_bias is not supported here; leave it out")
-        return self
-
-    @property
-    def streamed(self) -> bool:
-        return bool(self.stream)
-
-    @property
-    def include_usage(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
-
-    def generation_request(self) -> GenerationRequest:
-        """The request in the engine's terms."""
-        raise NotImplementedError
-
-    @property
-    def answers_per_prompt(self) -> int:
-        return self.n or 1
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
 
     def sampling(self, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        """The request's own settings for the engine, with what differs between chat and text completions."""
         return SamplingParams(
             max_tokens=max_tokens,
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
+            temperature=self.temperature,
+            top_p=self.top_p,
             seed=self.seed,
-            stop=tuple(text for text in stop if text),
-            presence_penalty=self.presence_penalty or 0.0,
-            frequency_penalty=self.frequency_penalty or 0.0,
+            stop=tuple(text for text in self.stop if text),
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
             logprobs=logprobs,
             ignore_eos=self.ignore_eos,
         )
 
 
+def _prompts(value: Any) -> tuple[TextPrompt | TokenPrompt, ...]:
+    """The prompts of a text completion. A flat list of numbers is one prompt, given as tokens."""
+    if isinstance(value, str):
+        return (TextPrompt(value),)
+    if isinstance(value, list):
+        if all(isinstance(part, str) for part in value):
+            return tuple(TextPrompt(part) for part in value) or (TokenPrompt(()),)
+        parts = [value] if type(value[0]) is int else value
+        if all(isinstance(part, list) and all(type(token) is int for token in part) for part in parts):
+            return tuple(TokenPrompt(tuple(part)) for part in parts)
+    raise ValueError("must be a string, a list of strings, a list of tokens, or a list of lists of tokens")
+
+
 class CompletionRequest(_GenerationBody):
     """``POST /v1/completions``."""
 
-    prompt: str | list[Token] | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)] | list[list[Token]] = ""
-    suffix: str | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    prompt: Annotated[tuple[TextPrompt | TokenPrompt, ...], PlainValidator(_prompts)] = (TextPrompt(""),)
+    suffix: str = ""
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    echo: bool | None = None
-    best_of: int | None = None
-
-    @model_validator(mode="after")
-    def _reject_unsupported(self) -> CompletionRequest:
-        if self.echo:
-            raise ValueError("echo=true is not supported here; leave it out")
-        if self.best_of is not None and self.best_of != self.answers_per_prompt:
-            raise ValueError("best_of other than n is not supported here; leave it out")
-        if isinstance(self.prompt, list) and len(self.prompts()) > MAX_PROMPTS:
-            raise ValueError(f"prompt holds more than {MAX_PROMPTS} prompts; send them in several requests")
-        if len(self.prompts()) * self.answers_per_prompt > MAX_ANSWERS:
-            raise ValueError(f"prompt and n ask for more than {MAX_ANSWERS} answers; send several requests")
-        if self.suffix and not isinstance(self.prompt, str):
-            raise ValueError("suffix needs a prompt that is one string")
-        return self
-
-    def prompts(self) -> tuple[Prompt, ...]:
-        if isinstance(self.prompt, str):
-            return (InfillPrompt(self.prompt, self.suffix) if self.suffix else TextPrompt(self.prompt),)
-        if all(isinstance(part, int) for part in self.prompt):  # a flat list of ints is one prompt, given as tokens
-            return (TokenPrompt(tuple(self.prompt)),)  # type: ignore[arg-type]
-        return tuple(TextPrompt(part) if isinstance(part, str) else TokenPrompt(tuple(part)) for part in self.prompt)  # type: ignore[arg-type]
 
     def generation_request(self) -> GenerationRequest:
-        sampling = self.sampling(self.max_tokens or COMPLETION_DEFAULT_TOKENS, self.logprobs)
-        return GenerationRequest(self.prompts(), sampling, self.answers_per_prompt)
+        """The request in the engine's terms.
+
+        Raises:
+            RequestError: its fields do not go together.
+        """
+        prompts: tuple[Prompt, ...] = self.prompt
+        if len(prompts) * self.n > MAX_ANSWERS:
+            raise RequestError(
+                f"prompt: with n it asks for more than {MAX_ANSWERS} answers; send several requests.", param="prompt"
+            )
+        if self.suffix:
+            if len(prompts) != 1 or not isinstance(prompts[0], TextPrompt):
+                raise RequestError("suffix: it needs a prompt that is one string.", param="suffix")
+            prompts = (InfillPrompt(prompts[0].text, self.suffix),)
+        return GenerationRequest(prompts, self.sampling(self.max_tokens or COMPLETION_DEFAULT_TOKENS, self.logprobs), self.n)
+
+
+def _text_alone(kind: str) -> str:
+    if kind != "text":
+        raise ValueError(f"the model reads text alone, so a part of the type {kind[:40]} cannot be sent")
+    return kind
 
 
 class ContentPart(_Request):
-    type: Literal["text"]
+    type: Annotated[str, AfterValidator(_text_alone)]
     text: str
+
+
+def _content_parts(value: object) -> object:
+    if value is None or isinstance(value, str):
+        return [{"type": "text", "text": value or ""}]
+    if isinstance(value, list):
+        return value
+    raise ValueError("must be a string or a list of text parts")
 
 
 class ChatMessage(_Request):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
-
-    def plain(self) -> dict[str, str]:
-        """Role and text as chat templates know them; ``developer`` is OpenAI's newer name for ``system``."""
-        content = self.content or ""
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
-
-
-class ResponseFormat(_Request):
-    type: str = "text"
+    content: Annotated[list[ContentPart], BeforeValidator(_content_parts)] = []
 
 
 class ChatRequest(_GenerationBody):
     """``POST /v1/chat/completions``."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    response_format: ResponseFormat | None = None
-
-    @model_validator(mode="after")
-    def _reject_unsupported(self) -> ChatRequest:
-        if self.tools and self.tool_choice != "none":
-            raise ValueError("tools are not supported here; leave them out, or set tool_choice to none")
-        if self.response_format is not None and self.response_format.type != "text":
-            raise ValueError("response_format other than text is not supported here; leave it out")
-        if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs to be true")
-        return self
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
 
     def generation_request(self) -> GenerationRequest:
-        prompt = ChatPrompt(tuple(message.plain() for message in self.messages))
-        logprobs = (self.top_logprobs or 0) if self.logprobs else None
-        return GenerationRequest(
-            (prompt,), self.sampling(self.max_completion_tokens or self.max_tokens, logprobs), self.answers_per_prompt
+        """The request in the engine's terms.
+
+        Raises:
+            RequestError: its fields do not go together.
+        """
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError("top_logprobs: it needs logprobs to be true.", param="top_logprobs")
+        prompt = ChatPrompt(
+            tuple(
+                # ``developer`` is OpenAI's newer name for what chat templates know as ``system``.
+                {
+                    "role": "system" if message.role == "developer" else message.role,
+                    "content": "".join(part.text for part in message.content),
+                }
+                for message in self.messages
+            )
         )
+        sampling = self.sampling(self.max_completion_tokens or self.max_tokens, self.top_logprobs if self.logprobs else None)
+        return GenerationRequest((prompt,), sampling, self.n)
 
 
-R = TypeVar("R", bound=_GenerationBody)
+R = TypeVar("R", ChatRequest, CompletionRequest)
 
 
 def parse_request(kind: type[R], body: bytes) -> R:
@@ -212,24 +211,60 @@ def parse_request(kind: type[R], body: bytes) -> R:
         RequestError: it is not JSON, or a field is wrong; the message names it.
     """
     try:
-        return kind.model_validate(json.loads(body))
-    except ValidationError as error:  # a ValueError too, so it comes first
-        raise _request_error(error) from None
-    except (ValueError, RecursionError):  # RecursionError: brackets nested thousands deep
-        raise RequestError("The request's body is not valid JSON.") from None
+        text = body.decode("utf-8-sig")
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise RequestError("The request's body is not a JSON object.")
+        if "\\u" in text:  # nothing but an escape can write half of a surrogate pair in UTF-8
+            _refuse_surrogates(fields)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"The request's body is not valid JSON: byte {error.start} is not UTF-8.") from None
+    except ValueError as error:
+        raise RequestError(f"The request's body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise RequestError("The request's body is not valid JSON: its brackets are nested too deeply.") from None
+    fields = {name: value for name, value in fields.items() if value is not None}  # null counts as absent
+    _refuse_unsupported(fields)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        path = _path(problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        raise RequestError(f"{path}: {message}.", param=str(problem["loc"][0])) from None
 
 
-def _request_error(error: ValidationError) -> RequestError:
-    """The first problem, with the path of its field as OpenAI writes it, e.g. ``messages[0].role``."""
-    problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"]]
-    message = problem["msg"].removeprefix("Value error, ")
-    if not location:
-        return RequestError(f"{message[:1].upper()}{message[1:]}.")
-    field = location[0]
-    kinds = {tuple(other["loc"][1:2]) for other in error.errors() if other["loc"][0] == field}
-    # pydantic reports one problem for each type of a union; any one of them alone would mislead.
-    if len(kinds) > 1 and not location[1].isdigit():
-        return RequestError(f"{field}: the value has none of the types that this field may have.", param=field)
-    path = field + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in location[1:3] if part.isalnum())
-    return RequestError(f"{path}: {message}.", param=field)
+def _path(location: Sequence[str | int]) -> str:
+    """A field's place as OpenAI writes it, e.g. ``messages[0].role``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _refuse_surrogates(value: object, *location: str | int) -> None:
+    """JSON may hold half of a surrogate pair, as a client's cut through an emoji leaves it: no tokenizer encodes that."""
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            message = f"{_path(location)}: it holds half of a surrogate pair, which is no character; send whole characters."
+            raise RequestError(message, param=str(location[0]))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _refuse_surrogates(part, *location, index)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_surrogates(name, *location, ascii(name).strip("'"))
+            _refuse_surrogates(part, *location, name)
+
+
+def _refuse_unsupported(fields: Mapping[str, Any]) -> None:
+    harmless = {
+        "tools": fields.get("tool_choice") == "none",
+        "functions": fields.get("function_call") == "none",
+        "response_format": fields.get("response_format") == {"type": "text"},
+        "best_of": fields.get("best_of") == fields.get("n", 1),
+    }
+    for name, message in _UNSUPPORTED.items():
+        if fields.get(name) and not harmless.get(name):
+            raise RequestError(f"{name}: {message}.", param=name)
+    if fields.get("modalities") not in (None, [], ["text"]):
+        raise RequestError("modalities: answers other than text are not supported here; leave it out.", param="modalities")
+    if fields.get("add_generation_prompt") is False:
+        raise RequestError("add_generation_prompt: it cannot be false here; leave it out.", param="add_generation_prompt")

@@ -6,20 +6,19 @@ Adapters only: every decision is the gateway's or the engine's.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from evolcoder.errors import EvolcoderError, ModelError
-from evolcoder.serve.engines.base import Accepted, EngineError, EngineStats, GenerationRequest, Piece, Rejected
+from evolcoder.serve.engines.base import EngineError, EngineStats, Events, GenerationRequest
 from evolcoder.serve.gateway import Gateway, GatewaySettings
 
 if TYPE_CHECKING:
-    from evolcoder.serve.engines.base import Engine
+    from evolcoder.serve.engines.transformers import TransformersEngine
 
 
 @serve.deployment(
@@ -39,7 +38,7 @@ class EngineReplica:
         from evolcoder.serve.engines.loading import usable_cores
         from evolcoder.serve.engines.transformers import TransformersEngine
 
-        self._engine: Engine | None = None
+        self._engine: TransformersEngine | None = None
         self._error: str | None = None
         try:
             if engine != "transformers":
@@ -57,11 +56,7 @@ class EngineReplica:
         """Why there is no model here, or None."""
         return self._error
 
-    async def decoding(self) -> str:
-        assert self._engine is not None, self._error
-        return self._engine.decoding
-
-    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+    async def answer(self, request: GenerationRequest, streamed: bool) -> Events:
         assert self._engine is not None, self._error
         async with contextlib.aclosing(self._engine.answer(request, streamed)) as events:
             async for item in events:
@@ -70,10 +65,6 @@ class EngineReplica:
     async def stats(self) -> EngineStats:
         assert self._engine is not None, self._error
         return self._engine.stats()
-
-    async def max_model_len(self) -> int:
-        assert self._engine is not None, self._error
-        return self._engine.max_model_len
 
     def check_health(self) -> None:
         """Called by Serve every ``health_check_period_s``; it replaces a replica whose check raises."""
@@ -109,7 +100,7 @@ class RayEngineClient:
         self._handle = handle
         self._stream = handle.options(stream=True)
 
-    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
+    async def answer(self, request: GenerationRequest, streamed: bool) -> Events:
         response = self._stream.answer.remote(request, streamed)
         try:
             async for item in response:
@@ -127,14 +118,9 @@ class RayEngineClient:
         except RayError as error:
             raise _engine_error(error) from error
 
-    async def max_model_len(self) -> int:
-        try:
-            return await self._handle.max_model_len.remote()  # type: ignore[no-any-return]
-        except RayError as error:
-            raise _engine_error(error) from error
-
 
 def _engine_error(error: RayError) -> EngineError:
-    """The engine's own error, which Ray wraps; any other failure of a call means that the replica is gone."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, EngineError) else EngineError("The engine has stopped; it is being started again.")
+    """The replica's own error, which Ray wraps; any other failure of a call means that the replica is gone."""
+    if not isinstance(error, RayTaskError):
+        return EngineError("The engine has stopped; it is being started again.")
+    return EngineError.of(error.cause)

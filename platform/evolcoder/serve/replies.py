@@ -15,6 +15,8 @@ from evolcoder.serve.protocol import RequestError
 
 @dataclass(slots=True)
 class Usage:
+    """Tokens of a request so far."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -51,9 +53,8 @@ class ReplyFormat:
 
     def opening(self, index: int) -> dict[str, Any]:
         """The first chunk of each answer in a chat's stream: it carries the role, and no text."""
-        return self._chunk(
-            {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
-        )
+        delta = {"role": "assistant", "content": ""}
+        return self._chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
 
     def chunk(self, piece: Piece, offset: int) -> dict[str, Any]:
         """One piece of a stream; ``offset`` is how many characters of its answer were sent before."""
@@ -65,14 +66,14 @@ class ReplyFormat:
             choice["text"] = piece.text
             choice["logprobs"] = _text_logprobs(piece.logprobs, offset)
         choice["finish_reason"] = piece.finish_reason
-        return self._chunk(choice)
+        return self._chunk([choice])
 
     def closing(self, usage: Usage) -> dict[str, Any]:
         """The last chunk of a stream whose client asked for the usage."""
-        return {**self._head("chat.completion.chunk"), "choices": [], "usage": usage.to_json()}
+        return {**self._chunk([]), "usage": usage.to_json()}
 
-    def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
-        return {**self._head("chat.completion.chunk"), "choices": [choice]}
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self._head("chat.completion.chunk"), "choices": choices}
 
     def _head(self, chat_object: str) -> dict[str, Any]:
         prefix, kind = ("chatcmpl", chat_object) if self.chat else ("cmpl", "text_completion")
@@ -81,11 +82,6 @@ class ReplyFormat:
 
 def error_reply(error: RequestError) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
-
-
-def model_reply(name: str, created: int, max_model_len: int) -> dict[str, Any]:
-    """``max_model_len`` is not in OpenAI's format; vLLM has it too, and editors that build prompts themselves read it."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "evolcoder", "max_model_len": max_model_len}
 
 
 def event(data: dict[str, Any] | None) -> str:

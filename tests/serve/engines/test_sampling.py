@@ -29,6 +29,14 @@ def test_rows_draw_by_their_own_settings() -> None:
     assert sample_tokens(logits, [sampler(temperature=0), sampler(temperature=1.0, top_p=0.01)]) == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "settings", [{"top_p": 0.0}, {"top_p": 5e-324}, {"top_p": 1e-9}, {"temperature": 1e-46}, {"temperature": 1e-20}]
+)
+def test_no_setting_is_too_small_to_be_greedy(settings: dict[str, float]) -> None:
+    logits = torch.randn((1, 1000), generator=torch.Generator().manual_seed(1)) * 50
+    assert sample_tokens(logits, [sampler(**settings)]) == sample_tokens(logits, [sampler(temperature=0)])
+
+
 def test_tokens_come_as_often_as_the_softmax_says() -> None:
     found = frequencies([math.log(0.6), math.log(0.3), math.log(0.1)])
     assert found == pytest.approx({0: 0.6, 1: 0.3, 2: 0.1}, abs=0.04)

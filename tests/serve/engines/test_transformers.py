@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from transformers import (
 from transformers.cache_utils import CacheLayerMixin
 
 from evolcoder.errors import ModelError
+from evolcoder.serve.engines import transformers
 from evolcoder.serve.engines.base import (
     Accepted,
     ChatPrompt,
+    EngineError,
     GenerationRequest,
     InfillPrompt,
     Piece,
@@ -37,6 +40,7 @@ from evolcoder.serve.engines.base import (
 )
 from evolcoder.serve.engines.cache import SlotCache
 from evolcoder.serve.engines.decoders import SlotDecoder
+from evolcoder.serve.engines.rows import Row, deliver
 from evolcoder.serve.engines.transformers import TransformersEngine
 
 TinyModel = Callable[[str], Path]
@@ -117,7 +121,7 @@ def generated(folder: Path, prompt: list[int], count: int) -> str:
 def test_rows_that_come_and_go_answer_as_if_alone(tiny_model: TinyModel, kind: str, decoding: str) -> None:
     folder = tiny_model(kind)
     engine = make_engine(folder)
-    assert engine.decoding == decoding
+    assert engine.stats().decoding == decoding
     chance = random.Random(kind)
     shapes = [(chance.randrange(1, 40), chance.randrange(1, 40), chance.random() * 0.05) for _ in range(10)]
     prompts = [[chance.randrange(32, 120) for _ in range(length)] for length, _, _ in shapes]
@@ -144,7 +148,7 @@ def test_an_answers_forced_beginning_is_there(tiny_model: TinyModel, tmp_path: P
     engine = make_engine(folder)
     (pieces,) = run(ask(engine, TextPrompt("def f("), max_tokens=9, ignore_eos=True))
     engine.close()
-    assert engine.decoding == "sequential"
+    assert engine.stats().decoding == "sequential"
     forced = AutoTokenizer.from_pretrained(folder).decode([65])
     assert forced + text(pieces) == generated(folder, AutoTokenizer.from_pretrained(folder).encode("def f("), 10)
 
@@ -163,7 +167,7 @@ def test_in_bfloat16_a_model_is_still_found_right(tiny_model: TinyModel) -> None
     for kind, decoding in (("gpt_bigcode", "slots"), ("codegen", "slots"), ("t5", "left-padded")):
         engine = make_engine(tiny_model(kind), dtype=torch.bfloat16)
         engine.close()
-        assert engine.decoding == decoding
+        assert engine.stats().decoding == decoding
 
 
 def test_a_model_that_no_way_of_decoding_gets_right_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -312,27 +316,69 @@ def test_more_rows_than_the_batch_holds_wait_their_turn(engine: TransformersEngi
     assert all(answer[-1].finish_reason for answer in answers)
 
 
-def test_a_failing_step_fails_its_answers_and_no_others(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evolcoder.serve.engines.base import EngineError
-
-    def out_of_memory(decoder: SlotDecoder, tokens: list[int]) -> torch.Tensor:
-        raise RuntimeError("out of memory")
+@pytest.mark.parametrize("fault", [RuntimeError("out of memory"), KeyError("out of memory")])
+def test_a_failing_step_fails_its_answers_and_no_others(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fail(decoder: SlotDecoder, tokens: list[int]) -> torch.Tensor:
+        raise fault
 
     with monkeypatch.context() as patch:
-        patch.setattr(SlotDecoder, "step", out_of_memory)
+        patch.setattr(SlotDecoder, "step", fail)
         with pytest.raises(EngineError, match="out of memory"):
             run(ask(engine, TextPrompt("x")))
     assert len(text(run(ask(engine, TextPrompt("x")))[0])) > 0
 
 
-def test_a_closed_engine_says_so(tiny_model: TinyModel) -> None:
-    from evolcoder.serve.engines.base import EngineError
+def test_an_answer_that_cannot_be_put_into_text_fails_alone(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_token = Row.add_token
 
+    def fail(row: Row, token: int, logprobs: Any) -> Piece | None:
+        if len(row.prompt) == 3:
+            raise OverflowError("no such token")
+        return add_token(row, token, logprobs)
+
+    async def together() -> list[Any]:
+        asked = [ask(engine, TextPrompt("x")), ask(engine, TextPrompt("xyz")), ask(engine, TextPrompt("xx"))]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    alone = run(ask(engine, TextPrompt("x")), ask(engine, TextPrompt("xx")))
+    monkeypatch.setattr(Row, "add_token", fail)
+    first, failed, last = asyncio.run(together())
+    assert str(failed) == "This request could not be answered (OverflowError: no such token)."
+    assert [text(first), text(last)] == [text(answer) for answer in alone]
+    assert engine.is_alive()
+
+
+def test_a_closed_engine_says_so(tiny_model: TinyModel) -> None:
     engine = make_engine(tiny_model("llama"))
     engine.close()
     assert not engine.is_alive()
     with pytest.raises(EngineError, match="stopped"):
         run(ask(engine, TextPrompt("x")))
+
+
+def test_a_request_that_comes_while_the_engine_ends_is_told_so(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the thread has taken its last arrivals, and before it is gone."""
+    drained, asked = threading.Event(), threading.Event()
+
+    def deliver_late(deliveries: Any) -> None:
+        drained.set()
+        asked.wait(60)
+        deliver(deliveries)
+
+    engine = make_engine(tiny_model("llama"))
+    monkeypatch.setattr(transformers, "deliver", deliver_late)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    assert drained.wait(60)
+    with pytest.raises(EngineError, match="stopped"):
+        run(ask(engine, TextPrompt("x")))
+    assert engine.is_alive()
+    asked.set()
+    closing.join()
 
 
 def test_cache_layers_of_transformers_are_as_they_were_read() -> None:

@@ -1,13 +1,14 @@
 """The interface between gateway and engine: plain data that travels between Ray processes. No torch here.
 
 An engine answers a ``GenerationRequest`` with one ``Accepted`` and then ``Piece`` after ``Piece``, or with one ``Rejected``.
+Not streamed, there is one piece for each answer. Closing the iterator stops the generation; ``EngineError`` breaks it off.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 FinishReason = Literal["stop", "length"]
 
@@ -44,10 +45,11 @@ Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How tokens are sampled. ``temperature`` 0 is greedy. ``max_tokens`` None: as many as the context still holds.
+    """How tokens are sampled. ``max_tokens`` None: as many as the context still holds.
 
-    ``logprobs`` asks for each token's log probability and that many of the likeliest alternatives; the numbers are the
-    model's own, before temperature and penalties. ``ignore_eos`` goes on after an end token, for measurements.
+    A ``temperature`` or a ``top_p`` of 0 is greedy. ``logprobs`` asks for each token's log probability and that many of the
+    likeliest alternatives; the numbers are the model's own, before temperature and penalties. ``ignore_eos`` goes on after an
+    end token, for measurements.
     """
 
     max_tokens: int | None = None
@@ -106,7 +108,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """One moment of an engine, and its totals since it started."""
+    """One moment of an engine, its totals since it started, and what it is.
+
+    ``decoding`` says how answers are decoded side by side; ``sequential`` means that they are not batched.
+    """
 
     running: int
     waiting: int
@@ -114,32 +119,19 @@ class EngineStats:
     generated_tokens: int
     prompt_tokens: int
     cancelled: int
+    max_model_len: int
+    decoding: str
+
+
+Events = AsyncGenerator[Accepted | Rejected | Piece, None]
 
 
 class EngineError(Exception):
     """An engine could not go on with an answer, e.g. out of memory; asking again may work."""
 
-
-class Engine(Protocol):
-    """What serves one model on one machine."""
-
-    @property
-    def max_model_len(self) -> int: ...
-
-    @property
-    def decoding(self) -> str:
-        """How answers are decoded side by side; ``sequential`` means that they are not batched."""
-        ...
-
-    def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
-        """Answer; closing the iterator stops the generation. Not streamed: one piece for each answer.
-
-        Raises:
-            EngineError: the engine could not go on.
-        """
-
-    def stats(self) -> EngineStats: ...
-
-    def is_alive(self) -> bool: ...
-
-    def close(self) -> None: ...
+    @classmethod
+    def of(cls, fault: BaseException) -> EngineError:
+        """Whatever a request met, said of that request."""
+        if isinstance(fault, cls):
+            return fault
+        return cls(f"This request could not be answered ({type(fault).__name__}: {' '.join(str(fault).split())[:300]}).")

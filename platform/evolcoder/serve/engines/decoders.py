@@ -5,6 +5,11 @@
 compare columns (sliding windows). Padding on the right would put a gap between a shorter row's last token and its next one.
 ``sequential``: one row after the other, each with the cache that the model itself makes; slow, and right for all others.
 
+All three have ``join`` (prefill: read prompts into new rows, numbered last; returns the next token's logits, one row per
+prompt), ``step`` (append a token to each row; returns logits likewise), ``drop`` (remove rows; returns the old number of each
+remaining row, in the new order) and ``clear`` (forget all rows). ``token_bytes`` is what one token of one row takes in the
+cache; known once a row has joined. To be used by one thread.
+
 The layers of transformers' caches are read and written here (``layers``, ``keys``, ``values``), as they are in 5.23.0.
 """
 
@@ -12,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -22,32 +27,6 @@ from evolcoder.serve.engines.cache import SlotCache
 from evolcoder.serve.engines.loading import LoadedModel
 
 
-class Decoder(Protocol):
-    """A model and the keys and values of its running rows, numbered from 0. To be used by one thread.
-
-    ``token_bytes`` is what one token of one row takes in the cache; known once a row has joined.
-    """
-
-    name: str
-    token_bytes: int
-
-    def join(self, prompts: list[list[int]]) -> torch.Tensor:
-        """Prefill: read prompts into new rows, numbered last; returns the next token's logits, one row per prompt."""
-        ...
-
-    def step(self, tokens: list[int]) -> torch.Tensor:
-        """Append a token to each row; returns the next token's logits, one row each."""
-        ...
-
-    def drop(self, gone: set[int]) -> list[int]:
-        """Remove rows; returns the old number of each remaining row, in the new order."""
-        ...
-
-    def clear(self) -> None:
-        """Forget all rows."""
-        ...
-
-
 class SlotDecoder:
     """See the module."""
 
@@ -55,7 +34,7 @@ class SlotDecoder:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._device, self._dtype = loaded.model, loaded.device, loaded.dtype
-        self._last = keep_last_logits(loaded.model)
+        self._last = LastPositions(loaded.model)
         self._cache = SlotCache(0)
         self.token_bytes = 0
 
@@ -97,50 +76,16 @@ class SlotDecoder:
         self._cache.clear()
 
 
-class SequentialDecoder:
-    """See the module."""
-
-    name = "sequential"
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        keep_last_logits(loaded.model)
-        self._loaded = loaded
-        self._rows: list[dict[str, Any]] = []
-        self.token_bytes = 0
-
-    def join(self, prompts: list[list[int]]) -> torch.Tensor:
-        logits = []
-        for prompt in prompts:
-            output = read_prompt(self._loaded, prompt)
-            self._rows.append(_state(output))
-            self.token_bytes = _token_bytes(self._rows[-1].get("past_key_values"))
-            logits.append(output.logits[:, -1])
-        return torch.cat(logits)
-
-    def step(self, tokens: list[int]) -> torch.Tensor:
-        ids = "decoder_input_ids" if self._loaded.decoder_start else "input_ids"
-        logits = []
-        for state, token in zip(self._rows, tokens, strict=True):
-            output = self._loaded.model(**{ids: _column([token], self._loaded.device)}, **state, use_cache=True)
-            logits.append(output.logits[:, -1])
-        return torch.cat(logits)
-
-    def drop(self, gone: set[int]) -> list[int]:
-        kept = [row for row in range(len(self._rows)) if row not in gone]
-        self._rows = [self._rows[row] for row in kept]
-        return kept
-
-    def clear(self) -> None:
-        self._rows = []
-
-
 class LeftPaddedDecoder:
-    """See the module. The cache grows by one column per step; when a row leaves, columns that no row needs are cut off."""
+    """See the module. The cache grows by one column per step; when a row leaves, columns that no row needs are cut off.
+
+    ``_answers`` holds what is read and said; of an encoder-decoder, what is said, and ``_prompts`` its cross-attention.
+    """
 
     name = "left-padded"
 
     def __init__(self, loaded: LoadedModel) -> None:
-        keep_last_logits(loaded.model)
+        LastPositions(loaded.model)
         self._loaded = loaded
         self._takes_positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
         self.token_bytes = 0
@@ -153,32 +98,39 @@ class LeftPaddedDecoder:
         for prompt in prompts:
             # One prompt at a time: in a batch of prompts the model would count padding as distance. And not into the cache that
             # a model makes itself: with a sliding window that one drops old columns, so rows would no longer line up.
-            cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if self._loaded.decoder_start else DynamicCache()
-            output = read_prompt(self._loaded, prompt, past_key_values=cache)
-            self.token_bytes = _token_bytes(cache)
+            answer, cross = DynamicCache(), DynamicCache()
+            both = EncoderDecoderCache(answer, cross)
+            output = read_prompt(self._loaded, prompt, past_key_values=both if self._loaded.decoder_start else answer)
+            self.token_bytes = max(_token_bytes(answer), _token_bytes(cross))
+            _append(self._answers, answer, left=True)
+            self._answer_lengths.append(len(self._loaded.decoder_start) or len(prompt))
             if self._loaded.decoder_start:
-                self._join_one(self._answers, cache.self_attention_cache, self._answer_lengths, left=True)
-                self._join_one(self._prompts, cache.cross_attention_cache, self._prompt_lengths, left=False)
-                self._answer_lengths.append(len(self._loaded.decoder_start))
+                _append(self._prompts, cross, left=False)
                 self._prompt_lengths.append(len(prompt))
-            else:
-                self._join_one(self._answers, cache, self._answer_lengths, left=True)
-                self._answer_lengths.append(len(prompt))
             logits.append(output.logits[:, -1])
         return torch.cat(logits)
 
     def step(self, tokens: list[int]) -> torch.Tensor:
-        positions = _column(self._answer_lengths, self._loaded.device)
+        loaded = self._loaded
+        positions = _column(self._answer_lengths, loaded.device)
         self._answer_lengths = [length + 1 for length in self._answer_lengths]
-        ids = _column(tokens, self._loaded.device)
-        mask = self._mask(self._answer_lengths, left=True)
-        if self._loaded.decoder_start:
-            output = self._step_with_encoder(ids, mask)
-        else:
+        ids, mask = _column(tokens, loaded.device), self._mask(self._answer_lengths, left=True)
+        if not loaded.decoder_start:
             places = {"position_ids": positions} if self._takes_positions else {}
-            output = self._loaded.model(
-                input_ids=ids, attention_mask=mask, past_key_values=self._answers, use_cache=True, **places
-            )
+            output = loaded.model(input_ids=ids, attention_mask=mask, past_key_values=self._answers, use_cache=True, **places)
+            return output.logits[:, -1]  # type: ignore[no-any-return]
+        # The cross-attention cache holds all that decoding needs of the encoder; its output is read for its shape only: one
+        # zero, expanded, is a tensor of that shape without its memory.
+        encoder_mask = self._mask(self._prompt_lengths, left=False)
+        zero = torch.zeros(1, dtype=loaded.dtype, device=loaded.device)
+        output = loaded.model(
+            encoder_outputs=(zero.expand(*encoder_mask.shape, loaded.model.config.hidden_size),),
+            attention_mask=encoder_mask,
+            decoder_input_ids=ids,
+            decoder_attention_mask=mask,
+            past_key_values=EncoderDecoderCache(self._answers, self._prompts),
+            use_cache=True,
+        )
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def drop(self, gone: set[int]) -> list[int]:
@@ -204,63 +156,74 @@ class LeftPaddedDecoder:
         self._answers, self._prompts = DynamicCache(), DynamicCache()
         self._answer_lengths, self._prompt_lengths = [], []
 
-    def _step_with_encoder(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-        """The cross-attention cache holds all that decoding needs of the encoder; its output is read for its shape only."""
-        encoder_mask = self._mask(self._prompt_lengths, left=False)
-        width = self._loaded.model.config.hidden_size
-        # One zero, expanded: a tensor of that shape without its memory.
-        said = torch.zeros(1, dtype=self._loaded.dtype, device=self._loaded.device).expand(*encoder_mask.shape, width)
-        return self._loaded.model(
-            encoder_outputs=(said,),
-            attention_mask=encoder_mask,
-            decoder_input_ids=ids,
-            decoder_attention_mask=mask,
-            past_key_values=EncoderDecoderCache(self._answers, self._prompts),
-            use_cache=True,
-        )
-
-    def _join_one(self, rows: DynamicCache, newcomer: DynamicCache, lengths: Sequence[int], left: bool) -> None:
-        """Append a row to a cache; both are padded to the longer one's length."""
-        if not lengths:
-            for number, layer in enumerate(newcomer.layers):
-                rows.update(layer.keys, layer.values, number)
-            return
-        for row, new in zip(rows.layers, newcomer.layers, strict=True):
-            length = max(row.keys.shape[2], new.keys.shape[2])
-            row.keys = torch.cat([_padded(row.keys, length, left), _padded(new.keys, length, left)])
-            row.values = torch.cat([_padded(row.values, length, left), _padded(new.values, length, left)])
-
     def _mask(self, lengths: Sequence[int], left: bool) -> torch.Tensor:
         columns = torch.arange(max(lengths), device=self._loaded.device)[None]
         numbers = _column(lengths, self._loaded.device)
         return (columns >= columns.shape[1] - numbers if left else columns < numbers).long()
 
 
-class LastPositions:
-    """A hook on the output layer that passes on each row's last position only.
+class SequentialDecoder:
+    """See the module. Each row keeps what its model needs again with the next token, by the names of its arguments."""
 
-    ``places`` says where that is in right-padded rows; None: in the last column.
+    name = "sequential"
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        LastPositions(loaded.model)
+        self._loaded = loaded
+        self._rows: list[dict[str, Any]] = []
+        self.token_bytes = 0
+
+    def join(self, prompts: list[list[int]]) -> torch.Tensor:
+        logits = []
+        for prompt in prompts:
+            output = read_prompt(self._loaded, prompt)
+            name = "past_key_values" if getattr(output, "cache_params", None) is None else "cache_params"  # Mamba's
+            row = {name: getattr(output, name)}
+            if self._loaded.decoder_start:
+                row["encoder_outputs"] = (output.encoder_last_hidden_state,)
+            self._rows.append(row)
+            self.token_bytes = _token_bytes(row.get("past_key_values"))
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits)
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        ids = "decoder_input_ids" if self._loaded.decoder_start else "input_ids"
+        logits = []
+        for row, token in zip(self._rows, tokens, strict=True):
+            output = self._loaded.model(**{ids: _column([token], self._loaded.device)}, **row, use_cache=True)
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits)
+
+    def drop(self, gone: set[int]) -> list[int]:
+        kept = [row for row in range(len(self._rows)) if row not in gone]
+        self._rows = [self._rows[row] for row in kept]
+        return kept
+
+    def clear(self) -> None:
+        self._rows = []
+
+
+Decoder = SlotDecoder | LeftPaddedDecoder | SequentialDecoder
+
+
+class LastPositions:
+    """A hook on a model's output layer that passes on each row's last position only.
+
+    The logits of the other positions would take much of a prefill's memory and, in a small model, of its time. Not every
+    model takes ``logits_to_keep``, and that argument knows no right padding. ``places`` says where the last position is in
+    right-padded rows; None: in the last column.
     """
 
-    places: torch.Tensor | None = None
+    def __init__(self, model: Any) -> None:
+        self.places: torch.Tensor | None = None
+        model.get_output_embeddings().register_forward_pre_hook(self._keep)
 
-    def keep(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def _keep(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden, *rest = arguments
         if self.places is None:
             return (hidden[:, -1:], *rest)
         rows = torch.arange(hidden.shape[0], device=hidden.device)
         return (hidden[rows, self.places][:, None], *rest)
-
-
-def keep_last_logits(model: Any) -> LastPositions:
-    """From now on the model computes the logits of each row's last position only.
-
-    Those of the other positions would take much of a prefill's memory and, in a small model, of its time. Not every
-    model takes ``logits_to_keep``, and that argument knows no right padding.
-    """
-    last = LastPositions()
-    model.get_output_embeddings().register_forward_pre_hook(last.keep)
-    return last
 
 
 def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = (), **options: Any) -> Any:
@@ -273,13 +236,20 @@ def read_prompt(loaded: LoadedModel, prompt: list[int], answer: Sequence[int] = 
     return loaded.model(**tensors, **{"use_cache": True, **options})
 
 
-def _state(output: Any) -> dict[str, Any]:
-    """What a model needs again with the next token, under the names of its arguments. Mamba calls it ``cache_params``."""
-    if getattr(output, "cache_params", None) is not None:
-        return {"cache_params": output.cache_params}
-    state = {"past_key_values": output.past_key_values}
-    said = getattr(output, "encoder_last_hidden_state", None)
-    return state if said is None else {**state, "encoder_outputs": (said,)}
+def _append(rows: DynamicCache, newcomer: DynamicCache, left: bool) -> None:
+    """Append a row to a cache, both padded to the longer one's length.
+
+    With zeros: masked values are multiplied by 0, and 0 x NaN would be NaN.
+    """
+    if not rows.layers:
+        for number, layer in enumerate(newcomer.layers):
+            rows.update(layer.keys, layer.values, number)
+        return
+    for row, new in zip(rows.layers, newcomer.layers, strict=True):
+        more = new.keys.shape[2] - row.keys.shape[2]  # columns that the rows lack, or if negative the newcomer
+        pads = [(0, 0, missing, 0) if left else (0, 0, 0, missing) for missing in (max(0, more), max(0, -more))]
+        row.keys = torch.cat([functional.pad(row.keys, pads[0]), functional.pad(new.keys, pads[1])])
+        row.values = torch.cat([functional.pad(row.values, pads[0]), functional.pad(new.values, pads[1])])
 
 
 def _token_bytes(cache: Any) -> int:
@@ -292,9 +262,3 @@ def _token_bytes(cache: Any) -> int:
 
 def _column(numbers: Sequence[int], device: torch.device) -> torch.Tensor:
     return torch.tensor(numbers, device=device)[:, None]
-
-
-def _padded(tensor: torch.Tensor, length: int, left: bool) -> torch.Tensor:
-    """Padded with zeros along the tokens: masked values are multiplied by 0, and 0 x NaN would be NaN."""
-    missing = length - tensor.shape[2]
-    return functional.pad(tensor, (0, 0, missing, 0) if left else (0, 0, 0, missing))

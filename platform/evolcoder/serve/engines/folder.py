@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from evolcoder.errors import ModelError
+from evolcoder.models import read_config
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: they are not; the message names the file.
     """
-    config = _config(folder)
+    config = read_config(folder)
     for file in _weight_files(folder):
         if file.suffix != ".safetensors":
             continue
@@ -32,20 +33,6 @@ def check_folder(folder: Path) -> dict[str, Any]:
                 is_lfs_pointer = content.read(64).startswith(b"version https://git-lfs")
             remedy = "; it is a git-lfs pointer, so run `git lfs pull`" if is_lfs_pointer else ", so copy it again"
             raise ModelError(f"{file} is damaged ({str(error).rstrip('.')}){remedy}.") from None
-    return config
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except FileNotFoundError:
-        if (folder / "adapter_config.json").is_file():
-            raise ModelError(f"{folder} holds an adapter without its base model; merge the two and give that folder.") from None
-        raise ModelError(f"{folder} has no config.json; it must be a model folder in Hugging Face's layout.") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from None
-    if not isinstance(config, dict) or not config.get("model_type"):
-        raise ModelError(f"{folder / 'config.json'} names no model_type; it must be the configuration of a model.")
     return config
 
 

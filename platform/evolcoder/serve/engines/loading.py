@@ -37,6 +37,7 @@ _GENERATES = ("causallm", "lmhead", "conditionalgeneration", "mtmodel")
 class LoadedModel:
     """A model that is ready to decode.
 
+    ``eos_ids``: all tokens that end an answer: those of the generation settings (one or several), and the tokenizer's own.
     ``decoder_start``: the tokens before an encoder-decoder's answer, not part of it; empty for a decoder-only model.
     ``max_model_len``: tokens of prompt and answer together; of each of the two where an encoder reads the prompt.
     ``vocabulary``: how many tokens the model's embedding has; a tokenizer may know more.
@@ -88,14 +89,16 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     longest = _context_length(config, tokenizer)
     if max_model_len is not None and max_model_len > longest:
         raise ModelError(f"serve.max_model_len={max_model_len} is more than the {longest} tokens that {folder} can hold.")
+    generation = model.generation_config
+    named = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
     return LoadedModel(
         model,
         tokenizer,
         device,
         dtype,
-        _eos_ids(model.generation_config, tokenizer),
+        frozenset(token for token in [*named, tokenizer.eos_token_id] if token is not None),
         max_model_len or longest,
-        _decoder_start(folder, config, model.generation_config),
+        _decoder_start(folder, config, generation),
         model.get_input_embeddings().weight.shape[0],
     )
 
@@ -193,11 +196,3 @@ def _context_length(config: Any, tokenizer: Any) -> int:
     if not lengths:
         lengths = [tokenizer.model_max_length if tokenizer.model_max_length < _UNBOUNDED else _FALLBACK_LENGTH]
     return min(lengths)
-
-
-def _eos_ids(generation: GenerationConfig, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end an answer: those of the generation settings (one or several), and the tokenizer's own."""
-    named = generation.eos_token_id
-    ids = set(named) if isinstance(named, list) else {named}
-    ids.add(tokenizer.eos_token_id)
-    return frozenset(token for token in ids if token is not None)

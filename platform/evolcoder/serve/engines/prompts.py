@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.serve.engines.base import ChatPrompt, InfillPrompt, Prompt, TextPrompt, TokenPrompt
+from evolcoder.serve.engines.base import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,12 @@ def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, v
         tokens = list(prompt.tokens)
     elif isinstance(prompt, ChatPrompt):
         tokens = _encode_chat(tokenizer, prompt)
+    elif infill is None:
+        raise PromptError("This model has no fill-in-the-middle tokens, so it cannot use `suffix`; leave it out.", "suffix")
     else:
-        tokens = _encode_infill(tokenizer, prompt, infill)
+        prefix = _encode_plain(tokenizer, prompt.prefix, infill.marks)
+        suffix = _encode_suffix(tokenizer, prompt.suffix, infill)
+        tokens = [*infill.leading, infill.before, *prefix, infill.between, *suffix, infill.after]
     last = min(vocabulary, len(tokenizer)) - 1
     if any(not 0 <= token <= last for token in tokens):
         raise PromptError(f"prompt holds a token that is not between 0 and {last}.", "prompt")
@@ -121,14 +125,6 @@ def _encode_chat(tokenizer: Any, prompt: ChatPrompt) -> list[int]:
     except (TemplateError, TypeError) as error:
         raise PromptError(f"The model's chat template refuses these messages: {error}", "messages") from error
     return list(tokenizer.encode(text, add_special_tokens=False))  # the template wrote BOS where the model wants it
-
-
-def _encode_infill(tokenizer: Any, prompt: InfillPrompt, infill: InfillLayout | None) -> list[int]:
-    if infill is None:
-        raise PromptError("This model has no fill-in-the-middle tokens, so it cannot use `suffix`; leave it out.", "suffix")
-    prefix = _encode_plain(tokenizer, prompt.prefix, infill.marks)
-    suffix = _encode_suffix(tokenizer, prompt.suffix, infill)
-    return [*infill.leading, infill.before, *prefix, infill.between, *suffix, infill.after]
 
 
 def _encode_plain(tokenizer: Any, text: str, marks: Iterable[str]) -> list[int]:

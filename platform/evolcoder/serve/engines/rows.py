@@ -44,6 +44,7 @@ class Row:
 
     def __init__(
         self,
+        *,
         index: int,
         prompt: list[int],
         follows: list[int],

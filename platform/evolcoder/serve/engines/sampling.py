@@ -19,6 +19,10 @@ CANDIDATES = 256
 which takes many times as long as finding these."""
 
 
+COLDEST = 1e-5
+"""At a temperature below this the likeliest token is all but certain, and logits divided by it would overflow: greedy."""
+
+
 @dataclass(slots=True)
 class RowSampler:
     """One row's sampling parameters, its own random numbers, and how often it has sampled each token so far.
@@ -38,7 +42,8 @@ def sample_tokens(logits_nv: torch.Tensor, samplers: Sequence[RowSampler]) -> li
     """
     logits_nv = _penalised(logits_nv.float(), samplers)
     tokens: list[int] = logits_nv.argmax(-1).tolist()
-    warm = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
+    settings = [sampler.sampling for sampler in samplers]
+    warm = [row for row, wanted in enumerate(settings) if wanted.temperature >= COLDEST and wanted.top_p > 0]
     if warm:
         for row, token in zip(warm, _sample(logits_nv[warm], [samplers[row] for row in warm]), strict=True):
             tokens[row] = token
@@ -100,7 +105,8 @@ def _sample_nucleus(values_nk: torch.Tensor, indices_nk: torch.Tensor, top_p: to
     By inverting the cumulative distribution at ``uniform``, one number in [0, 1) per row.
     """
     before_nk = values_nk.cumsum(-1) - values_nk
-    kept_nk = values_nk * (before_nk < top_p)
+    # The likeliest token always: a ``top_p`` that float32 rounds to 0 would keep none.
+    kept_nk = values_nk * (before_nk < top_p.clamp(min=torch.finfo(top_p.dtype).tiny))
     cumulative_nk = kept_nk.cumsum(-1)
     chosen = torch.searchsorted(cumulative_nk, uniform * cumulative_nk[:, -1:], right=True)
     # Rounding may put ``uniform`` times the sum at or above the last cumulative value, beyond the nucleus.

@@ -35,7 +35,8 @@ class StopScanner:
             self.stopped, self._held = True, ""
             return held[: min(found)[1]]
         # Only an end of the text can still grow into a stop; all before it is safe to send.
-        keep = max((_overlap(held, stop) for stop in self._stops), default=0)
+        beginnings = [stop[:length] for stop in self._stops for length in range(1, min(len(stop), len(held) + 1))]
+        keep = max((len(beginning) for beginning in beginnings if held.endswith(beginning)), default=0)
         shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
         return shown
 
@@ -43,14 +44,6 @@ class StopScanner:
         """What was held back, when no more text comes."""
         held, self._held = self._held, ""
         return held
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest suffix of ``text`` that is a proper prefix of ``stop``."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
 
 
 class TokenDecoder:

@@ -6,7 +6,8 @@ way suits a model in ``choosing.py``.
 
 There are no locks. Rows go to the thread through ``_arrivals`` (a ``SimpleQueue``), pieces come back through each request's
 ``ReplyChannel``, and cancellation is that channel's ``closed``. ``_waiting``, ``_running``, the decoder and the counters are
-written by the thread alone; ``stats`` reads their sizes from elsewhere and may be one step old.
+written by the thread alone; ``stats`` reads their sizes from elsewhere and may be one step old. No row is left waiting when the
+thread ends: it sets ``_ended`` before it takes the last arrivals, and who puts rows looks at ``_ended`` after that.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,9 +26,9 @@ from evolcoder.serve.engines.base import (
     Accepted,
     EngineError,
     EngineStats,
+    Events,
     GenerationRequest,
     InfillPrompt,
-    Piece,
     Rejected,
 )
 from evolcoder.serve.engines.choosing import choose_decoder
@@ -50,6 +51,8 @@ class TransformersEngine:
         max_model_len: a shorter context than the model's own, or None.
         dtype: None chooses the fastest that is safe.
 
+    ``max_model_len`` is the context that there is room for in the end.
+
     Raises:
         ModelError: the folder holds no model that can be served.
     """
@@ -69,24 +72,17 @@ class TransformersEngine:
         self._decoder = choose_decoder(loaded, folder)
         self._cache_tokens = cache_budget_bytes(loaded.device) // max(1, self._decoder.token_bytes)
         # A row that could never be admitted would block the queue for ever, so the context is cut to what memory holds.
-        self._loaded = replace(loaded, max_model_len=min(loaded.max_model_len, self._cache_tokens))
+        self.max_model_len = min(loaded.max_model_len, self._cache_tokens)
+        self._loaded = replace(loaded, max_model_len=self.max_model_len)
         self._infill = find_infill(loaded.tokenizer)
         self._special_ids = dict(loaded.tokenizer.get_added_vocab())
         self._arrivals: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._waiting: deque[Row] = deque()
         self._running: list[Row] = []
         self._steps = self._generated = self._prompted = self._cancelled = 0
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
-
-    @property
-    def max_model_len(self) -> int:
-        return self._loaded.max_model_len
-
-    @property
-    def decoding(self) -> str:
-        """How rows are batched, by the names in ``decoders.py``."""
-        return self._decoder.name
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -97,73 +93,69 @@ class TransformersEngine:
         self._thread.join()
 
     def stats(self) -> EngineStats:
-        waiting = len(self._waiting) + self._arrivals.qsize()
-        running = len(self._running)
-        return EngineStats(running, waiting, self._steps, self._generated, self._prompted, self._cancelled)
+        waiting, totals = len(self._waiting) + self._arrivals.qsize(), (self._steps, self._generated, self._prompted)
+        decoding = self._decoder.name
+        return EngineStats(len(self._running), waiting, *totals, self._cancelled, self.max_model_len, decoding)
 
-    async def answer(self, request: GenerationRequest, streamed: bool) -> AsyncGenerator[Accepted | Rejected | Piece, None]:
-        """See ``Engine.answer``."""
-        channel = ReplyChannel(asyncio.get_running_loop())
+    async def answer(self, request: GenerationRequest, streamed: bool) -> Events:
+        """Answer a request; see ``base``.
+
+        Raises:
+            EngineError: the engine could not go on.
+        """
+        loaded = self._loaded
         try:
-            prompts = [
-                encode_prompt(self._loaded.tokenizer, prompt, self._infill, self._loaded.vocabulary)
-                for prompt in request.prompts
-            ]
+            prompts = [encode_prompt(loaded.tokenizer, prompt, self._infill, loaded.vocabulary) for prompt in request.prompts]
         except PromptError as error:
             yield Rejected(str(error), param=error.param)
             return
         longest = max(len(prompt) for prompt in prompts)
-        if self._loaded.answer_room(longest) < 1:
+        if loaded.answer_room(longest) < 1:
             yield Rejected(
                 f"This model's maximum context length is {self.max_model_len} tokens, but the prompt has {longest} tokens"
-                + ("." if self._loaded.decoder_start else ", which leaves no room for an answer."),
+                + ("." if loaded.decoder_start else ", which leaves no room for an answer."),
                 "context_length_exceeded",
                 "prompt",
             )
             return
         yield Accepted(sum(len(prompt) for prompt in prompts))
-        rows = [
-            self._row(p * request.n + choice, prompt, request, channel, streamed)
-            for p, prompt in enumerate(prompts)
-            for choice in range(request.n)
-        ]
+        channel = ReplyChannel(asyncio.get_running_loop())
+        unfinished = len(prompts) * request.n
         try:
-            async for piece in self._pieces(rows, channel):
-                yield piece
+            for index in range(unfinished):
+                self._arrivals.put(self._row(index, prompts[index // request.n], request, channel, streamed))
+            if self._ended:
+                raise EngineError("The engine has stopped.")
+            while unfinished:
+                delivery = await channel.deliveries.get()
+                if isinstance(delivery, EngineError):
+                    raise delivery
+                unfinished -= delivery.finish_reason is not None
+                yield delivery
         finally:
             # However the iterator ends: by its last piece, an error, or ``aclose`` when the client has gone. The thread drops
             # the rows before its next step.
             channel.closed = True
 
-    async def _pieces(self, rows: list[Row], channel: ReplyChannel) -> AsyncIterator[Piece]:
-        for row in rows:
-            self._arrivals.put(row)
-        # After the rows were put, not before: a thread that has ended takes no rows, and nobody would answer these.
-        if not self.is_alive():
-            raise EngineError("The engine has stopped.")
-        unfinished = len(rows)
-        while unfinished:
-            delivery = await channel.deliveries.get()
-            if isinstance(delivery, EngineError):
-                raise delivery
-            unfinished -= delivery.finish_reason is not None
-            yield delivery
-
     def _row(self, index: int, prompt: list[int], request: GenerationRequest, channel: ReplyChannel, streamed: bool) -> Row:
-        sampling = request.sampling
-        room = self._loaded.answer_room(len(prompt))
-        max_tokens = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
+        sampling, room = request.sampling, self._loaded.answer_room(len(prompt))
         # A stop string that is a special token never shows in the text (special tokens are skipped), so it stops by its id.
         stop_ids = {self._special_ids[stop] for stop in sampling.stop if stop in self._special_ids}
         if not sampling.ignore_eos:
             stop_ids |= self._loaded.eos_ids
             if self._infill and isinstance(request.prompts[index // request.n], InfillPrompt):
                 stop_ids |= self._infill.ends
-        follows = list(self._loaded.decoder_start) or prompt
-        return Row(index, prompt, follows, sampling, max_tokens, self._text, stop_ids, channel, streamed)
-
-    def _text(self, tokens: list[int]) -> str:
-        return self._loaded.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[no-any-return]
+        return Row(
+            index=index,
+            prompt=prompt,
+            follows=list(self._loaded.decoder_start) or prompt,
+            sampling=sampling,
+            max_tokens=min(room, sampling.max_tokens or room),
+            decode=partial(self._loaded.tokenizer.decode, skip_special_tokens=True),
+            stop_ids=stop_ids,
+            channel=channel,
+            streamed=streamed,
+        )
 
     # All that follows runs in the decode thread.
 
@@ -173,27 +165,21 @@ class TransformersEngine:
             while self._receive():
                 try:
                     self._advance()
-                # Out of memory is a RuntimeError. After a failure within a step the cache's rows may differ in length from
-                # what the engine believes, so all running rows fail with it; those that wait are tried on an empty cache.
-                except (RuntimeError, ValueError, IndexError) as error:
-                    self._fail(self._running, f"{type(error).__name__}: {error}")
+                # After a failure within a step the cache's rows may differ in length from what the engine believes, so all
+                # running rows fail with it; those that wait are tried on an empty cache.
+                except Exception as error:  # noqa: BLE001 - the thread must outlive it
+                    deliver((row, EngineError.of(error)) for row in self._running)
                     self._running = []
                     self._decoder.clear()
         finally:
-            self._receive_all()
-            self._fail([*self._running, *self._waiting], "the engine has stopped")
+            self._ended = True
+            while not self._arrivals.empty():
+                self._waiting.extend(row for row in [self._arrivals.get()] if row is not None)
+            deliver((row, EngineError("The engine has stopped.")) for row in [*self._running, *self._waiting])
 
     def _receive(self) -> bool:
         """Take arrivals in; blocks for one when there is nothing else to do. False: the engine is being closed."""
-        if not self._running and not self._waiting:
-            row = self._arrivals.get()
-            if row is None:
-                return False
-            self._waiting.append(row)
-        return self._receive_all()
-
-    def _receive_all(self) -> bool:
-        while not self._arrivals.empty():
+        while not self._arrivals.empty() or not (self._running or self._waiting):
             row = self._arrivals.get()
             if row is None:
                 return False
@@ -257,16 +243,16 @@ class TransformersEngine:
         self._generated += len(rows)
         deliveries: list[tuple[Row, Delivery]] = []
         for number, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-            piece = row.add_token(token, logprobs.get(number))
-            if piece is not None:
-                deliveries.append((row, piece))
+            try:
+                delivery: Delivery | None = row.add_token(token, logprobs.get(number))
+            except Exception as error:  # noqa: BLE001 - such as the tokenizer's: this row's alone
+                delivery = EngineError.of(error)
+            if delivery is not None:
+                deliveries.append((row, delivery))
         deliver(deliveries)
-        finished = {id(row) for row, piece in deliveries if isinstance(piece, Piece) and piece.finish_reason}
+        finished = {id(row) for row, delivery in deliveries if isinstance(delivery, EngineError) or delivery.finish_reason}
         self._remove({number for number, row in enumerate(self._running) if id(row) in finished})
 
     def _remove(self, gone: set[int]) -> None:
         if gone:  # the decoder says in which order it keeps the others
             self._running = [self._running[number] for number in self._decoder.drop(gone)]
-
-    def _fail(self, rows: list[Row], reason: str) -> None:
-        deliver((row, EngineError(f"The engine could not go on with this answer ({reason}).")) for row in rows)
