@@ -75,9 +75,9 @@ def _embedded_model() -> tuple[State, str]:
 
 
 def _sandbox() -> tuple[State, str]:
-    from evolcoder.sandbox.probe import probe_all
+    from evolcoder.sandbox.probe import probe
 
-    default, *others = probe_all()
+    default, *others = probe("bubblewrap"), probe("landlock")
     details = [default.detail, *(report.detail for report in others if report.works or default.works)]
     if default.works:
         return "ok", "; ".join(details)

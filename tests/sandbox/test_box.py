@@ -436,8 +436,8 @@ def test_no_bubblewrap_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_forbidden_namespaces_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> list[str]:
-        return ["/bin/sh", "-c", "echo 'bwrap: Creating new namespace failed: Operation not permitted' >&2; exit 1"]
+    def refused(*_: object) -> tuple[list[str], dict[str, str]]:
+        return ["/bin/sh", "-c", "echo 'bwrap: Creating new namespace failed: Operation not permitted' >&2; exit 1"], {}
 
     monkeypatch.setattr(box_module, "box_command", refused)
     with pytest.raises(SandboxError, match=r"cannot be isolated here \(bwrap: Creating new namespace failed.*sandbox=none"):

@@ -25,7 +25,6 @@ from evolcoder.sandbox.isolation import (
     Level,
     ResourceLimits,
     box_command,
-    box_environment,
     make_folder,
 )
 from evolcoder.sandbox.outcomes import BoxFault
@@ -53,7 +52,7 @@ class BoxSettings:
     interpreter: Interpreter | None = None
 
 
-class Sandbox:
+class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
     """Runs one program at a time. Use it from one thread, as a context manager.
 
     Raises:
@@ -67,9 +66,6 @@ class Sandbox:
         self._control: socket.socket | None = None
         self._folder: Path | None = None
         self._start()
-
-    def __enter__(self) -> Sandbox:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -136,12 +132,15 @@ class Sandbox:
     def _order(self, limits: ResourceLimits) -> Program:
         if self._control is None:
             raise BoxFault("the box is closed")
+        processes = limits.threads
+        if self.settings.level == "landlock":
+            processes = _MOST_PROCESSES_OF_NOBODY if os.getuid() == 0 else _MOST_PROCESSES_OF_A_USER
         order = {
             "memory_bytes": limits.memory_bytes,
             "cpu_seconds": math.ceil(limits.task_cpu_seconds) + 2,
             "tmp_bytes": limits.tmp_bytes,
             "threads": limits.threads,
-            "processes": self._most_processes(limits),
+            "processes": processes,
             "reply_bytes": limits.reply_bytes,
         }
         # A stream for the program's data; whole messages for the end, which the supervisor tells and a program never holds.
@@ -157,55 +156,44 @@ class Sandbox:
             raise
         return Program(channel, status, limits, self._isolated)
 
-    def _most_processes(self, limits: ResourceLimits) -> int:
-        if self.settings.level != "landlock":
-            return limits.threads
-        return _MOST_PROCESSES_OF_NOBODY if os.getuid() == 0 else _MOST_PROCESSES_OF_A_USER
-
     def _start(self) -> None:
-        try:
-            self._launch()
-        except BaseException:
-            self.close()
-            raise
-
-    def _launch(self) -> None:
-        control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = control
-        control.settimeout(_WARM_SECONDS)
-        with inner, tempfile.TemporaryFile() as complaints:
+        settings = self.settings
+        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(_WARM_SECONDS)
+        with contextlib.ExitStack() as undo, inner, tempfile.TemporaryFile() as complaints:
+            undo.callback(self.close)
+            try:
+                if settings.level == "landlock":
+                    if settings.interpreter is not None:
+                        raise SandboxError(NOT_UNDER_LANDLOCK)
+                    self._folder = make_folder(settings.packages)
+                command, environment = box_command(
+                    settings.level, settings.packages, inner.fileno(), self._folder, settings.interpreter
+                )
+            except BubblewrapMissingError as error:
+                raise SandboxError(f"{error.message} {_instead(settings)}") from None
+            except OSError as error:
+                raise SandboxError(f"No folder for model-written programs can be made ({error}).") from None
             self._process = subprocess.Popen(
-                self._command(inner.fileno()),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                env=box_environment(self.settings.level, self.settings.packages, self._folder, self.settings.interpreter),
+                env=environment,
                 pass_fds=(inner.fileno(),),
             )
-            inner.close()
+            inner.close()  # or its end would not be seen here when the worker dies
             warm = b""
             with contextlib.suppress(OSError):
-                warm = control.recv(16)
+                warm = self._control.recv(16)
             if warm != b"warm":
-                raise SandboxError(_refusal(self.settings, complaints))
-        # Signal 0 only asks whether one may: better to learn it here than when a program must be ended.
-        try:
-            self._process.send_signal(0)
-        except PermissionError:
-            raise SandboxError("Programs that run as nobody could not be ended here: root lacks CAP_KILL.") from None
-
-    def _command(self, control_fd: int) -> list[str]:
-        level, packages = self.settings.level, self.settings.packages
-        try:
-            if level == "landlock":
-                if self.settings.interpreter is not None:
-                    raise SandboxError(NOT_UNDER_LANDLOCK)
-                self._folder = make_folder(packages)
-            return box_command(level, packages, control_fd, self._folder, self.settings.interpreter)
-        except BubblewrapMissingError as error:
-            raise SandboxError(f"{error.message} {_instead(self.settings)}") from None
-        except OSError as error:
-            raise SandboxError(f"No folder for model-written programs can be made ({error}).") from None
+                raise SandboxError(_refusal(settings, complaints))
+            # Signal 0 only asks whether one may: better to learn it here than when a program must be ended.
+            try:
+                self._process.send_signal(0)
+            except PermissionError:
+                raise SandboxError("Programs that run as nobody could not be ended here: root lacks CAP_KILL.") from None
+            undo.pop_all()
 
 
 def _refusal(settings: BoxSettings, complaints: IO[bytes]) -> str:

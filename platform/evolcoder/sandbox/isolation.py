@@ -88,16 +88,6 @@ class Interpreter:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def this_interpreter() -> Interpreter:
-    """The Python that runs this process."""
-    return Interpreter(
-        executable=Path(sys.executable).resolve(),
-        base_prefix=Path(sys.base_prefix).resolve(),
-        standard_library=Path(sysconfig.get_path("stdlib")).resolve(),
-        site_packages=Path(sysconfig.get_path("purelib")),
-    )
-
-
 @dataclass(frozen=True)
 class SandboxReport:
     """Whether a level holds on this machine; ``detail`` is one sentence for people."""
@@ -139,8 +129,8 @@ def box_command(
     control_fd: int,
     folder: Path | None = None,
     interpreter: Interpreter | None = None,
-) -> list[str]:
-    """The command that starts a warm parent whose control socket is ``control_fd``.
+) -> tuple[list[str], dict[str, str]]:
+    """The command that starts a warm parent whose control socket is ``control_fd``, and its whole environment.
 
     Args:
         packages: importable packages of this environment that programs may import, such as numpy.
@@ -150,42 +140,41 @@ def box_command(
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise SandboxError("Model-written programs can be run on Linux (x86-64 or arm64) only; evaluate on such a machine.")
     here = Path(__file__).parent / "inside"
-    python = interpreter or this_interpreter()
+    python = interpreter or Interpreter(
+        executable=Path(sys.executable).resolve(),
+        base_prefix=Path(sys.base_prefix).resolve(),
+        standard_library=Path(sysconfig.get_path("stdlib")).resolve(),
+        site_packages=Path(sysconfig.get_path("purelib")),
+    )
     start = [str(python.executable), "-S", "-s", "-B"]
+    variables = {**_ENVIRONMENT, **{name: str(place) for name, place in python.folders}, **dict(python.environment)}
     if level == "none":
-        return [*start, str(here / "worker.py"), "none", str(control_fd), *python.warm_modules]
+        places = [python.site_packages] if interpreter else sorted({_package_folder(name).parent for name in packages})
+        variables["PYTHONPATH"] = os.pathsep.join(map(str, places))
+        return [*start, str(here / "worker.py"), "none", str(control_fd), *python.warm_modules], variables
     if folder is not None:
         plan = json.dumps(_landlock_plan(python, packages, folder))
-        return [*start, str(here / "worker.py"), "landlock", str(control_fd), plan]
-    variables = {**_ENVIRONMENT, **{name: f"{FOLDERS}/{name}" for name, _ in python.folders}, **dict(python.environment)}
-    return [
+        variables["PYTHONPATH"] = f"{folder}{PACKAGES}"
+        return [*start, str(here / "worker.py"), "landlock", str(control_fd), plan], variables
+    variables |= {name: f"{FOLDERS}/{name}" for name, _ in python.folders}
+    mounts = [(here / name, f"{INSIDE}/{name}") for name in _FILES]
+    folders = [INSIDE]
+    if interpreter is None:
+        folders.append(PACKAGES)
+        mounts += [(place, f"{PACKAGES}/{place.name}") for place in _package_places(packages)]
+    else:
+        folders += [PACKAGES, FOLDERS]
+        mounts += [(interpreter.site_packages, PACKAGES)]
+        mounts += [(place, f"{FOLDERS}/{name}") for name, place in interpreter.folders]
+    command = [
         str(find_bwrap()),
-        *_namespace_arguments(),
         *_root_arguments(python),
-        *(_package_arguments(packages) if interpreter is None else _all_packages_arguments(interpreter)),
-        *("--perms", "0755", "--dir", INSIDE),
-        *(part for name in _FILES for part in ("--ro-bind", str(here / name), f"{INSIDE}/{name}")),
-        *("--remount-ro", "/"),
-        *("--chdir", "/", "--clearenv"),
-        *(part for name, value in variables.items() for part in ("--setenv", name, value)),
-        *("--setenv", "PYTHONPATH", PACKAGES),
+        *(part for made in folders for part in ("--perms", "0755", "--dir", made)),
+        *(part for place, shown in mounts for part in ("--ro-bind", str(place), shown)),
+        *("--remount-ro", "/", "--chdir", "/"),
         *("--", *start, f"{INSIDE}/worker.py", "bubblewrap", str(control_fd), *python.warm_modules),
     ]
-
-
-def box_environment(
-    level: Level, packages: tuple[str, ...], folder: Path | None = None, interpreter: Interpreter | None = None
-) -> dict[str, str]:
-    """The environment of the started command: nothing of this process's own."""
-    if folder is not None:
-        return {**_ENVIRONMENT, "PYTHONPATH": f"{folder}{PACKAGES}"}
-    if level != "none":
-        return {}
-    if interpreter is not None:
-        folders = {name: str(place) for name, place in interpreter.folders}
-        return {**_ENVIRONMENT, **folders, **dict(interpreter.environment), "PYTHONPATH": str(interpreter.site_packages)}
-    places = {str(_package_folder(name).parent) for name in packages}
-    return {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sorted(places))}
+    return command, {**variables, "PYTHONPATH": PACKAGES}
 
 
 def make_folder(packages: tuple[str, ...]) -> Path:
@@ -221,15 +210,6 @@ def _landlock_plan(python: Interpreter, packages: tuple[str, ...], folder: Path)
     }
 
 
-def _namespace_arguments() -> list[str]:
-    shared = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    shared += ["--hostname", "box", "--die-with-parent", "--new-session"]
-    if os.getuid() == 0:
-        # Root makes the mounts, then the worker becomes nobody: the kernel limits root's processes by nothing.
-        return [*shared, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    return ["--unshare-user", "--uid", "65534", "--gid", "65534", *shared]
-
-
 def _interpreter_places(python: Interpreter) -> list[Path]:
     """What Python needs beside the system's libraries."""
     library = python.base_prefix / "lib"
@@ -246,7 +226,14 @@ def _hidden_folders(python: Interpreter) -> tuple[Path, ...]:
 
 
 def _root_arguments(python: Interpreter) -> list[str]:
-    arguments: list[str] = []
+    """The namespaces, and a root that holds the system's libraries and Python alone."""
+    arguments = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--hostname", "box", "--die-with-parent", "--new-session"]
+    if os.getuid() == 0:
+        # Root makes the mounts, then the worker becomes nobody: the kernel limits root's processes by nothing.
+        arguments += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        arguments += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     for library in _SYSTEM_LIBRARIES:
         if os.path.islink(library):
             arguments += ["--symlink", os.readlink(library), library]
@@ -273,22 +260,6 @@ def _bind(path: Path) -> list[str]:
     """The same path inside, read-only. Bubblewrap makes the folders above it for their owner alone, so make them first."""
     above = [part for folder in reversed(path.parents[:-1]) for part in ("--perms", "0755", "--dir", str(folder))]
     return [*above, "--ro-bind", str(path), str(path)]
-
-
-def _package_arguments(packages: tuple[str, ...]) -> list[str]:
-    arguments = ["--perms", "0755", "--dir", PACKAGES]
-    for place in _package_places(packages):
-        arguments += ["--ro-bind", str(place), f"{PACKAGES}/{place.name}"]
-    return arguments
-
-
-def _all_packages_arguments(interpreter: Interpreter) -> list[str]:
-    arguments = ["--perms", "0755", "--dir", PACKAGES, "--ro-bind", str(interpreter.site_packages), PACKAGES]
-    arguments += ["--perms", "0755", "--dir", FOLDERS]
-    return [
-        *arguments,
-        *(part for name, folder in interpreter.folders for part in ("--ro-bind", str(folder), f"{FOLDERS}/{name}")),
-    ]
 
 
 def _package_places(packages: tuple[str, ...]) -> list[Path]:

@@ -51,8 +51,3 @@ def probe(level: Level = "bubblewrap") -> SandboxReport:
     except SandboxError as error:
         return SandboxReport(level, False, error.message)
     return SandboxReport(level, True, f"{level}: {_HOLDS[level].format(abi=landlock.version())}")
-
-
-def probe_all() -> list[SandboxReport]:
-    """The levels that isolate, best first."""
-    return [probe("bubblewrap"), probe("landlock")]

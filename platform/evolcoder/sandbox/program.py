@@ -6,6 +6,7 @@ rebuilt from plain data by the codec. What a program can say, and how it can fai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import marshal
 import os
@@ -42,7 +43,7 @@ _CHUNK_BYTES = 1 << 18
 _CREDENTIALS = struct.Struct("iii")
 
 
-class Program:
+class Program(contextlib.AbstractContextManager["Program"]):
     """A process that waits for its source. Use it from one thread, as a context manager; leaving kills it.
 
     ``channel`` must have had SO_PASSCRED set before the process could say its first word.
@@ -58,12 +59,10 @@ class Program:
         self._pidfd = -1
         self._killed = False
         self._wall_start = time.monotonic()
-        self._pid = self._await_ready()
-        self._cpu_start = self._cpu_now() or 0.0
-        self._cpu_last = 0.0
-
-    def __enter__(self) -> Program:
-        return self
+        self._pid = 0
+        self._await_ready()
+        self._cpu_start = self._cpu_last = 0.0
+        self._cpu_start, self._cpu_last = self.cpu_seconds, 0.0
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -81,20 +80,16 @@ class Program:
 
         Arguments go over as copies: what the program does to them in place is not seen outside.
         """
-
-        def proxy(*args: Any, **kwargs: Any) -> Any:
-            self.last_call = Call(name, args, kwargs)
-            result = self._ask(("call", name, args, kwargs), self.limits.call_cpu_seconds)
-            self.last_call = Call(name, args, kwargs, (result,))
-            return result
-
-        return proxy
+        return lambda *args, **kwargs: self._recorded(Call(name, args, kwargs), ("call", name, args, kwargs))
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression over the program's own names."""
-        self.last_call = Call(expression, None)
-        result = self._ask(("evaluate", expression), self.limits.call_cpu_seconds)
-        self.last_call = Call(expression, None, {}, (result,))
+        return self._recorded(Call(expression, None), ("evaluate", expression))
+
+    def _recorded(self, call: Call, request: tuple[Any, ...]) -> Any:
+        self.last_call = call
+        result = self._ask(request, self.limits.call_cpu_seconds)
+        self.last_call = Call(call.name, call.args, call.kwargs, (result,))
         return result
 
     def differing(self, name: str, arguments: Sequence[bytes], expected: Sequence[bytes]) -> Iterator[tuple[int, CallReply]]:
@@ -160,8 +155,8 @@ class Program:
     @property
     def cpu_seconds(self) -> float:
         """CPU time that the program has used so far, all threads together."""
-        now = self._cpu_now()
-        if now is not None:
+        with contextlib.suppress(OSError):  # it is gone
+            now = time.clock_gettime((~self._pid << 3) | 2)  # CPUCLOCK_SCHED of a pid: see clock_getcpuclockid(3)
             self._cpu_last = max(self._cpu_last, now - self._cpu_start)
         return self._cpu_last
 
@@ -178,40 +173,33 @@ class Program:
 
     def close(self) -> None:
         """Kill the program and all that it left; returns when nothing of it runs."""
-        if self._pidfd < 0:
-            return
-        self._kill()
-        self._end_report()
-        self._release()
-
-    def _release(self) -> None:
         if self._pidfd >= 0:
+            self._kill()
+            self._end_report()
             os.close(self._pidfd)
             self._pidfd = -1
         self._channel.close()
         self._status.close()
 
-    def _await_ready(self) -> int:
+    def _await_ready(self) -> None:
         """Wait for the process's first word, and learn its pid from the kernel, which vouches for it."""
         self._channel.settimeout(_START_SECONDS)
         try:
             data, ancillary, _, _ = self._channel.recvmsg(600, socket.CMSG_SPACE(_CREDENTIALS.size))
             if data == b"R" and ancillary:
-                pid = int(_CREDENTIALS.unpack(ancillary[0][2])[0])
-                self._pidfd = os.pidfd_open(pid)  # from now on a reused pid cannot be killed in its place
+                self._pid = int(_CREDENTIALS.unpack(ancillary[0][2])[0])
+                self._pidfd = os.pidfd_open(self._pid)  # from now on a reused pid cannot be killed in its place
                 self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
                 self._channel.setblocking(False)
-                return pid
-            why = data[1:].decode("utf-8", "replace") or self._reported_fault()
+                return
+            why = data[1:].decode("utf-8", "replace")
+            if not why:
+                report = self._end_report()
+                why = report.get("fault", f"its process ended at once ({report.get('code')})")
         except OSError as error:
             why = str(error)
-        self._release()
+        self.close()
         raise BoxFault(f"the box could not prepare a process: {why}")
-
-    def _reported_fault(self) -> str:
-        self._status.settimeout(_END_SECONDS)
-        report = json.loads(self._status.recv(4096) or b"{}")
-        return str(report.get("fault", f"its process ended at once ({report.get('code')})"))
 
     def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
         data = marshal.dumps(request, codec.MARSHAL_VERSION)
@@ -261,13 +249,6 @@ class Program:
             if not part:
                 raise self._why_it_ended()
             return part
-
-    def _cpu_now(self) -> float | None:
-        """The CPU clock of the process; None when it is gone."""
-        try:
-            return time.clock_gettime((~self._pid << 3) | 2)  # CPUCLOCK_SCHED of a pid: see clock_getcpuclockid(3)
-        except OSError:
-            return None
 
     def _kill(self) -> None:
         # The process is the first of its pid namespace: the kernel kills the whole namespace with it.

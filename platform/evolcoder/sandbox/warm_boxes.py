@@ -6,6 +6,7 @@ For one thread, which starts and uses them all; the actors that judge have one e
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.probe import self_check
@@ -14,7 +15,7 @@ _MOST_WARM = 2
 """A warm box of DS-1000's holds libraries such as TensorFlow in memory: those of the settings used last are kept, no more."""
 
 
-class WarmBoxes:
+class WarmBoxes(AbstractContextManager["WarmBoxes"]):
     """Use it as a context manager; leaving ends all boxes.
 
     Args:
@@ -27,9 +28,6 @@ class WarmBoxes:
     def __init__(self, settings: BoxSettings) -> None:
         self._boxes: OrderedDict[BoxSettings, Sandbox] = OrderedDict()  # the one used last is at the end
         self.get(settings)
-
-    def __enter__(self) -> WarmBoxes:
-        return self
 
     def __exit__(self, *_: object) -> None:
         while self._boxes:

@@ -28,10 +28,11 @@ MARSHAL_VERSION = 2
 
 _LENGTH = struct.Struct("<I")
 _INT = struct.Struct("<i")
-_FLOAT = struct.Struct("<d")
 _COMPLEX = struct.Struct("<dd")
 _DIGIT_BITS = 15
 _MAX_NAME_CHARACTERS = 100
+_CONSTANTS = {b"N": None, b"T": True, b"F": False}
+_FIXED = {b"i": _INT, b"g": struct.Struct("<d")}
 _SIZED = {b"(": tuple, b"[": list, b"<": set, b">": frozenset}
 _END_OF_DICT = b"0"
 _LONG_ITEMS = 10_000
@@ -70,9 +71,6 @@ class Opaque:
 
     def __eq__(self, other: object) -> bool:
         return False
-
-    def __ne__(self, other: object) -> bool:
-        return True
 
     __hash__ = object.__hash__
 
@@ -174,16 +172,24 @@ class _Encoder:
         self._opaque = opaque
 
     def add(self, value: Any, depth: int) -> None:
+        # What a value is, and what is in it, is asked of the builtin types: a subclass may answer anything.
         if depth > self._bounds.depth:
             raise CodecError(f"nested deeper than {self._bounds.depth}")
-        if len(self.out) > self._bounds.total_bytes:
-            raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
-        if value is None:
-            self.out += b"N"
-        elif value is True or value is False:
-            self.out += b"T" if value else b"F"
-        elif isinstance(value, int | float | complex | str | bytes | bytearray):
-            self._add_scalar(value)
+        self._check_size(len(self.out))
+        if value is None or value is True or value is False:
+            self.out += marshal.dumps(value, MARSHAL_VERSION)
+        elif isinstance(value, int):
+            if int.bit_length(value) // 8 + 1 > self._bounds.int_bytes:
+                raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
+            self.out += marshal.dumps(int.__int__(value), MARSHAL_VERSION)
+        elif isinstance(value, float):
+            self.out += marshal.dumps(float.__float__(value), MARSHAL_VERSION)
+        elif isinstance(value, complex):
+            self.out += b"y" + _COMPLEX.pack(value.real, value.imag)
+        elif isinstance(value, str):
+            self._add_sized(b"u", str.encode(value, "utf-8", "surrogatepass"))
+        elif isinstance(value, bytes | bytearray):
+            self._add_sized(b"s", bytes(value))
         elif isinstance(value, dict):
             self.out += b"{"
             for key, item in dict.items(value):
@@ -195,57 +201,30 @@ class _Encoder:
         else:
             self._add_object(value, depth)
 
-    def _add_sized(self, tag: bytes, data: bytes) -> None:
-        if len(data) > self._bounds.total_bytes:
+    def _check_size(self, size: int) -> None:
+        if size > self._bounds.total_bytes:
             raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
-        self.out += tag
-        self.out += _LENGTH.pack(len(data))
-        self.out += data
 
-    def _add_scalar(self, value: Any) -> None:
-        if isinstance(value, int):
-            self._add_int(value)
-        elif isinstance(value, float):
-            self.out += b"g" + _FLOAT.pack(value)
-        elif isinstance(value, complex):
-            self.out += b"y" + _COMPLEX.pack(value.real, value.imag)
-        elif isinstance(value, str):
-            self._add_sized(b"u", str.encode(value, "utf-8", "surrogatepass"))
-        else:
-            self._add_sized(b"s", bytes(value))
-
-    def _add_int(self, value: int) -> None:
-        bits = int.bit_length(value)
-        if bits // 8 + 1 > self._bounds.int_bytes:
-            raise CodecError(f"an int of more than {self._bounds.int_bytes} bytes")
-        if -(1 << 31) <= value < 1 << 31:
-            self.out += b"i" + _INT.pack(value)
-            return
-        count = -(-bits // _DIGIT_BITS)
-        self.out += b"l" + _INT.pack(count if value > 0 else -count)
-        rest = abs(int(value))
-        for _ in range(count):
-            self.out += (rest & 0x7FFF).to_bytes(2, "little")
-            rest >>= _DIGIT_BITS
+    def _add_sized(self, tag: bytes, data: bytes) -> None:
+        self._check_size(len(data))
+        self.out += tag + _LENGTH.pack(len(data)) + data
 
     def _add_container(self, value: Any, depth: int) -> None:
         tag, kind = next((tag, kind) for tag, kind in _SIZED.items() if isinstance(value, kind))
         count = kind.__len__(value)  # type: ignore[attr-defined]
-        if count > self._bounds.total_bytes:
-            raise TooLargeError(f"more than {self._bounds.total_bytes} bytes")
-        self.out += tag
-        self.out += _LENGTH.pack(count)
-        if kind in (set, frozenset):
-            self.out += b"".join(sorted(self._apart(item, depth + 1) for item in kind.__iter__(value)))
+        self._check_size(count)
+        self.out += tag + _LENGTH.pack(count)
+        if kind in (list, tuple):
+            for item in kind.__iter__(value):
+                self.add(item, depth + 1)
             return
+        # Marshal puts the members of a set in the order of their bytes, so that equal sets have equal bytes.
+        parts = []
         for item in kind.__iter__(value):  # type: ignore[attr-defined]
-            self.add(item, depth + 1)
-
-    def _apart(self, item: Any, depth: int) -> bytes:
-        """The bytes of a member of a set: marshal puts them in order, so that equal sets have equal bytes."""
-        part = _Encoder(self._bounds, self._opaque)
-        part.add(item, depth)
-        return bytes(part.out)
+            part = _Encoder(self._bounds, self._opaque)
+            part.add(item, depth + 1)
+            parts.append(part.out)
+        self.out += b"".join(sorted(parts))
 
     def _add_object(self, value: Any, depth: int) -> None:
         kind = type(value)
@@ -270,28 +249,35 @@ class _Decoder:
         return self._value(self._raw(1), depth)
 
     def _value(self, tag: bytes, depth: int) -> Any:
+        # Bounds first: a tag may claim 4 GiB of items, and each level of nesting is a call on the trusted side's stack.
         if depth > self._bounds.depth:
             raise CodecError(f"nested deeper than {self._bounds.depth}")
         self._items_left -= 1
         if self._items_left < 0:
             raise CodecError(f"more than {self._bounds.items} items")
-        if tag in b"NTF":
-            return {b"N": None, b"T": True, b"F": False}[tag]
-        if tag == b"i":
-            return _INT.unpack(self._raw(4))[0]
-        if tag == b"g":
-            return _FLOAT.unpack(self._raw(8))[0]
+        if tag in _CONSTANTS:
+            return _CONSTANTS[tag]
+        if tag in _FIXED:
+            return _FIXED[tag].unpack(self._raw(_FIXED[tag].size))[0]
         if tag == b"y":
             return complex(*_COMPLEX.unpack(self._raw(16)))
         if tag == b"{":
             return self._dict(depth)
         if tag == b"l":
             return self._int(_INT.unpack(self._raw(4))[0])
-        if tag in b"uso":
-            return self._text(tag, self._raw(self._count()))
+        if tag not in _SIZED and tag not in (b"u", b"s", b"o"):
+            raise CodecError(f"unknown tag {tag!r}")
+        (count,) = _LENGTH.unpack(self._raw(4))
         if tag in _SIZED:
-            return self._container(_SIZED[tag], self._count(), depth)
-        raise CodecError(f"unknown tag {tag!r}")
+            return self._container(_SIZED[tag], count, depth)
+        raw = self._raw(count)
+        if tag == b"s":
+            return raw
+        try:
+            text = raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise CodecError("text that is not UTF-8") from None
+        return text if tag == b"u" else Opaque(text[:_MAX_NAME_CHARACTERS])
 
     def _raw(self, size: int) -> bytes:
         end = self.position + size
@@ -300,10 +286,6 @@ class _Decoder:
         part = self._data[self.position : end]
         self.position = end
         return part
-
-    def _count(self) -> int:
-        count: int = _LENGTH.unpack(self._raw(4))[0]
-        return count
 
     def _int(self, signed_count: int) -> int:
         count = abs(signed_count)
@@ -315,15 +297,6 @@ class _Decoder:
         # Through its binary digits: shifting them in one by one takes time that grows with the square of the length.
         value = int("".join(f"{digit:015b}" for digit in reversed(digits)) or "0", 2)
         return value if signed_count >= 0 else -value
-
-    def _text(self, tag: bytes, raw: bytes) -> Any:
-        if tag == b"s":
-            return raw
-        try:
-            text = raw.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            raise CodecError("text that is not UTF-8") from None
-        return text if tag == b"u" else Opaque(text[:_MAX_NAME_CHARACTERS])
 
     def _container(self, kind: type, count: int, depth: int) -> Any:
         # Every item takes at least one byte, so that a claimed count is never larger than what was sent.

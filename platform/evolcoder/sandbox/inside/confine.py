@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import struct
 import sys
@@ -209,8 +208,10 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Args:
-    parent: its process id, where it can be seen: it may have died already.
+    """The kernel kills this process when the thread that forked it ends.
+
+    Args:
+        parent: its process id, where it can be seen: it may have died before the kernel was told.
     """
     _prctl(_PR_SET_PDEATHSIG, 9)
     if parent is not None and os.getppid() != parent:
@@ -267,21 +268,13 @@ def filter_system_calls(shared: bool = False) -> None:
     Args:
         shared: this process shares the machine's namespaces, so install the second filter too.
     """
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # without it the kernel takes no filter from a process that is not root
     _prctl(_PR_SET_DUMPABLE, 0)
-    if shared:  # before the other one, which refuses filters
-        _install(shared_filter_program(platform.machine(), os.getpid()))
-    _install(filter_program(platform.machine()))
-
-
-def prepare_filters() -> None:
-    """Work out the first filter now, for all processes that are forked from this one."""
-    filter_program(platform.machine())
-
-
-def _install(program: bytes) -> None:
-    fprog = _SockFprog(len(program) // 8, program)
-    _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
+    machine = os.uname().machine
+    # The kernel asks all filters and the strictest answer holds. The shared one goes first: the other refuses filters.
+    for program in ([shared_filter_program(machine, os.getpid())] if shared else []) + [filter_program(machine)]:
+        fprog = _SockFprog(len(program) // 8, program)
+        _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
 
 
 @lru_cache(maxsize=1)
@@ -291,27 +284,23 @@ def filter_program(machine: str) -> bytes:
     Raises:
         OSError: the architecture is not known here.
     """
-    if machine not in _ARCHITECTURES:
-        raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
-    token, column = _ARCHITECTURES[machine]
-    kill = _ret(0x80000000)
-    # Of struct seccomp_data: the number is at 0, the architecture at 4, the low halves of the arguments at 16, 24, ...
+    token, column = _architecture(machine)
+    kill = _op(_RETURN, 0x80000000)
     # Another architecture (int 0x80 on x86-64) has other numbers, so that the list below would mean other calls.
-    lines = [_load(4), _jump(0x15, token, 1, 0), kill, _load(0)]
+    lines = [_op(_LOAD, 4), _op(_IF_EQUAL, token, 1, 0), kill, _op(_LOAD, 0)]
     if column == 0:
-        lines += [_jump(0x35, _X32_BIT, 0, 1), kill]
-    lines += [_jump(0x25, _NEWEST_SYSCALL, 0, 1), _refuse(_ENOSYS)]
+        lines += [_op(_IF_AT_LEAST, _X32_BIT, 0, 1), kill]
+    lines += [_op(_IF_ABOVE, _NEWEST_SYSCALL, 0, 1), _refuse(_ENOSYS)]
     for numbers in _REFUSED.values():
-        if numbers[column] is not None:
-            lines += [_jump(0x15, numbers[column] or 0, 0, 1), _refuse(_EPERM)]
+        lines += _when(numbers[column], [_refuse(_EPERM)])
     # glibc falls back to clone when clone3 is not there, and clone's flags can be seen: threads only.
-    lines += [_jump(0x15, _CLONE3[column], 0, 1), _refuse(_ENOSYS)]
-    lines += [_jump(0x15, _CLONE[column], 0, 4), _load(16), _jump(0x45, _CLONE_THREAD, 1, 0), _refuse(_EPERM), _ret(_ALLOW)]
-    lines += _refuse_argument(_PRCTL[column], 0, (_PR_SET_SECCOMP, _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG))
-    lines += _refuse_argument(_SETRLIMIT[column], 0, (resource.RLIMIT_CPU,))
-    lines += _refuse_argument(_PRLIMIT64[column], 1, (resource.RLIMIT_CPU,))
-    lines.append(_ret(_ALLOW))
-    return b"".join(lines)
+    lines += _when(_CLONE3[column], [_refuse(_ENOSYS)])
+    lines += _when(_CLONE[column], [_argument(0), _op(_IF_ANY_BIT, _CLONE_THREAD, 1, 0), _refuse(_EPERM), _ALLOW])
+    dangerous = (_PR_SET_SECCOMP, _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG)
+    lines += _when(_PRCTL[column], _none_of(0, dangerous))
+    lines += _when(_SETRLIMIT[column], _none_of(0, (resource.RLIMIT_CPU,)))
+    lines += _when(_PRLIMIT64[column], _none_of(1, (resource.RLIMIT_CPU,)))
+    return b"".join([*lines, _ALLOW])
 
 
 def shared_filter_program(machine: str, pid: int) -> bytes:
@@ -320,10 +309,8 @@ def shared_filter_program(machine: str, pid: int) -> bytes:
     Raises:
         OSError: the architecture is not known here.
     """
-    if machine not in _ARCHITECTURES:
-        raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
-    column = _ARCHITECTURES[machine][1]
-    lines = [_load(0)]
+    _, column = _architecture(machine)
+    lines = [_op(_LOAD, 0)]
     for numbers in _REFUSED_WHERE_SHARED.values():
         lines += _when(numbers[column], [_refuse(_EPERM)])
     for *either, error in _NOT_THERE_WHERE_SHARED.values():
@@ -331,69 +318,61 @@ def shared_filter_program(machine: str, pid: int) -> bytes:
     for numbers in _OWN_PROCESS_ONLY.values():
         lines += _when(numbers[column], _only(0, (0, pid), _EPERM))
     for *either, place in _SIGNALS.values():
-        own = [_argument(0), _jump(0x15, pid, 1, 0), _refuse(_EPERM)]
-        lines += _when(either[column], [*own, _argument(place), *_none_of((_SIGKILL, _SIGSTOP))])
+        own = [_argument(0), _op(_IF_EQUAL, pid, 1, 0), _refuse(_EPERM)]
+        lines += _when(either[column], [*own, *_none_of(place, (_SIGKILL, _SIGSTOP))])
     lines += _when(_OPEN[column], _check_open(1)) + _when(_OPENAT[column], _check_open(2))
-    lines += _when(_FCNTL[column], [_argument(1), *_none_of(_REFUSED_FCNTL)])
+    lines += _when(_FCNTL[column], _none_of(1, _REFUSED_FCNTL))
     lines += _when(_IOCTL[column], _only(1, _ALLOWED_IOCTL, _ENOTTY))
     # Through a pair of datagram sockets, messages can be sent to any socket that has a name. A stream cannot.
-    lines += _when(_SOCKETPAIR[column], [_argument(1), _and(0xF), _jump(0x15, 1, 1, 0), _refuse(_EPERM), _ret(_ALLOW)])
-    lines.append(_ret(_ALLOW))
-    return b"".join(lines)
+    lines += _when(_SOCKETPAIR[column], [_argument(1), _op(_AND, 0xF), _op(_IF_EQUAL, 1, 1, 0), _refuse(_EPERM), _ALLOW])
+    return b"".join([*lines, _ALLOW])
+
+
+def _architecture(machine: str) -> tuple[int, int]:
+    if machine not in _ARCHITECTURES:
+        raise OSError(_ENOSYS, f"no filter of system calls is known for {machine}")
+    return _ARCHITECTURES[machine]
+
+
+def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """One instruction: a ``struct sock_filter``. A jump skips this many of the instructions that follow it."""
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_IF_EQUAL, _IF_ABOVE, _IF_AT_LEAST, _IF_ANY_BIT = 0x15, 0x25, 0x35, 0x45
+_ALLOW = _op(_RETURN, 0x7FFF0000)
+
+
+def _refuse(error: int) -> bytes:
+    return _op(_RETURN, 0x00050000 | error)
+
+
+def _argument(place: int) -> bytes:
+    # Of struct seccomp_data: the number is at 0, the architecture at 4, the low halves of the arguments at 16, 24, ...
+    return _op(_LOAD, 16 + 8 * place)
+
+
+def _when(number: int | None, lines: list[bytes]) -> list[bytes]:
+    """Do this for one system call; the lines end in an answer."""
+    return [] if number is None else [_op(_IF_EQUAL, number, 0, len(lines)), *lines]
+
+
+def _only(place: int, values: tuple[int, ...], error: int) -> list[bytes]:
+    checks = [part for value in values for part in (_op(_IF_EQUAL, value, 0, 1), _ALLOW)]
+    return [_argument(place), *checks, _refuse(error)]
+
+
+def _none_of(place: int, values: tuple[int, ...]) -> list[bytes]:
+    checks = [part for value in values for part in (_op(_IF_EQUAL, value, 0, 1), _refuse(_EPERM))]
+    return [_argument(place), *checks, _ALLOW]
 
 
 def _check_open(place: int) -> list[bytes]:
     """Refuse flags by which Landlock is asked for less than is done: to truncate what is opened to be read, to open for
     neither reading nor writing, and files that never have a name, which cannot be counted.
     """
-    accesses = [_argument(place), _and(_O_ACCMODE), _jump(0x15, _O_ACCMODE, 0, 1), _refuse(_EPERM)]
-    truncating = [_argument(place), _and(_O_ACCMODE | _O_TRUNC), _jump(0x15, _O_TRUNC, 0, 1), _refuse(_EPERM)]
-    nameless = [_argument(place), _and(_O_TMPFILE_BIT), _jump(0x15, 0, 1, 0), _refuse(_EOPNOTSUPP)]
-    return [*accesses, *truncating, *nameless, _ret(_ALLOW)]
-
-
-def _when(number: int | None, lines: list[bytes]) -> list[bytes]:
-    """Do this for one system call; the lines end in an answer."""
-    return [] if number is None else [_jump(0x15, number, 0, len(lines)), *lines]
-
-
-def _only(place: int, values: tuple[int, ...], error: int) -> list[bytes]:
-    checks = [part for value in values for part in (_jump(0x15, value, 0, 1), _ret(_ALLOW))]
-    return [_argument(place), *checks, _refuse(error)]
-
-
-def _none_of(values: tuple[int, ...]) -> list[bytes]:
-    return [*(part for value in values for part in (_jump(0x15, value, 0, 1), _refuse(_EPERM))), _ret(_ALLOW)]
-
-
-def _argument(place: int) -> bytes:
-    return _load(16 + 8 * place)
-
-
-def _and(mask: int) -> bytes:
-    return struct.pack("=HBBI", 0x54, 0, 0, mask)
-
-
-_ALLOW = 0x7FFF0000
-
-
-def _refuse_argument(number: int, index: int, values: tuple[int, ...]) -> list[bytes]:
-    """Refuse one system call when its argument is one of the values, else allow it."""
-    checks = [part for value in values for part in (_jump(0x15, value, 0, 1), _refuse(_EPERM))]
-    return [_jump(0x15, number, 0, len(checks) + 2), _load(16 + 8 * index), *checks, _ret(_ALLOW)]
-
-
-def _load(offset: int) -> bytes:
-    return struct.pack("=HBBI", 0x20, 0, 0, offset)
-
-
-def _jump(code: int, value: int, if_true: int, if_false: int) -> bytes:
-    return struct.pack("=HBBI", code, if_true, if_false, value)
-
-
-def _ret(value: int) -> bytes:
-    return struct.pack("=HBBI", 0x06, 0, 0, value)
-
-
-def _refuse(error: int) -> bytes:
-    return _ret(0x00050000 | error)
+    accesses = [_argument(place), _op(_AND, _O_ACCMODE), _op(_IF_EQUAL, _O_ACCMODE, 0, 1), _refuse(_EPERM)]
+    truncating = [_argument(place), _op(_AND, _O_ACCMODE | _O_TRUNC), _op(_IF_EQUAL, _O_TRUNC, 0, 1), _refuse(_EPERM)]
+    nameless = [_argument(place), _op(_AND, _O_TMPFILE_BIT), _op(_IF_EQUAL, 0, 1, 0), _refuse(_EOPNOTSUPP)]
+    return [*accesses, *truncating, *nameless, _ALLOW]

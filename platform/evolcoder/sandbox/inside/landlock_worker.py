@@ -11,11 +11,16 @@ import os
 import resource
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import confine  # type: ignore[import-not-found]
-import landlock  # type: ignore[import-not-found]
-import scratch  # type: ignore[import-not-found]
+if TYPE_CHECKING:  # the worker is a script: its neighbours are found by their bare names
+    import evolcoder.sandbox.inside.confine as confine
+    import evolcoder.sandbox.inside.landlock as landlock
+    import evolcoder.sandbox.inside.scratch as scratch
+else:
+    import confine
+    import landlock
+    import scratch
 
 _SEARCH_CAPABILITY = 1 << 2
 
@@ -36,10 +41,11 @@ class LandlockIsolation:
         self._supervisor = 0
         self._parent = os.getpid()
         os.setsid()
-        confine.become_subreaper()
+        confine.become_subreaper()  # what a killed supervisor leaves is reaped here, where its folder can be removed
         readable, hidden, listable, devices = (
             [Path(text) for text in plan[key]] for key in ("readable", "hidden", "listable", "devices")
         )
+        # Root's own Python may lie where nobody may not look: then one capability is kept, and Landlock says what is read.
         closed = [path for path in readable if not path.is_relative_to(self._base) and not _open_to_all(path)]
         self._capabilities = _SEARCH_CAPABILITY if closed and os.getuid() == 0 else 0
         try:
@@ -48,12 +54,9 @@ class LandlockIsolation:
             lacking = "CAP_SETUID, CAP_SETGID" + (f", or CAP_DAC_READ_SEARCH to read {closed[0]}" if closed else "")
             raise OSError(error.errno, f"root lacks {lacking}, so it cannot run programs as nobody") from None
         os.chdir(self._base)
-        self._fork_cleaner()
-        self._rulesets = landlock.Rulesets(plan["abi"], readable, hidden, listable, devices, Path(self._base))
-
-    def _fork_cleaner(self) -> None:
-        """A process that removes the box's folder should this one be killed, also together with the trusted side."""
-        reading, self._not_ended = os.pipe()  # its end is read when this process and all supervisors are gone
+        # A cleaner removes the box's folder should this process be killed, also together with the trusted side. The end of
+        # the pipe is read when this process and all supervisors are gone: the kernel then closes the last other end.
+        reading, self._not_ended = os.pipe()
         if os.fork() == 0:
             os.setsid()
             os.closerange(0, reading)
@@ -64,9 +67,11 @@ class LandlockIsolation:
             finally:
                 os._exit(0)
         os.close(reading)
+        self._rulesets = landlock.Rulesets(plan["abi"], readable, hidden, listable, devices, Path(self._base))
 
     def begin(self) -> None:
         """In the supervisor, before it forks the program's process."""
+        # Not for bubblewrap's: there the process namespace ends all that is in it.
         confine.die_with_parent(self._parent)
         confine.become_subreaper()
         self._supervisor = os.getpid()
@@ -81,7 +86,7 @@ class LandlockIsolation:
         os.environ["HOME"] = os.environ["TMPDIR"] = self._folder
 
     def lock(self) -> None:
-        """In the program's process, last of all."""
+        """In the program's process, last of all: the filter refuses what the steps before it need."""
         confine.keep_capabilities(self._capabilities)
         confine.filter_system_calls(shared=True)
 
@@ -105,11 +110,3 @@ def _open_to_all(path: Path) -> bool:
         return True
     needed = 0o005 if place.is_dir() else 0o004
     return place.stat().st_mode & needed == needed and all(above.stat().st_mode & 0o001 for above in place.parents)
-
-
-def start(plan: dict[str, Any]) -> LandlockIsolation:
-    """See ``LandlockIsolation``; what keeps this level from holding is one line on standard error."""
-    try:
-        return LandlockIsolation(plan)
-    except OSError as error:
-        raise SystemExit(error.strerror or str(error)) from None

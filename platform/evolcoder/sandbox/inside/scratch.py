@@ -60,18 +60,10 @@ def end_children() -> None:
         except ChildProcessError:
             return
         if pid == 0:
-            for child in _children():
-                os.kill(child, signal.SIGKILL)
+            for name in os.listdir("/proc"):
+                if name.isdigit() and _stat_fields(int(name))[1:2] == [str(os.getpid())]:
+                    os.kill(int(name), signal.SIGKILL)
             time.sleep(0.001)
-
-
-def _children() -> list[int]:
-    me = str(os.getpid())
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and _stat_fields(int(name))[1:2] == [me]:
-            found.append(int(name))
-    return found
 
 
 def excess(pid: int, folder: str, most_bytes: int, most_threads: int) -> str:

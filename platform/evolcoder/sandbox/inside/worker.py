@@ -23,10 +23,15 @@ import sys
 import types
 from collections.abc import Callable
 from time import perf_counter as _clock
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-import codec  # type: ignore[import-not-found]
-import confine  # type: ignore[import-not-found]
+if TYPE_CHECKING:  # it runs as a script: its neighbours are found by their bare names
+    import evolcoder.sandbox.inside.codec as codec
+    import evolcoder.sandbox.inside.confine as confine
+    from evolcoder.sandbox.inside.landlock_worker import LandlockIsolation
+else:
+    import codec
+    import confine
 
 _PROGRAM_FD = 3
 _LENGTH = struct.Struct(">I")
@@ -48,7 +53,14 @@ def main() -> None:
     ``worker.py landlock CONTROL_FD PLAN``: see ``landlock_worker.LandlockIsolation``.
     """
     level = sys.argv[1]
-    isolation = _landlock_isolation(json.loads(sys.argv[3])) if level == "landlock" else None
+    isolation = None
+    if level == "landlock":
+        if not TYPE_CHECKING:
+            from landlock_worker import LandlockIsolation  # bubblewrap's box does not hold it
+        try:
+            isolation = LandlockIsolation(json.loads(sys.argv[3]))
+        except OSError as error:
+            raise SystemExit(error.strerror or str(error)) from None  # one line, for the message that refuses this level
     sys.path.pop(0)  # programs need not find this folder
     if level == "bubblewrap":
         confine.become_nobody()
@@ -57,7 +69,7 @@ def main() -> None:
         __import__(name)
     if warm and len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
-    confine.prepare_filters()
+    confine.filter_program(os.uname().machine)  # kept for all programs
     # A collection in a child would write to the header of every object and so copy the pages that it shares with this one.
     gc.collect()
     gc.freeze()
@@ -94,12 +106,6 @@ def _next_order(control: socket.socket) -> _Order | None:
         return None
     program, status = (socket.socket(fileno=fd) for fd in descriptors)
     return _Order(program, status, json.loads(message))
-
-
-def _landlock_isolation(plan: dict[str, Any]) -> Any:
-    import landlock_worker  # type: ignore[import-not-found] # bubblewrap's box does not hold it
-
-    return landlock_worker.start(plan)
 
 
 def _idle_supervisor(supervisors: list[socket.socket]) -> socket.socket | None:
@@ -153,7 +159,7 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -
             order.status.close()
     except OSError as error:
         if order is not None:
-            order.status.send(_fault(error))
+            order.status.send(json.dumps({"fault": str(error)}).encode())
     finally:
         os._exit(0)
 
@@ -170,25 +176,20 @@ def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
     return None
 
 
-def _supervise(order: _Order, level: str, isolation: Any) -> NoReturn:
-    """Run one program, and end with it."""
+def _supervise(order: _Order, level: str, isolation: LandlockIsolation | None) -> NoReturn:
+    """Run one program, and end with it. Before the program's first word a failure is a fault of the box, and told as one."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if isolation is not None:
             isolation.begin()
         order.status.send(_run_program(order, level, isolation))
     except OSError as error:
-        order.status.send(_fault(error))
+        order.status.send(json.dumps({"fault": str(error)}).encode())
     finally:
         os._exit(0)
 
 
-def _fault(error: OSError) -> bytes:
-    """Instead of an end: before the program's first word, this is the box's fault, not the program's."""
-    return json.dumps({"fault": str(error)}).encode()
-
-
-def _run_program(order: _Order, level: str, isolation: Any) -> bytes:
+def _run_program(order: _Order, level: str, isolation: LandlockIsolation | None) -> bytes:
     """Fork the program's process, wait for its end, and return how it ended."""
     child = os.fork()
     if child == 0:
@@ -200,7 +201,9 @@ def _run_program(order: _Order, level: str, isolation: Any) -> bytes:
     return json.dumps(end).encode()
 
 
-def _become_program(channel: socket.socket, limits: dict[str, int], level: str, isolation: Any) -> NoReturn:
+def _become_program(
+    channel: socket.socket, limits: dict[str, int], level: str, isolation: LandlockIsolation | None
+) -> NoReturn:
     try:
         if isolation is not None:
             isolation.enter()
@@ -235,7 +238,8 @@ def _serve(stream: socket.socket, limits: dict[str, int]) -> NoReturn:
     sys.modules["program"] = module
     bounds = codec.Bounds(total_bytes=limits["reply_bytes"], int_bytes=limits["reply_bytes"])
     while True:
-        kind, *rest = _receive(stream)
+        (size,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+        kind, *rest = marshal.loads(_exactly(stream, size))  # the trusted side's own bytes
         if kind == "calls":
             _answer_calls(stream, module.__dict__, bounds, *rest)
         else:
@@ -275,38 +279,26 @@ def _answer(act: Callable[[], Any], bounds: codec.Bounds, digests: bool) -> byte
     """
     try:
         try:
-            payload: bytes = _value(act(), bounds, digests)
+            encoded = codec.encode_fast(act(), bounds, digests)
+            if isinstance(encoded, codec.Digest):
+                payload = b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big")
+            else:
+                payload = b"v" + encoded
         except codec.CodecError as error:
             payload = b"u" + codec.encode(str(error))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
-            payload = b"r" + codec.encode(_describe(error), bounds)
+            # No text of a MemoryError: to make one takes memory.
+            text = "" if isinstance(error, MemoryError) else str(error)[:_MAX_MESSAGE_CHARACTERS]
+            payload = b"r" + codec.encode((str(type(error).__name__)[:100], text), bounds)
     except BaseException:  # noqa: BLE001 - an exception that cannot even be described
         payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
     return _LENGTH.pack(len(payload)) + payload
-
-
-def _value(value: Any, bounds: codec.Bounds, digests: bool) -> bytes:
-    encoded = codec.encode_fast(value, bounds, digests)
-    payload: bytes = b"v" + encoded if isinstance(encoded, bytes) else b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big")
-    return payload
 
 
 def _function(namespace: dict[str, Any], name: str) -> Any:
     if name not in namespace:
         raise NameError(f"the program defines no {name}")
     return namespace[name]
-
-
-def _describe(error: BaseException) -> tuple[str, str]:
-    kind = type(error).__name__
-    if isinstance(error, MemoryError):
-        return kind, ""
-    return str(kind)[:100], str(error)[:_MAX_MESSAGE_CHARACTERS]
-
-
-def _receive(stream: socket.socket) -> Any:
-    (size,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return marshal.loads(_exactly(stream, size))  # the trusted side's own bytes
 
 
 def _exactly(stream: socket.socket, size: int) -> bytes:
