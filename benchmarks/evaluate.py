@@ -29,7 +29,7 @@ from benchmarks.mutants import hanging, mutants
 
 from evolcoder.cluster import ray_session
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.judge import Job, Source
+from evolcoder.evaluate.judge import Job, Submission
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import read_benchmark
 from evolcoder.settings import EvaluateSettings
@@ -117,7 +117,7 @@ def _ours(benchmark: str, programs: list[tuple[str, str]]) -> float:
     chosen = benchmark_named(benchmark)
     problems = {p.task_id: p for p in chosen.problems()}
     longest = sorted(programs, key=lambda program: chosen.reference_seconds(problems[program[0]]), reverse=True)
-    jobs = [Job(chosen, problems[task], 0, Source("solution", text)) for task, text in longest]
+    jobs = [Job(chosen, problems[task], 0, Submission("solution", text)) for task, text in longest]
 
     async def run() -> float:
         async with judges(box_settings(EvaluateSettings(), chosen), PROCESSES) as judge:

@@ -27,7 +27,7 @@ from evalplus.gen.util import trusted_exec
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.plus import LEAST_CALL_SECONDS
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.sandbox.box import Sandbox
@@ -70,7 +70,7 @@ def compare(
             programs = _programs(problem, mutants_a_task)
             theirs = _Theirs(dataset, rows[problem.task_id])
             for program in programs:
-                verdict = judge(box, Job(chosen, problem, 0, Source("solution", program)))
+                verdict = judge(box, Job(chosen, problem, 0, Submission("solution", program)))
                 other = theirs.verdict(program)
                 statuses[verdict.status] += 1
                 count += 1

@@ -13,7 +13,7 @@ from evolcoder.errors import SandboxError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.execution import judges
-from evolcoder.evaluate.judge import Job, Source
+from evolcoder.evaluate.judge import Job, Submission
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
 
@@ -29,7 +29,7 @@ PROBLEM = Problem(
 
 
 def job(sample: int, body: str = "    return 2 * x\n") -> Job:
-    return Job(benchmark_named("humaneval"), PROBLEM, sample, Source("completion", body))
+    return Job(benchmark_named("humaneval"), PROBLEM, sample, Submission("completion", body))
 
 
 def own_judges() -> list[int]:

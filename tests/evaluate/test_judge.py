@@ -12,7 +12,7 @@ from evolcoder.evaluate import judge as judge_module
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-from evolcoder.evaluate.judge import Job, Source, TestBodyTimeout, body_limit, judge
+from evolcoder.evaluate.judge import Job, Submission, TestBodyTimeout, body_limit, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import ResourceLimits
@@ -33,13 +33,13 @@ def problem(number: int) -> Problem:
 
 
 def verdict_on(box: Sandbox, number: int, completion: str) -> Verdict:
-    return judge(box, Job(benchmark_named("humaneval"), problem(number), 0, Source("completion", completion)))
+    return judge(box, Job(benchmark_named("humaneval"), problem(number), 0, Submission("completion", completion)))
 
 
 def judge_all(completion: Any) -> list[Verdict]:
     with Sandbox(BoxSettings()) as box:
         benchmark = benchmark_named("humaneval")
-        return [judge(box, Job(benchmark, p, 0, Source("completion", completion(p)))) for p in PROBLEMS]
+        return [judge(box, Job(benchmark, p, 0, Submission("completion", completion(p)))) for p in PROBLEMS]
 
 
 @pytest.mark.slow
@@ -93,7 +93,9 @@ def test_statuses(box: Sandbox) -> None:
     assert verdict_on(box, 53, "    return x +\n").status == "failed"
     assert verdict_on(box, 53, "    import os; os._exit(0)\n").status == "failed"
     assert (
-        judge(box, Job(benchmark_named("humaneval"), problem(53), 3, Source("answer", "```python\n```", "wizardcoder"))).status
+        judge(
+            box, Job(benchmark_named("humaneval"), problem(53), 3, Submission("answer", "```python\n```", "wizardcoder"))
+        ).status
         == "extract_failed"
     )
     passed = verdict_on(box, 53, "    return x + y\n")
@@ -116,21 +118,21 @@ SWALLOWER = Problem(
 
 @pytest.mark.parametrize("body", ["import os; os._exit(0)", "while True: pass", "return [0] * 3_000_000"])
 def test_a_test_that_swallows_everything_passes_no_dead_program(box: Sandbox, body: str) -> None:
-    job = Job(benchmark_named("humaneval"), SWALLOWER, 0, Source("solution", f"def f():\n    {body}\n"))
+    job = Job(benchmark_named("humaneval"), SWALLOWER, 0, Submission("solution", f"def f():\n    {body}\n"))
     assert judge(box, job).status in ("failed", "timeout")
 
 
 def test_the_trusted_test_body_has_a_timer_too(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge_module, "TEST_BODY_CPU_SECONDS", 0.2)
     slow = replace(SWALLOWER, test="def check(candidate):\n    x = candidate()\n    while x: pass\n")
-    verdict = judge(box, Job(benchmark_named("humaneval"), slow, 0, Source("solution", "def f():\n    return 1\n")))
+    verdict = judge(box, Job(benchmark_named("humaneval"), slow, 0, Submission("solution", "def f():\n    return 1\n")))
     assert verdict.status == "timeout"
     assert "the test took over 0.2 s" in verdict.detail
 
 
 def test_a_test_that_stumbles_is_a_failure_with_a_printable_detail(box: Sandbox) -> None:
     text = replace(SWALLOWER, test="def check(candidate):\n    x = candidate()\n    assert x == 1, str(x)\n")
-    verdict = judge(box, Job(benchmark_named("humaneval"), text, 0, Source("solution", "def f():\n    return 10**5000\n")))
+    verdict = judge(box, Job(benchmark_named("humaneval"), text, 0, Submission("solution", "def f():\n    return 10**5000\n")))
     assert verdict.status == "failed"
     assert "<int of 16610 bits>" in verdict.detail
 
@@ -164,7 +166,7 @@ class BrokenBox:
 
 
 def test_a_fault_of_the_box_is_tried_once_more_and_is_never_a_wrong_answer(box: Sandbox) -> None:
-    job = Job(benchmark_named("humaneval"), problem(53), 0, Source("completion", "    return x + y\n"))
+    job = Job(benchmark_named("humaneval"), problem(53), 0, Submission("completion", "    return x + y\n"))
     assert judge(BrokenBox(box, 1), job).status == "passed"  # type: ignore[arg-type]
     verdict = judge(BrokenBox(box, 2), job)  # type: ignore[arg-type]
     assert (verdict.status, verdict.detail) == ("infra_error", "no space left on device")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.settings import EvaluateSettings
@@ -46,7 +46,7 @@ def busy_machine() -> Iterator[None]:
 def test_a_busy_machine_changes_no_verdict(data_folder: Path, busy_machine: None) -> None:
     benchmark = benchmark_named("humaneval+")
     with Sandbox(box_settings(EvaluateSettings(), benchmark)) as box:
-        jobs = [Job(benchmark, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
+        jobs = [Job(benchmark, p, 0, Submission("completion", p.canonical_solution)) for p in benchmark.problems()]
         verdicts = [judge(box, job) for job in jobs]
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
 

@@ -10,9 +10,9 @@ from evolcoder.errors import IncompleteError
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.scoring import (
     bootstrap_interval,
-    group_counts,
     pass_at_k,
     passes_by_task,
+    score_groups,
     score_tasks,
     standard_error,
     wilson_interval,
@@ -68,10 +68,12 @@ def test_groups_hold_the_tasks_that_were_scored() -> None:
         for n in range(4)
     ]
     counts = {"0": (1, 1), "1": (1, 0), "2": (1, 1)}
-    grouped = group_counts(problems, counts)
-    assert list(grouped) == [("library", "Numpy"), ("library", "Pandas"), ("perturbation", "Origin")]
-    assert grouped["library", "Numpy"] == {"0": (1, 1), "1": (1, 0)}
-    assert score_tasks(grouped["library", "Pandas"])[0].value == 1.0
+    grouped = score_groups(problems, counts)
+    assert {label: {name: group["tasks"] for name, group in groups.items()} for label, groups in grouped.items()} == {
+        "library": {"Numpy": 2, "Pandas": 1}, "perturbation": {"Origin": 3},
+    }  # fmt: skip
+    assert grouped["library"]["Numpy"]["value"] == 0.5
+    assert grouped["library"]["Pandas"]["value"] == 1.0
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:

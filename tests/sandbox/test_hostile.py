@@ -15,7 +15,7 @@ import pytest
 
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.inside import landlock
@@ -46,7 +46,7 @@ MARK = Path("/tmp/evolcoder_hostile_mark")
 
 
 def run(box: Sandbox, program: str) -> Verdict:
-    return judge(box, Job(benchmark_named("humaneval"), PROBLEM, 0, Source("solution", program)))
+    return judge(box, Job(benchmark_named("humaneval"), PROBLEM, 0, Submission("solution", program)))
 
 
 @pytest.fixture(scope="module", params=["bubblewrap", pytest.param("landlock", marks=pytest.mark.long)])

@@ -11,7 +11,7 @@ import ray
 
 from evolcoder.errors import SandboxError
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.warm_boxes import WarmBoxes
@@ -29,13 +29,13 @@ class _JudgeActor:
         self._settings = settings
         self._boxes = WarmBoxes(settings)
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> None:
+        """Returns once the box is warm: a method waits for the constructor."""
 
-    def judge(self, problem: Problem, benchmark: Benchmark, sample: int, source: Source) -> Verdict:
+    def judge(self, problem: Problem, benchmark: Benchmark, sample: int, submission: Submission) -> Verdict:
         # Bubblewrap dies with the thread that started it. Ray runs all methods of a synchronous actor in its main thread.
         box = self._boxes.get(benchmark.box(problem, self._settings))
-        return judge(box, Job(benchmark, problem, sample, source))
+        return judge(box, Job(benchmark, problem, sample, submission))
 
 
 @asynccontextmanager
@@ -81,10 +81,13 @@ class _ActorPool:
         for _ in range(_ATTEMPTS):
             actor = await self._next_free()
             try:
-                verdict: Verdict = await actor.judge.remote(self._problems[task_id], job.benchmark, job.sample, job.source)
+                verdict: Verdict = await actor.judge.remote(self._problems[task_id], job.benchmark, job.sample, job.submission)
             except ray.exceptions.RayError as error:
                 reason = f"the process that judges programs failed: {type(error).__name__}"
-                self._replace(actor)
+                self._actors.discard(actor)
+                ray.kill(actor)
+                # Nobody waits for the one in its place: on a smaller cluster there may be no room for it.
+                self._starting.add(asyncio.create_task(self._start()))
                 continue
             self._free.put_nowait(actor)
             return verdict
@@ -103,14 +106,11 @@ class _ActorPool:
         try:
             await actor.ready.remote()
         except ray.exceptions.RayActorError as error:
-            raise SandboxError(_sandbox_sentence(str(error))) from None
+            lines = str(error).strip().splitlines()  # the traceback of an actor that could not start
+            said = [line.partition("SandboxError: ")[2] for line in lines if "SandboxError: " in line]
+            sentence = said[-1] if said else f"The processes that run model-written programs could not start; {lines[-1]}"
+            raise SandboxError(sentence) from None
         self._free.put_nowait(actor)
-
-    def _replace(self, actor: Any) -> None:
-        """Start another in its place; nobody waits for it, since on a smaller cluster there may be no room for it."""
-        self._actors.discard(actor)
-        ray.kill(actor)
-        self._starting.add(asyncio.create_task(self._start()))
 
     async def _next_free(self) -> Any:
         """The next actor that is free.
@@ -134,12 +134,3 @@ class _ActorPool:
 
 def _processors() -> int:
     return int(ray.cluster_resources().get("CPU", 0))
-
-
-def _sandbox_sentence(text: str) -> str:
-    """The one sentence inside the traceback of an actor that could not start."""
-    for line in reversed(text.splitlines()):
-        _, found, sentence = line.partition("SandboxError: ")
-        if found:
-            return sentence
-    return "The processes that run model-written programs could not start; " + text.strip().splitlines()[-1]

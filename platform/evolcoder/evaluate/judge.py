@@ -29,8 +29,8 @@ _DETAIL_CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a program comes from: a model's raw ``answer``, code that is a ``completion``, or a whole ``solution``.
+class Submission:
+    """What is to become a program: a model's raw ``answer``, code that is a ``completion``, or a whole ``solution``.
 
     ``extraction`` and ``stops`` say how code is taken from an answer.
     """
@@ -48,7 +48,7 @@ class Job:
     benchmark: Benchmark
     problem: Problem
     sample: int
-    source: Source
+    submission: Submission
 
 
 class TestBodyTimeout(BaseException):
@@ -76,16 +76,16 @@ def judge(box: Sandbox, job: Job) -> Verdict:
 
 def program_of(job: Job) -> tuple[str | None, str]:
     """The whole program, or None and why there is none."""
-    source = job.source
-    if source.kind == "solution":
-        return source.text, ""
-    code: str | None = source.text
-    if source.kind == "answer":
+    given = job.submission
+    if given.kind == "solution":
+        return given.text, ""
+    code: str | None = given.text
+    if given.kind == "answer":
         try:
             with body_limit(EXTRACTION_CPU_SECONDS):
-                code = extract(source.extraction, source.text, source.stops, job.problem.entry_point)
+                code = extract(given.extraction, given.text, given.stops, job.problem.entry_point)
         except TestBodyTimeout:
-            return None, f"the extraction {source.extraction} took over {EXTRACTION_CPU_SECONDS:g} s of CPU time"
+            return None, f"the extraction {given.extraction} took over {EXTRACTION_CPU_SECONDS:g} s of CPU time"
     return (None, "the answer holds no code") if code is None else (job.benchmark.program(job.problem, code), "")
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.evaluate.prompts import style_named
 from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.isolation import CAVEATS, ResourceLimits
+from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Source, Stage
@@ -32,11 +32,6 @@ class Measurement:
     circumstances: Mapping[str, Any]
     warnings: list[str] = field(default_factory=list)
 
-    def all_warnings(self) -> list[str]:
-        """What a reader of the score must know."""
-        caveat = CAVEATS.get(self.circumstances["sandbox"])
-        return [*self.warnings, *([caveat] if caveat else []), *self.benchmark.notes]
-
 
 def model_stage(
     settings: EvaluateSettings,
@@ -57,20 +52,16 @@ def model_stage(
     chosen = benchmark_named(benchmark)
 
     def identity() -> dict[str, Any]:
-        return model_identity(settings, chosen, style_named(chosen, style() if callable(style) else style))
+        asked = style_named(chosen, style() if callable(style) else style)
+        return {
+            **settings.identity(),
+            "style": asked.name,
+            "prompt": asked.prompt_id,
+            "stops": list(asked.stops),
+            **judging_identity(settings, chosen, settings.extraction or asked.extraction),
+        }
 
     return Stage(STAGE, folder, identity, {"model": model}, PACKAGES)
-
-
-def model_identity(settings: EvaluateSettings, benchmark: Benchmark, style: PromptStyle) -> dict[str, Any]:
-    """What decides the score of a model that is asked."""
-    return {
-        **settings.identity(),
-        "style": style.name,
-        "prompt": style.prompt_id,
-        "stops": list(style.stops),
-        **judging_identity(settings, benchmark, extraction_of(settings, style)),
-    }
 
 
 def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extraction: str) -> dict[str, Any]:
@@ -82,11 +73,6 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
         "timeout_seconds": settings.timeout_seconds or benchmark.task_cpu_seconds,
         "packages": list(benchmark.recorded_packages),
     }
-
-
-def extraction_of(settings: EvaluateSettings, style: PromptStyle) -> str:
-    """The user's choice, else the style's own."""
-    return settings.extraction or style.extraction
 
 
 def circumstances(settings: EvaluateSettings, benchmark: Benchmark) -> dict[str, Any]:

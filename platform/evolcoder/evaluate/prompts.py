@@ -18,7 +18,7 @@ from evolcoder.records import Completion
 from evolcoder.templates import ALPACA_HEADER
 
 if TYPE_CHECKING:
-    from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+    from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 
 BASE_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
 MBPP_STOPS = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif", "\n```")
@@ -42,6 +42,11 @@ def style_named(benchmark: Benchmark, name: str) -> PromptStyle:
 def scoring_prompt(body: str, blank_lines: int) -> str:
     """The Alpaca format as the WizardCoder release writes it for scoring, with its own number of blank lines."""
     return f"{ALPACA_HEADER}{chr(10) * (blank_lines + 1)}### Instruction:\n{body}\n\n### Response:"
+
+
+def script_prompt(problem: Problem) -> str:
+    """How the release asks for code that goes on from a prompt."""
+    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(problem.prompt)}", blank_lines=2)
 
 
 def tabbed(text: str) -> str:

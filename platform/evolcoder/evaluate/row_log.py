@@ -28,11 +28,16 @@ class RowLog(Generic[R]):
     """
 
     def __init__(self, folder: Folder, name: str, row_type: type[R]) -> None:
-        self._folder = folder.make()
-        self._name = name
-        self._row_type: type[R] = row_type
+        folder.make()
         self._log = AppendLog(folder, name, first_segment=len(folder.names(f"{name}-*.jsonl")))
-        self.known: dict[str, R] = self._read()
+        self.known: dict[str, R] = {}
+        for segment in [*folder.names(f"{name}.jsonl"), *folder.names(f"{name}-*.jsonl")]:
+            for line in folder.read_bytes(segment).splitlines():
+                try:
+                    row: dict[str, Any] = json.loads(line)
+                    self.known[row["key"]] = row_type.from_row(row)
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a kill: it is done again
 
     def __enter__(self) -> RowLog[R]:
         return self
@@ -50,14 +55,3 @@ class RowLog(Generic[R]):
         self._log.append((json.dumps({"key": key, **row.to_row()}) + "\n").encode("ascii"))
         if self._log.waiting_lines >= _SEGMENT_LINES:
             self._log.cut()()
-
-    def _read(self) -> dict[str, R]:
-        known: dict[str, R] = {}
-        for name in [*self._folder.names(f"{self._name}.jsonl"), *self._folder.names(f"{self._name}-*.jsonl")]:
-            for line in self._folder.read_bytes(name).splitlines():
-                try:
-                    row: dict[str, Any] = json.loads(line)
-                    known[row["key"]] = self._row_type.from_row(row)
-                except (ValueError, KeyError, TypeError):
-                    continue  # torn by a kill: it is done again
-        return known

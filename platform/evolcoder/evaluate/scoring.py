@@ -7,8 +7,8 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from evolcoder.errors import IncompleteError
 from evolcoder.evaluate.benchmarks.base import Problem
@@ -83,31 +83,32 @@ def passes_by_task(verdicts: Iterable[Verdict], part: Literal["all", "base"] = "
 
 def score_tasks(counts: Mapping[str, tuple[int, int]], prefix: str = "") -> list[Metric]:
     """pass@k for every k that the samples allow, averaged over tasks; Wilson for one sample a task, else bootstrap."""
-    fewest = min(n for n, _ in counts.values())
-    return [_score(counts, k, prefix) for k in KS if k <= fewest]
+    metrics = []
+    for k in KS:
+        if k > min(n for n, _ in counts.values()):
+            break
+        values = [pass_at_k(n, c, k) for n, c in counts.values()]
+        if all(n == 1 for n, _ in counts.values()):
+            interval, method = wilson_interval(sum(c for _, c in counts.values()), len(counts)), "Wilson"
+        else:
+            interval = bootstrap_interval(values)
+            method = f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}"
+        mean = math.fsum(values) / len(values)
+        metrics.append(Metric(f"{prefix}pass@{k}", k, mean, standard_error(values), interval, method))
+    return metrics
 
 
-def group_counts(
-    problems: Iterable[Problem], counts: Mapping[str, tuple[int, int]]
-) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
-    """The counts of each group's tasks, by label and group, in order of name."""
-    found: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+def score_groups(problems: Iterable[Problem], counts: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """pass@1 of each group of problems with the number of its tasks, by label and group, in order of name."""
+    members: defaultdict[tuple[str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for problem in problems:
         for label, name in problem.groups.items():
             if problem.task_id in counts:
-                found.setdefault((label, name), {})[problem.task_id] = counts[problem.task_id]
-    return dict(sorted(found.items()))
-
-
-def _score(counts: Mapping[str, tuple[int, int]], k: int, prefix: str) -> Metric:
-    values = [pass_at_k(n, c, k) for n, c in counts.values()]
-    mean = math.fsum(values) / len(values)
-    if all(n == 1 for n, _ in counts.values()):
-        interval, method = wilson_interval(sum(c for _, c in counts.values()), len(counts)), "Wilson"
-    else:
-        interval = bootstrap_interval(values)
-        method = f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}"
-    return Metric(f"{prefix}pass@{k}", k, mean, standard_error(values), interval, method)
+                members[label, name][problem.task_id] = counts[problem.task_id]
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for (label, name), group in sorted(members.items()):
+        found.setdefault(label, {})[name] = {"tasks": len(group), **asdict(score_tasks(group)[0])}
+    return found
 
 
 def standard_error(values: Sequence[float]) -> float:

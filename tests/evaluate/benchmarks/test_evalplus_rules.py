@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison, agrees, is_floats
+from evolcoder.evaluate.benchmarks.evalplus_rules import Oracle, agrees, is_floats
 from evolcoder.sandbox.inside.codec import Opaque
 
 PLAIN = st.recursive(
@@ -19,7 +19,7 @@ PLAIN = st.recursive(
 
 
 def same(got: Any, expected: Any, atol: float = 0.0) -> bool:
-    return agrees(Comparison("humaneval", "f", atol), (), got, expected)
+    return agrees(Oracle("humaneval", "f", atol), (), got, expected)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_the_datas_own_tolerance() -> None:
 def test_no_output_breaks_the_oracle(got: Any, expected: Any) -> None:
     for name in ("f", "find_zero", "surface_Area", "digit_distance_nums", "similar_elements", "check_str", "sum_div"):
         for dataset in ("humaneval", "mbpp"):
-            assert agrees(Comparison(dataset, name, 1e-4), ([1, 2],), got, expected) in (True, False)
+            assert agrees(Oracle(dataset, name, 1e-4), ([1, 2],), got, expected) in (True, False)
 
 
 def test_a_root_is_judged_by_the_polynomial() -> None:
-    rule = Comparison("humaneval", "find_zero", 1e-4)
+    rule = Oracle("humaneval", "find_zero", 1e-4)
     assert agrees(rule, ([-4.0, 0.0, 1.0],), -2.0, 2.0)
     assert not agrees(rule, ([-4.0, 0.0, 1.0],), 2.1, 2.0)
     assert not agrees(rule, ([-4.0, 0.0, 1.0],), None, 2.0)
@@ -69,7 +69,7 @@ def test_a_root_is_judged_by_the_polynomial() -> None:
 
 def test_special_mbpp_tasks() -> None:
     def mbpp(name: str, arguments: tuple[Any, ...], got: Any, expected: Any) -> bool:
-        return agrees(Comparison("mbpp", name, 0.0), arguments, got, expected)
+        return agrees(Oracle("mbpp", name, 0.0), arguments, got, expected)
 
     assert mbpp("are_equivalent", (), "anything", True)
     assert mbpp("sum_div", (), 0, 7)

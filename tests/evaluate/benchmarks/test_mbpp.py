@@ -7,7 +7,7 @@ import pytest
 
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 
@@ -24,7 +24,7 @@ def problems(data_folder: Path) -> dict[str, Problem]:
 
 
 def verdict(box: Sandbox, problem: Problem, code: str) -> Verdict:
-    return judge(box, Job(benchmark_named("mbpp"), problem, 0, Source("completion", code)))
+    return judge(box, Job(benchmark_named("mbpp"), problem, 0, Submission("completion", code)))
 
 
 def test_the_splits(data_folder: Path) -> None:
@@ -47,7 +47,7 @@ def test_arguments_that_only_the_program_can_make(box: Sandbox, problems: dict[s
     """Trees of the program's own class, and a type: the reference passes, and a constant does not."""
     problem = problems[task]
     assert verdict(box, problem, problem.canonical_solution).status == "passed"
-    whole = Source("solution", problem.canonical_solution)
+    whole = Submission("solution", problem.canonical_solution)
     assert judge(box, Job(benchmark_named("mbpp"), problem, 0, whole)).status == "passed", "the set-up belongs to the test"
     constant = f"{problem.canonical_solution}\ndef {problem.entry_point}(*a):\n    return 3\n"
     assert verdict(box, problem, constant).status == "failed"

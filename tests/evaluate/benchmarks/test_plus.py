@@ -11,10 +11,10 @@ import pytest
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks import expected as expected_module
 from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison
+from evolcoder.evaluate.benchmarks.evalplus_rules import Oracle
 from evolcoder.evaluate.benchmarks.expected import expected_outputs
 from evolcoder.evaluate.benchmarks.plus import Calls
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.outcomes import BoxFault
@@ -39,11 +39,11 @@ def encoded(*arguments: tuple[object, ...]) -> tuple[bytes, ...]:
 
 def problem(prompt: str = "def f(x):\n", solution: str = "    return [x, x / 3]\n", task: str = "Test/0") -> Problem:
     arguments = {"base": encoded((1,), (2,)), "plus": encoded((3,), (-1,))}
-    return Problem(task, prompt, "f", solution, "", Calls(arguments, Comparison("humaneval", "f", 0.0)))
+    return Problem(task, prompt, "f", solution, "", Calls(arguments, Oracle("humaneval", "f", 0.0)))
 
 
 def verdict(box: Sandbox, solution: str, asked: Problem | None = None) -> Verdict:
-    return judge(box, Job(benchmark_named("humaneval+"), asked or problem(), 0, Source("solution", solution)))
+    return judge(box, Job(benchmark_named("humaneval+"), asked or problem(), 0, Submission("solution", solution)))
 
 
 def test_right_programs_pass_both_parts(box: Sandbox) -> None:
@@ -88,9 +88,7 @@ def test_a_hanging_call_meets_the_limit(box: Sandbox, monkeypatch: pytest.Monkey
 
 def test_a_slow_reference_grants_programs_more_time(box: Sandbox) -> None:
     slow = "import time\ndef f(x):\n    t = time.process_time()\n    while time.process_time() < t + 1.2: pass\n    return x\n"
-    asked = Problem(
-        "Test/slow", slow, "f", "", "", Calls({"base": encoded((1,)), "plus": ()}, Comparison("humaneval", "f", 0.0))
-    )
+    asked = Problem("Test/slow", slow, "f", "", "", Calls({"base": encoded((1,)), "plus": ()}, Oracle("humaneval", "f", 0.0)))
     slower = slow.replace("1.2", "4.2")
     assert verdict(box, slower, asked).status == "passed", "4.2 s are more than 4 s and less than 4 x 1.2 s"
 
@@ -159,7 +157,7 @@ def test_a_models_answer_in_a_fence_passes_when_it_is_right(box: Sandbox, data_f
     benchmark = benchmark_named(name)
     for asked in benchmark.problems()[:3]:
         whole = asked.prompt + asked.canonical_solution if name.startswith("humaneval") else asked.canonical_solution
-        answer = Source("answer", f"Sure, here it is:\n```python\n{whole.strip()}\n```\nIt works.", "wizardcoder")
+        answer = Submission("answer", f"Sure, here it is:\n```python\n{whole.strip()}\n```\nIt works.", "wizardcoder")
         found = judge(box, Job(benchmark, asked, 0, answer))
         assert (found.status, found.detail) == ("passed", "")
 
@@ -173,7 +171,7 @@ def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) 
     from evolcoder.settings import EvaluateSettings
 
     with Sandbox(box_settings(EvaluateSettings(), benchmark)) as box:
-        jobs = [Job(benchmark, p, 0, Source("completion", p.canonical_solution)) for p in benchmark.problems()]
+        jobs = [Job(benchmark, p, 0, Submission("completion", p.canonical_solution)) for p in benchmark.problems()]
         verdicts = [judge(box, job) for job in jobs]
     assert [(v.task_id, v.status, v.detail) for v in verdicts if v.status != "passed"] == []
     assert len(verdicts) == count
@@ -186,7 +184,7 @@ def test_no_constant_program_passes_what_needs_work(data_folder: Path, body: str
     """Some tasks are passed by a constant on their own tests alone, and by the named lax oracles; plus catches the rest."""
     with Sandbox(BoxSettings()) as box:
         jobs = [
-            Job(benchmark_named("humaneval+"), p, 0, Source("solution", f"def {p.entry_point}(*args):\n    {body}\n"))
+            Job(benchmark_named("humaneval+"), p, 0, Submission("solution", f"def {p.entry_point}(*args):\n    {body}\n"))
             for p in benchmark_named("humaneval+").problems()
         ]
         verdicts = [judge(box, job) for job in jobs]

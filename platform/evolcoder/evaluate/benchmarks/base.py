@@ -102,11 +102,6 @@ class Benchmark(ABC):
     def styles(self) -> tuple[PromptStyle, ...]:
         """The ways in which a model can be asked; ``chat`` is always one."""
 
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Where the extraction ``stops`` cuts an answer whose style is not known: the base style's stops."""
-        return next((style.stops for style in self.styles() if style.name == "base"), ())
-
     def program(self, problem: Problem, code: str) -> str:
         """The whole program for a model's code. Prompt, then code: a repeated function wins over the prompt's, which still
         supplies imports and helpers.

@@ -8,7 +8,7 @@ of passed tests.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,30 +21,34 @@ FLOAT_RTOL = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Which rules apply. ``atol`` is the data's own absolute tolerance; 0 asks for equality, but for floats."""
+class Oracle:
+    """Which rules apply to a task. ``atol`` is the data's own absolute tolerance; 0 asks for equality, but for floats."""
 
     dataset: str
     entry_point: str
     atol: float
 
 
-def agrees(comparison: Comparison, arguments: Sequence[Any], got: Any, expected: Any) -> bool:
+def agrees(oracle: Oracle, arguments: Sequence[Any], got: Any, expected: Any) -> bool:
     """Whether an output counts as the expected one.
 
     Args:
         arguments: a trusted copy of what the function was called with.
         got: decoded plain data, or an Opaque.
     """
-    if comparison.dataset == "humaneval" and comparison.entry_point == "find_zero":
-        return _holds(lambda: bool(abs(polynomial(*arguments, got)) <= comparison.atol))
-    exact = _holds(lambda: bool(got == expected))
-    if comparison.dataset == "mbpp":
-        exact = _mbpp_exact(comparison, arguments, got, expected, exact)
+    if oracle.dataset == "humaneval" and oracle.entry_point == "find_zero":
+        return _holds(lambda: abs(polynomial(*arguments, got)) <= oracle.atol)
+    exact = _holds(lambda: got == expected)
+    if oracle.dataset == "mbpp":
+        exact = _mbpp_exact(oracle, arguments, got, expected, exact)
     if exact:
         return True
-    atol = comparison.atol or (FLOAT_ATOL if is_floats(expected) else 0.0)
-    return atol != 0 and _holds(lambda: _close(got, expected, atol))
+    atol = oracle.atol or (FLOAT_ATOL if is_floats(expected) else 0.0)
+    if atol == 0 or type(got) is not type(expected):
+        return False
+    if isinstance(expected, list | tuple) and len(got) != len(expected):  # allclose would stretch a shorter one
+        return False
+    return _holds(lambda: np.allclose(got, expected, rtol=FLOAT_RTOL, atol=atol))
 
 
 def is_floats(value: Any) -> bool:
@@ -54,16 +58,16 @@ def is_floats(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, float) for item in value)
 
 
-def _mbpp_exact(comparison: Comparison, arguments: Sequence[Any], got: Any, expected: Any, exact: bool) -> bool:
-    name = comparison.entry_point
+def _mbpp_exact(oracle: Oracle, arguments: Sequence[Any], got: Any, expected: Any, exact: bool) -> bool:
+    name = oracle.entry_point
     if name == "are_equivalent":
         return True
     if name == "sum_div":
-        return exact or _holds(lambda: bool(got == 0))
+        return exact or _holds(lambda: got == 0)
     if name == "surface_Area":
-        return exact or _holds(lambda: bool(abs(got - surface_area(*arguments)) <= comparison.atol))
+        return exact or _holds(lambda: abs(got - surface_area(*arguments)) <= oracle.atol)
     if name == "digit_distance_nums":
-        return exact or _holds(lambda: bool(got == digit_distance(*arguments)))
+        return exact or _holds(lambda: got == digit_distance(*arguments))
     if name in SET_TASKS:
         return _holds(lambda: set(got) == set(expected))
     if name in NOT_NONE_TASKS:
@@ -72,15 +76,7 @@ def _mbpp_exact(comparison: Comparison, arguments: Sequence[Any], got: Any, expe
     return exact
 
 
-def _close(got: Any, expected: Any, atol: float) -> bool:
-    if type(got) is not type(expected):
-        return False
-    if isinstance(expected, list | tuple) and len(got) != len(expected):
-        return False
-    return bool(np.allclose(got, expected, rtol=FLOAT_RTOL, atol=atol))
-
-
-def _holds(claim: Any) -> bool:
+def _holds(claim: Callable[[], Any]) -> bool:
     """Whether it is true; an output that the rule stumbles over is a wrong one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -67,9 +67,15 @@ def expected_outputs(
         BoxFault: the reference could not be run, or raises.
     """
     file = _file(version, task_id)
-    if file.stem not in _known:
-        _known[file.stem] = _read(file) or _made(file, program, entry_point, arguments, box)
-    return _known[file.stem]
+    found = _known.get(file.stem) or _read(file)
+    if found is None:
+        runs = {part: _run(program, entry_point, calls, box) for part, calls in arguments.items()}
+        found = {part: expected for part, (expected, _) in runs.items()}
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            _write(file, found)
+            file.with_suffix(".seconds").write_text(f"{sum(seconds for _, seconds in runs.values()):.3f}", "ascii")
+    _known[file.stem] = found
+    return found
 
 
 def reference_seconds(version: str, task_id: str) -> float:
@@ -83,17 +89,6 @@ def reference_seconds(version: str, task_id: str) -> float:
 def _file(version: str, task_id: str) -> Path:
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
     return cache_folder() / "expected" / f"{stable_hash(version, task_id, python, _FORMAT)}.bin"
-
-
-def _made(
-    file: Path, program: str, entry_point: str, arguments: Mapping[str, Sequence[bytes]], box: Sandbox
-) -> dict[str, Expected]:
-    runs = {part: _run(program, entry_point, calls, box) for part, calls in arguments.items()}
-    found = {part: expected for part, (expected, _) in runs.items()}
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        _write(file, found)
-        file.with_suffix(".seconds").write_text(f"{sum(seconds for _, seconds in runs.values()):.3f}", "ascii")
-    return found
 
 
 def _run(source: str, entry_point: str, arguments: Sequence[bytes], box: Sandbox) -> tuple[Expected, float]:
@@ -118,14 +113,14 @@ def _write(file: Path, found: Mapping[str, Expected]) -> None:
     plain = {part: (expected.payloads, expected.slowest_call_seconds) for part, expected in found.items()}
     data = codec.encode(plain, _BOUNDS)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as stream:
+        try:
             stream.write(hashlib.sha256(data).digest() + data)
-        os.replace(temporary, file)
-    except OSError:
-        os.unlink(temporary)
-        raise
+            stream.flush()
+            os.replace(stream.name, file)
+        except OSError:
+            os.unlink(stream.name)
+            raise
 
 
 def _read(file: Path) -> dict[str, Expected] | None:

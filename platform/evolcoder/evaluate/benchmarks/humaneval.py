@@ -14,18 +14,20 @@ from types import CodeType
 from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
-from evolcoder.evaluate.prompts import BASE_STOPS, scoring_prompt, tabbed
+from evolcoder.evaluate.prompts import BASE_STOPS, script_prompt
 from evolcoder.problems.rows import problem_rows
 from evolcoder.sandbox.program import Program
 
-
-def completion_styles() -> tuple[PromptStyle, ...]:
-    """How a function that is to be completed from its docstring is put to a model."""
-    return (
-        PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops", lambda p: p.prompt),
-        PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
-        PromptStyle("chat", "humaneval-chat-1", "chat", (), "wizardcoder", _chat),
-    )
+COMPLETION_STYLES = (
+    PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops", lambda p: p.prompt),
+    PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", script_prompt),
+    PromptStyle(
+        "chat", "humaneval-chat-1", "chat", (), "wizardcoder",
+        lambda p: "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "
+        f"in one ```python block.\n\n```python\n{p.prompt.rstrip()}\n```",
+    ),
+)  # fmt: skip
+"""How a function that is to be completed from its docstring is put to a model."""
 
 
 class HumanEval(Benchmark):
@@ -38,7 +40,7 @@ class HumanEval(Benchmark):
         ]
 
     def styles(self) -> tuple[PromptStyle, ...]:
-        return completion_styles()
+        return COMPLETION_STYLES
 
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         candidate = program.function(problem.entry_point)
@@ -49,17 +51,6 @@ class HumanEval(Benchmark):
         exec(_compiled(problem.test, f"{problem.task_id} test"), namespace)
         random.seed(problem.task_id)  # some checks draw their inputs, and every run must draw the same
         namespace["check"](candidate)
-
-
-def _wizardcoder(problem: Problem) -> str:
-    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(problem.prompt)}", blank_lines=2)
-
-
-def _chat(problem: Problem) -> str:
-    return (
-        "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "
-        f"in one ```python block.\n\n```python\n{problem.prompt.rstrip()}\n```"
-    )
 
 
 @lru_cache(maxsize=512)

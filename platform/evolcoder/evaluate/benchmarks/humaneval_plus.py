@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import PromptStyle
-from evolcoder.evaluate.benchmarks.humaneval import completion_styles
+from evolcoder.evaluate.benchmarks.humaneval import COMPLETION_STYLES
 from evolcoder.evaluate.benchmarks.plus import PlusBenchmark
 from evolcoder.problems.rows import ProblemRow
 
@@ -19,4 +19,4 @@ class HumanEvalPlus(PlusBenchmark):
         return given
 
     def styles(self) -> tuple[PromptStyle, ...]:
-        return completion_styles()
+        return COMPLETION_STYLES

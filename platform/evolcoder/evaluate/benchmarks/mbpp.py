@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from abc import abstractmethod
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -20,26 +19,22 @@ from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
 from evolcoder.problems.rows import ProblemRow, parse_quietly, problem_rows
 from evolcoder.sandbox.program import Program
 
-TEST_TASKS = range(11, 511)
 FEW_SHOT_TASKS = (2, 3, 4)
-_LONG_TESTS = {493: "calculate_polygons(startx, starty, endx, endy, radius)"}
+_LONG_TESTS = {"Mbpp/493": "calculate_polygons(startx, starty, endx, endy, radius)"}
 """A task whose assertions are too long to be shown; the WizardCoder release shows how the function is called."""
+_TASK = "You are an expert Python programmer, and here is your task: {} Your code should pass these tests:\n\n{}[BEGIN]\n"
 _EVALUATE = "__evaluate"
 
 
-class _Mbpp(Benchmark):
+class Mbpp(Benchmark):
+    name = "mbpp"
     task_cpu_seconds = 30.0  # the reference of Mbpp/123 alone takes more than 5 s of a slow processor
-
-    @property
-    def data(self) -> str:
-        return "mbpp"
+    data = "mbpp"
+    tasks = frozenset(range(11, 511))
+    """The numbers of this split's."""
 
     def problems(self) -> list[Problem]:
-        return [_problem(row) for row in problem_rows("mbpp") if self.has(row.fields["task_id"])]
-
-    @abstractmethod
-    def has(self, number: int) -> bool:
-        """Whether the task of that number is one of this split."""
+        return [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in self.tasks]
 
     def styles(self) -> tuple[PromptStyle, ...]:
         return (
@@ -60,18 +55,9 @@ class _Mbpp(Benchmark):
         exec(_compiled(problem.test, problem.entry_point, f"{problem.task_id} test"), namespace)
 
 
-class Mbpp(_Mbpp):
-    name = "mbpp"
-
-    def has(self, number: int) -> bool:
-        return number in TEST_TASKS
-
-
-class MbppDev(_Mbpp):
+class MbppDev(Mbpp):
     name = "mbpp-dev"
-
-    def has(self, number: int) -> bool:
-        return number not in TEST_TASKS and number not in FEW_SHOT_TASKS
+    tasks = frozenset(range(1, 975)) - Mbpp.tasks - set(FEW_SHOT_TASKS)
 
 
 def _problem(row: ProblemRow) -> Problem:
@@ -81,7 +67,7 @@ def _problem(row: ProblemRow) -> Problem:
         entry_point=row.entry_point,
         canonical_solution=row.solutions[0],
         test="\n".join(test.strip() for test in row.fields["test_list"]) + "\n",
-        material={"number": row.fields["task_id"], "setup": row.fields["test_setup_code"].replace("\r\n", "\n")},
+        material={"setup": row.fields["test_setup_code"].replace("\r\n", "\n")},
     )
 
 
@@ -109,39 +95,27 @@ class _CallsInside(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _shown_tests(problem: Problem) -> str:
-    """What an instruction shows of the tests: all assertions."""
-    return _LONG_TESTS.get(problem.material["number"]) or problem.test.strip()
-
-
 def _docstring(problem: Problem) -> str:
     return f'"""\n{problem.prompt}\n{problem.test.splitlines()[0]}\n"""\n'
 
 
 def _wizardcoder(problem: Problem) -> str:
-    body = f"\n{problem.prompt}\nTest examples:\n{_shown_tests(problem)}"
+    body = f"\n{problem.prompt}\nTest examples:\n{_LONG_TESTS.get(problem.task_id) or problem.test.strip()}"
     return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
 
 
 def _chat(problem: Problem) -> str:
     return (
         f"{problem.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
-        f"It must pass these tests:\n\n```python\n{_shown_tests(problem)}\n```"
+        f"It must pass these tests:\n\n```python\n{_LONG_TESTS.get(problem.task_id) or problem.test.strip()}\n```"
     )
 
 
 def _few_shot(problem: Problem) -> str:
-    solved = "".join(f"{_task(example)}[BEGIN]\n{example.canonical_solution}\n[DONE]\n\n" for example in _examples())
-    return f"{solved}{_task(problem)}[BEGIN]\n"
-
-
-def _task(problem: Problem) -> str:
-    return (
-        f"You are an expert Python programmer, and here is your task: {problem.prompt} "
-        f"Your code should pass these tests:\n\n{problem.test}"
-    )
+    return _solved_tasks() + _TASK.format(problem.prompt, problem.test)
 
 
 @lru_cache(maxsize=1)
-def _examples() -> tuple[Problem, ...]:
-    return tuple(_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in FEW_SHOT_TASKS)
+def _solved_tasks() -> str:
+    solved = [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in FEW_SHOT_TASKS]
+    return "".join(f"{_TASK.format(task.prompt, task.test)}{task.canonical_solution}\n[DONE]\n\n" for task in solved)

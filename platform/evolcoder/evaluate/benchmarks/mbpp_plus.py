@@ -36,7 +36,7 @@ class MbppPlus(PlusBenchmark):
         return (
             PromptStyle("base", "mbpp+-docstring", "completions", MBPP_STOPS, "stops", _docstring),
             PromptStyle("wizardcoder", "mbpp+-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
-            PromptStyle("chat", "mbpp+-chat-1", "chat", (), "wizardcoder", _instruction),
+            PromptStyle("chat", "mbpp+-chat-1", "chat", (), "wizardcoder", _chat),
         )
 
 
@@ -49,14 +49,12 @@ def _text_and_assertion(problem: Problem) -> tuple[str, str]:
 
 
 def _docstring(problem: Problem) -> str:
-    text, assertion = _text_and_assertion(problem)
-    return f'"""\n{text}\n{assertion}\n"""\n'
+    return '"""\n{}\n{}\n"""\n'.format(*_text_and_assertion(problem))
 
 
-def _instruction(problem: Problem) -> str:
-    text, assertion = _text_and_assertion(problem)
-    return f"{text} Your code should satisfy the following assertion:\n```python\n{assertion}\n```"
+def _chat(problem: Problem) -> str:
+    return "{} Your code should satisfy the following assertion:\n```python\n{}\n```".format(*_text_and_assertion(problem))
 
 
 def _wizardcoder(problem: Problem) -> str:
-    return scoring_prompt(tabbed(_instruction(problem)), blank_lines=2)
+    return scoring_prompt(tabbed(_chat(problem)), blank_lines=2)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
-from evolcoder.evaluate.benchmarks.evalplus_rules import Comparison, agrees
+from evolcoder.evaluate.benchmarks.evalplus_rules import Oracle, agrees
 from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, reference_seconds
 from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import Sandbox
@@ -36,7 +36,7 @@ class Calls:
     """The encoded arguments of each call, by part, and how outputs are compared."""
 
     arguments: Mapping[str, tuple[bytes, ...]]
-    comparison: Comparison
+    oracle: Oracle
 
 
 class PlusBenchmark(Benchmark):
@@ -50,20 +50,23 @@ class PlusBenchmark(Benchmark):
         """The argument lists of a part, with the types that JSON cannot hold restored."""
 
     def problems(self) -> list[Problem]:
-        return [self._problem(row) for row in problem_rows(self.name, self.data)]
-
-    def _problem(self, row: ProblemRow) -> Problem:
-        arguments = {
-            part: tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in self.inputs(row, part)) for part in self.parts
-        }
-        return Problem(
-            task_id=row.task_id,
-            prompt=row.fields["prompt"],
-            entry_point=row.entry_point,
-            canonical_solution=row.fields["canonical_solution"],
-            test=row.fields.get("assertion") or row.fields.get("test") or "",
-            material=Calls(arguments, Comparison(self.dataset, row.entry_point, float(row.fields["atol"]))),
-        )
+        problems = []
+        for row in problem_rows(self.name, self.data):
+            arguments = {
+                part: tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in self.inputs(row, part))
+                for part in self.parts
+            }
+            oracle = Oracle(self.dataset, row.entry_point, float(row.fields["atol"]))
+            problem = Problem(
+                task_id=row.task_id,
+                prompt=row.fields["prompt"],
+                entry_point=row.entry_point,
+                canonical_solution=row.fields["canonical_solution"],
+                test=row.fields.get("assertion") or row.fields.get("test") or "",
+                material=Calls(arguments, oracle),
+            )
+            problems.append(problem)
+        return problems
 
     def prepare(self, problem: Problem, box: Sandbox) -> dict[str, Expected]:
         calls: Calls = problem.material
@@ -91,5 +94,5 @@ class PlusBenchmark(Benchmark):
             program.last_call = Call(problem.entry_point, given)
             got, wanted = reply.value(), expected.value(index)
             program.last_call = Call(problem.entry_point, given, {}, (got,))
-            if not agrees(calls.comparison, given, got, wanted):
+            if not agrees(calls.oracle, given, got, wanted):
                 raise AssertionError(f"expected {short_repr(wanted)}")

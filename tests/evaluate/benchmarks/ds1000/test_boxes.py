@@ -16,7 +16,7 @@ from evolcoder.errors import DataError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.ds1000.environment import BUILD_COMMAND, interpreter_for
-from evolcoder.evaluate.judge import Job, Source, judge
+from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import ResourceLimits
@@ -78,7 +78,7 @@ def run(data_folder: Path) -> Iterator[Run]:
             while boxes:
                 boxes.popitem()[1].close()
             boxes[settings] = Sandbox(settings)
-        return judge(boxes[settings], Job(benchmark_named("ds1000"), problem, 0, Source("solution", solution)))
+        return judge(boxes[settings], Job(benchmark_named("ds1000"), problem, 0, Submission("solution", solution)))
 
     yield judged
     while boxes:

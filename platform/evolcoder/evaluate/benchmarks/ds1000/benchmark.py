@@ -16,8 +16,8 @@ from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem, P
 from evolcoder.evaluate.benchmarks.ds1000.environment import PINS, interpreter_for
 from evolcoder.evaluate.benchmarks.ds1000.placing import solution_of
 from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
-from evolcoder.evaluate.prompts import scoring_prompt, tabbed
-from evolcoder.problems.rows import ProblemRow, problem_rows
+from evolcoder.evaluate.prompts import script_prompt
+from evolcoder.problems.rows import problem_rows
 from evolcoder.sandbox.box import NOT_UNDER_LANDLOCK, BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, ResourceLimits
 
@@ -33,6 +33,11 @@ _MEMORY_BYTES = 4 << 30
 """Address space: TensorFlow wants 1 GiB before it does anything."""
 
 _TASK_ID = re.compile(r"(?:ds-?1000[/_-])?(\d{1,4})", re.IGNORECASE)
+_CHAT = (
+    "Solve the following problem. Answer with one ```python block that holds only the code that goes on where the given "
+    "code ends. The given code has run already: do not repeat it, and do not define its inputs again. Leave the result "
+    "where the problem asks for it."
+)
 _CONTEXT = re.compile(r'exec_context = r"""\n(.*?)\n?"""', re.DOTALL)
 
 
@@ -40,17 +45,25 @@ class Ds1000(Benchmark):
     name = "ds1000"
     task_cpu_seconds = 120.0
     packages = ()
-
-    @property
-    def data(self) -> str:
-        return "ds1000"
-
-    @property
-    def recorded_packages(self) -> tuple[str, ...]:
-        return tuple(f"{name}=={version}" for name, version in PINS.items())
+    recorded_packages = tuple(f"{name}=={version}" for name, version in PINS.items())
+    data = "ds1000"
 
     def problems(self) -> list[Problem]:
-        return [_problem(row) for row in problem_rows("ds1000")]
+        return [
+            Problem(
+                task_id=row.task_id,
+                prompt=row.prompt,
+                entry_point=row.entry_point,
+                canonical_solution=row.solutions[0],
+                test=row.tests,
+                material=row.fields["metadata"]["problem_id"],
+                groups={
+                    "library": row.fields["metadata"]["library"],
+                    "perturbation": row.fields["metadata"]["perturbation_type"],
+                },
+            )
+            for row in problem_rows("ds1000")
+        ]
 
     def task_id(self, text: str) -> str:
         """A problem_id, with or without a name of the benchmark before it."""
@@ -60,8 +73,8 @@ class Ds1000(Benchmark):
     def styles(self) -> tuple[PromptStyle, ...]:
         return (
             PromptStyle("base", "ds1000-completion", "completions", STOPS, "stops", lambda p: p.prompt),
-            PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", _wizardcoder),
-            PromptStyle("chat", "ds1000-chat-1", "chat", (), "ds1000", _chat),
+            PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", script_prompt),
+            PromptStyle("chat", "ds1000-chat-1", "chat", (), "ds1000", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
         )
 
     def program(self, problem: Problem, code: str) -> str:
@@ -101,23 +114,8 @@ class Ds1000Insertion(Ds1000):
         return [problem for problem in super().problems() if problem.groups["library"] != "Matplotlib"]
 
     def styles(self) -> tuple[PromptStyle, ...]:
-        return (
-            PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", _fill_in),
-            *(style for style in super().styles() if style.name != "base"),
-        )
-
-
-def _problem(row: ProblemRow) -> Problem:
-    metadata = row.fields["metadata"]
-    return Problem(
-        task_id=row.task_id,
-        prompt=row.prompt,
-        entry_point=row.entry_point,
-        canonical_solution=row.solutions[0],
-        test=row.tests,
-        material=metadata["problem_id"],
-        groups={"library": metadata["library"], "perturbation": metadata["perturbation_type"]},
-    )
+        base = PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", fill_in_prompt)
+        return base, *super().styles()[1:]
 
 
 def gap(problem: Problem) -> tuple[str, str]:
@@ -127,19 +125,7 @@ def gap(problem: Problem) -> tuple[str, str]:
     return problem.prompt, f"\n{after}\n</code>" if after else "\n</code>"
 
 
-def _fill_in(problem: Problem) -> str:
-    """In the tokens of StarCoder and the models made from it."""
+def fill_in_prompt(problem: Problem) -> str:
+    """The gap in the tokens of StarCoder and the models made from it."""
     before, after = gap(problem)
     return f"<fim_prefix>{before}<fim_suffix>{after}<fim_middle>"
-
-
-def _wizardcoder(problem: Problem) -> str:
-    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(problem.prompt)}", blank_lines=2)
-
-
-def _chat(problem: Problem) -> str:
-    return (
-        "Solve the following problem. Answer with one ```python block that holds only the code that goes on where the given "
-        "code ends. The given code has run already: do not repeat it, and do not define its inputs again. Leave the result "
-        f"where the problem asks for it.\n\n{problem.prompt.rstrip()}"
-    )

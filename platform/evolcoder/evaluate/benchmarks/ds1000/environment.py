@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,10 +98,19 @@ def interpreter_for(library: str) -> Interpreter:
     Raises:
         DataError: it is not built, or holds other versions.
     """
-    interpreter = _interpreter(environment_folder())
+    described, shortcomings = _described(environment_folder())
+    if shortcomings:
+        _described.cache_clear()  # it may be mended
+        raise DataError(f"{shortcomings}; run `{BUILD_COMMAND}` (or name a ready one with {ENVIRONMENT_VARIABLE}).")
+    executable, base_prefix, standard_library, site_packages = (
+        Path(described[name]) for name in ("executable", "base_prefix", "standard_library", "site_packages")
+    )
     folders = {name: (data_folder() / "ds1000" / folder).resolve() for name, folder in _FOLDERS.items()}
-    return replace(
-        interpreter,
+    return Interpreter(
+        executable,
+        base_prefix,
+        standard_library,
+        site_packages,
         warm_modules=(*_COMMON, *_WARM[library]),
         folders=tuple((name, folder) for name, folder in folders.items() if folder.is_dir()),
         environment=(*_ENVIRONMENT, *((name, os.environ[name]) for name in _KERNEL_CHOICE if name in os.environ)),
@@ -116,11 +124,12 @@ def build_environment(say: Callable[[str], None]) -> Path:
         DataError: it cannot be built.
     """
     folder = environment_folder()
-    if not _shortcomings(folder):
+    _, shortcomings = _described(folder)
+    if not shortcomings:
         say(f"{folder} is there already")
         return folder
     if ENVIRONMENT_VARIABLE in os.environ:
-        raise DataError(f"{_shortcomings(folder)}; unset {ENVIRONMENT_VARIABLE} to have an environment built.")
+        raise DataError(f"{shortcomings}; unset {ENVIRONMENT_VARIABLE} to have an environment built.")
     if sys.version_info[:2] != PYTHON:
         raise DataError(
             f"DS-1000's packages need Python {PYTHON[0]}.{PYTHON[1]}, and this is {sys.version_info[0]}.{sys.version_info[1]}; "
@@ -132,12 +141,17 @@ def build_environment(say: Callable[[str], None]) -> Path:
         _run([sys.executable, "-m", "venv", str(folder)], say)
         pins = [f"{name}=={version}" for name, version in PINS.items()]
         options = ["--progress-bar", "off", "--no-input", "--disable-pip-version-check"]
-        _run([str(_python(folder)), "-m", "pip", "install", *options, *pins], say)
-        _make_readable(folder)
+        _run([str(folder / "bin" / "python"), "-m", "pip", "install", *options, *pins], say)
+        for path in (folder, *folder.rglob("*")):  # programs run as nobody, whoever built this and with whatever umask
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
         (folder / _MARK).write_text(json.dumps(PINS, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error}); set EVOLCODER_CACHE to a folder with 4 GB free.") from None
-    if shortcomings := _shortcomings(folder):
+    _described.cache_clear()
+    _, shortcomings = _described(folder)
+    if shortcomings:
         raise DataError(f"{shortcomings}; remove {folder} and run `{BUILD_COMMAND}` again.")
     say(f"{folder} is ready")
     return folder
@@ -156,49 +170,23 @@ def _run(command: list[str], say: Callable[[str], None]) -> None:
         raise DataError(f"DS-1000's packages could not be installed ({last[:300]}); run `{BUILD_COMMAND}` again.")
 
 
-def _make_readable(folder: Path) -> None:
-    """Programs run as nobody, whoever built this and with whatever umask."""
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
-
-
-def _python(folder: Path) -> Path:
-    return folder / "bin" / "python"
-
-
-def _shortcomings(folder: Path) -> str:
-    """What keeps the environment from being used, as a sentence without its end; empty when nothing does."""
-    described = _described(folder)
-    if described is None or (ENVIRONMENT_VARIABLE not in os.environ and not (folder / _MARK).is_file()):
-        return f"{folder} is no finished environment for DS-1000"
+@lru_cache(maxsize=4)
+def _described(folder: Path) -> tuple[dict[str, Any], str]:
+    """What the environment's Python says of itself, and what keeps it from being used, as a sentence without its end."""
+    try:
+        said = subprocess.run(
+            [str(folder / "bin" / "python"), "-I", "-c", _DESCRIBE, *PINS],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        described: dict[str, Any] = json.loads(said.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        described = {}
+    if not described or (ENVIRONMENT_VARIABLE not in os.environ and not (folder / _MARK).is_file()):
+        return {}, f"{folder} is no finished environment for DS-1000"
     if tuple(described["python"]) != PYTHON:
-        return f"{folder} has Python {'.'.join(map(str, described['python']))}, not {PYTHON[0]}.{PYTHON[1]}"
+        return {}, f"{folder} has Python {'.'.join(map(str, described['python']))}, not {PYTHON[0]}.{PYTHON[1]}"
     found: dict[str, str] = described["versions"]
     wrong = [
         f"{name} {found.get(name, 'missing')}, not {version}" for name, version in PINS.items() if found.get(name) != version
     ]
-    return f"{folder} has other packages than DS-1000 needs ({', '.join(wrong)})" if wrong else ""
-
-
-def _described(folder: Path) -> dict[str, Any] | None:
-    """What the environment's Python says of itself; None when it cannot be run."""
-    try:
-        said = subprocess.run(
-            [str(_python(folder)), "-I", "-c", _DESCRIBE, *PINS], capture_output=True, text=True, timeout=60, check=True
-        )
-        described: dict[str, Any] = json.loads(said.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return described
-
-
-@lru_cache(maxsize=4)
-def _interpreter(folder: Path) -> Interpreter:
-    if shortcomings := _shortcomings(folder):
-        raise DataError(f"{shortcomings}; run `{BUILD_COMMAND}` (or name a ready one with {ENVIRONMENT_VARIABLE}).")
-    described = _described(folder) or {}
-    names = ("executable", "base_prefix", "standard_library", "site_packages")
-    executable, base_prefix, standard_library, site_packages = (Path(described[name]) for name in names)
-    return Interpreter(executable, base_prefix, standard_library, site_packages)
+    return described, f"{folder} has other packages than DS-1000 needs ({', '.join(wrong)})" if wrong else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from itertools import takewhile
 
 _DEFINITION = re.compile(r"^def\s+(\w+)\s*\(", re.MULTILINE)
 _SCAFFOLD = ("<code>", "BEGIN SOLUTION", "### BEGIN SOLUTION", "# SOLUTION START")
@@ -17,59 +18,34 @@ _HINT = re.compile(r"[\w, .\[\]'\"()]+ = \.\.\. # put solution in")
 
 def solution_of(prompt: str, code: str) -> str:
     """What goes in the place of the solution."""
-    rest = _without_given(prompt, code.split("\n"))
-    function = _open_function(prompt)
-    return "\n".join(rest) if function is None else _body(function, rest)
+    lines = _without_given(prompt, code.split("\n"))
+    if not prompt.endswith("    ### BEGIN SOLUTION"):
+        return "\n".join(lines)
+    function = _DEFINITION.findall(prompt)[-1:]  # the one whose body is asked for
+    return _body(function[0], lines) if function else "\n".join(lines)
 
 
 def _without_given(prompt: str, lines: list[str]) -> list[str]:
-    """The lines after those that repeat the prompt's code from its first line on."""
-    given = [line.rstrip() for line in _given_code(prompt)]
-    if not given:
-        return lines
-    kept, place = list(lines), 0
-    while kept:
-        line = kept[0].rstrip()
-        if place < len(given) and line == given[place]:
+    """The lines after those that repeat the prompt's code from its first line on, blank ones apart."""
+    _, found, after = prompt.rpartition("A:\n")  # Matplotlib's prompts are code all over
+    block = (after if found else prompt).split("BEGIN SOLUTION")[0].split("</code>")[0]
+    given = [line.rstrip() for line in block.split("\n") if line.strip() and line.strip() not in (*_SCAFFOLD, "###")]
+    place = 0
+    for start, line in enumerate(lines):
+        if place < len(given) and line.rstrip() == given[place]:
             place += 1
-        elif line.strip() not in _SCAFFOLD and not (place and (not line or _HINT.match(line))):
-            break
-        kept.pop(0)
-    return kept if place == len(given) else lines
-
-
-def _given_code(prompt: str) -> list[str]:
-    """The lines of code that a prompt gives, without blank ones; Matplotlib's prompts are code all over."""
-    _, found, after = prompt.rpartition("A:\n")
-    block = after if found else prompt
-    lines = block.split("BEGIN SOLUTION")[0].split("</code>")[0].split("\n")
-    return [line for line in lines if line.strip() and line.strip() not in (*_SCAFFOLD, "###")]
-
-
-def _open_function(prompt: str) -> str | None:
-    """The name of the function whose body is asked for."""
-    if not prompt.endswith("    ### BEGIN SOLUTION"):
-        return None
-    names: list[str] = _DEFINITION.findall(prompt)
-    return names[-1] if names else None
+        elif line.strip() not in _SCAFFOLD and not (place and (not line.rstrip() or _HINT.match(line))):
+            return lines[start:] if given and place == len(given) else lines
+    return [] if given and place == len(given) else lines
 
 
 def _body(function: str, lines: list[str]) -> str:
     for place, line in enumerate(lines):
         found = _DEFINITION.match(line)
         if found and found.group(1) == function:
-            imports = [kept for kept in lines[:place] if re.match(r"(import|from)\s", kept)]
-            body = _indented_part(_after_signature(lines[place:]))
-            return "\n".join([*(f"    {kept}" for kept in imports), *body])
+            imports = [f"    {kept}" for kept in lines[:place] if re.match(r"(import|from)\s", kept)]
+            signature_end = next((end for end in range(place, len(lines)) if lines[end].rstrip().endswith(":")), place)
+            body = list(takewhile(lambda kept: not kept.strip() or kept[0] in " \t", lines[signature_end + 1 :]))
+            return "\n".join([*imports, *body])
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
     return "\n".join(lines) if first[:1] in (" ", "\t", "") else textwrap.indent("\n".join(lines), "    ")
-
-
-def _after_signature(lines: list[str]) -> list[str]:
-    end = next((place for place, line in enumerate(lines) if line.rstrip().endswith(":")), 0)
-    return lines[end + 1 :]
-
-
-def _indented_part(lines: list[str]) -> list[str]:
-    end = next((place for place, line in enumerate(lines) if line.strip() and line[0] not in " \t"), len(lines))
-    return lines[:end]

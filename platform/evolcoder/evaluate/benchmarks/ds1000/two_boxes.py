@@ -6,7 +6,6 @@ the program's process says what came of it, and the last word, passed or failed,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,18 +19,10 @@ from evolcoder.sandbox.program import Program
 from evolcoder.sources import DATA_VARIABLE
 
 _PACKAGE = "evolcoder.evaluate.benchmarks.ds1000.inside"
-_OWN_FOLDER = """
-import os, tempfile
-if os.getcwd() != "/tmp" or os.listdir("."):
-    os.chdir(tempfile.mkdtemp(prefix="evolcoder-ds1000-"))
-"""
-"""In a box /tmp is a process's own. Without isolation the two sides must not meet in one folder either."""
-
 _DATA_HINT = (
     f" (it downloads data: put it under ${DATA_VARIABLE}/ds1000/, see docs/evaluate.md, or leave the task out: "
     "evaluate.leave_out=[DS1000/819])"
 )
-_SHARED = ("describe", "rebuild")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +52,22 @@ def judged(test: Test, solution: str, box: Sandbox) -> PartResult:
         wall_factor=4 * limits.wall_factor,
     )
     try:
-        judge = box.prepare(patient)
-    except BoxFault as fault:
-        return PartResult("infra_error", str(fault))
-    with judge:
-        try:
-            candidate = box.prepare()
-        except BoxFault as fault:
-            return PartResult("infra_error", str(fault))
-        with candidate:
-            relay = _Relay(judge, candidate)
-            try:
-                status, detail = relay.decide(test, solution)
-            except (ProgramFault, BoxFault):
-                status, detail = relay.fault()
+        with box.prepare(patient) as judge, box.prepare() as candidate:
+            status, detail = _decide(test, solution, judge, candidate)
             candidate.close()
             return PartResult(status, detail, candidate.cpu_seconds, candidate.wall_seconds)
+    except BoxFault as fault:
+        return PartResult("infra_error", str(fault))
 
 
-class _Relay:
-    def __init__(self, judge: Program, candidate: Program) -> None:
-        self._judge, self._candidate = judge, candidate
-        self._has_answered = False
-
-    def decide(self, test: Test, solution: str) -> tuple[VerdictStatus, str]:
-        """What the test says.
-
-        Raises:
-            ProgramFault, BoxFault: one of the two processes cannot go on; ``fault`` says what that means.
-        """
-        self._judge.load(_inside("test_side", ("begin", "go_on")))
-        self._candidate.load(_inside("program_side", ("run", "ask")))
-        message = self._judge.function("begin")(test.context, solution, test.proxied, test.tail)
+def _decide(test: Test, solution: str, judge: Program, candidate: Program) -> tuple[VerdictStatus, str]:
+    """What the test says, or what a process's fault says of the program."""
+    heard = False
+    said: tuple[Any, ...]
+    try:
+        judge.load(_inside("test_side", "begin, go_on"))
+        candidate.load(_inside("program_side", "run, ask"))
+        message = judge.function("begin")(test.context, solution, test.proxied, test.tail)
         while True:
             match message:
                 case ("done", ("passed" | "failed") as status, str() as detail):
@@ -102,47 +77,45 @@ class _Relay:
                     return "infra_error", f"the test cannot be run here: {detail}{hint}"
                 case ("run", *arguments):
                     try:
-                        said = self._candidate.function("run")(*arguments)
+                        said = ("value", candidate.function("run")(*arguments))
                     except ProgramRaised as raised:  # as the benchmark has it, this ends the test
                         return ("memory" if raised.kind == "MemoryError" else "failed"), str(raised)
-                    self._has_answered = True
-                    message = self._judge.function("go_on")(("value", said))
+                    heard = True
                 case ("ask", *arguments):
-                    message = self._judge.function("go_on")(self._asked(arguments))
+                    try:
+                        said = ("value", candidate.function("ask")(*arguments))
+                    except ProgramRaised as raised:
+                        said = ("raised", raised.kind, str(raised))
                 case _:
                     return "infra_error", "the test's process said what it should not"
+            message = judge.function("go_on")(said)
+    except (ProgramFault, BoxFault):
+        return _meaning(judge.fault, candidate.fault, heard)
 
-    def _asked(self, arguments: list[Any]) -> tuple[Any, ...]:
-        try:
-            return ("value", self._candidate.function("ask")(*arguments))
-        except ProgramRaised as raised:
-            return ("raised", raised.kind, str(raised))
 
-    def fault(self) -> tuple[VerdictStatus, str]:
-        """What a fault says of the program. The test's process failing before the program was heard says nothing of it."""
-        for fault in (self._candidate.fault, self._judge.fault):
-            if isinstance(fault, BoxFault):
-                return "infra_error", str(fault)
-        if self._candidate.fault is not None:
-            return ("timeout" if isinstance(self._candidate.fault, ProgramTimeout) else "failed"), str(self._candidate.fault)
-        said = str(self._judge.fault)
-        if not self._has_answered:
-            return "infra_error", f"the test's own process failed: {said}"
-        return "failed", f"the test could not be finished on what the program returned: {said}"
+def _meaning(
+    judge: ProgramFault | BoxFault | None, candidate: ProgramFault | BoxFault | None, heard: bool
+) -> tuple[VerdictStatus, str]:
+    """What the faults say of the program. The test's process failing before the program was heard says nothing of it."""
+    for fault in (candidate, judge):
+        if isinstance(fault, BoxFault):
+            return "infra_error", str(fault)
+    if candidate is not None:
+        return ("timeout" if isinstance(candidate, ProgramTimeout) else "failed"), str(candidate)
+    if not heard:
+        return "infra_error", f"the test's own process failed: {judge}"
+    return "failed", f"the test could not be finished on what the program returned: {judge}"
 
 
 @lru_cache(maxsize=2)
-def _inside(module: str, names: tuple[str, ...]) -> str:
+def _inside(module: str, names: str) -> str:
     """Source that sets up one of this package's modules in a process that has no package."""
-    lines = ["import sys, types", *_installs((*_SHARED, module))]
-    lines.append(f"from {_PACKAGE}.{module} import {', '.join(names)}")
-    lines.append(_OWN_FOLDER)
+    lines = ["import sys, types"]
+    for part in ("own_folder", "describe", "rebuild", module):
+        name = f"{_PACKAGE}.{part}"
+        source = (Path(__file__).parent / "inside" / f"{part}.py").read_text("utf-8")
+        lines.append(f"sys.modules[{name!r}] = types.ModuleType({name!r})")
+        lines.append(f"exec(compile({source!r}, {part + '.py'!r}, 'exec'), sys.modules[{name!r}].__dict__)")
+    lines.append(f"from {_PACKAGE}.{module} import {names}")
+    lines.append(f"from {_PACKAGE}.own_folder import enter_own_folder; enter_own_folder()")
     return "\n".join(lines)
-
-
-def _installs(modules: tuple[str, ...]) -> Iterator[str]:
-    for module in modules:
-        name = f"{_PACKAGE}.{module}"
-        source = (Path(__file__).parent / "inside" / f"{module}.py").read_text("utf-8")
-        yield f"sys.modules[{name!r}] = types.ModuleType({name!r})"
-        yield f"exec(compile({source!r}, {module + '.py'!r}, 'exec'), sys.modules[{name!r}].__dict__)"

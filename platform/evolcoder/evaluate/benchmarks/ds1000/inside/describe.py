@@ -104,7 +104,18 @@ class Describer:
             return ("slice", self._all((value.start, value.stop, value.step), depth))
         if isinstance(value, _VIEWS):
             return ("list", self._all(value, depth))
-        return _time(value)
+        if isinstance(value, datetime.datetime):
+            parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
+            return ("datetime", *parts, _zone(value.tzinfo))
+        if isinstance(value, datetime.date):
+            return ("date", value.year, value.month, value.day)
+        if isinstance(value, datetime.time):
+            return ("time", value.hour, value.minute, value.second, value.microsecond)
+        if isinstance(value, datetime.timedelta):
+            return ("timedelta", value.days, value.seconds, value.microseconds)
+        if isinstance(value, decimal.Decimal):
+            return ("decimal", str(value))
+        raise Unknown(type(value).__name__)
 
     def _numpy(self, np: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
         if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
@@ -130,6 +141,7 @@ class Describer:
         return ("array", dtype.str, shape, plain.tobytes(), isinstance(value, np.matrix))
 
     def _pandas(self, pd: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+        np = sys.modules["numpy"]
         if value is pd.NaT or value is pd.NA:
             return ("NaT" if value is pd.NaT else "NA",)
         if isinstance(value, pd.Timestamp):
@@ -141,11 +153,16 @@ class Describer:
         if isinstance(value, pd.Interval):
             return ("Interval", *self._all((value.left, value.right), depth), value.closed)
         if isinstance(value, pd.DataFrame):
-            return self._frame(pd, value, depth)
+            labels = self._all((value.index, value.columns), depth)
+            # Many columns of one type go over as one array, others one by one.
+            if len({str(dtype) for dtype in value.dtypes}) == 1 < value.shape[1] and isinstance(value.dtypes.iloc[0], np.dtype):
+                return ("Block", self.describe(value.to_numpy(), depth), *labels)
+            columns = (value.iloc[:, place] for place in range(value.shape[1]))
+            return ("DataFrame", [self._values(pd, column, depth) for column in columns], *labels)
         if isinstance(value, pd.Series):
             return ("Series", self._values(pd, value, depth), *self._all((value.index, value.name), depth))
         if isinstance(value, pd.MultiIndex):
-            codes = [sys.modules["numpy"].asarray(codes) for codes in value.codes]
+            codes = map(np.asarray, value.codes)
             return ("MultiIndex", *(self._all(parts, depth) for parts in (value.levels, codes, value.names)))
         if isinstance(value, pd.RangeIndex):
             return ("RangeIndex", value.start, value.stop, value.step, self.describe(value.name, depth))
@@ -156,19 +173,11 @@ class Describer:
             return self._extension(pd, value, depth)
         return None
 
-    def _frame(self, pd: Any, value: Any, depth: int) -> tuple[Any, ...]:
-        """Many columns of one type go over as one array, others one by one."""
-        labels = self._all((value.index, value.columns), depth)
-        kinds = {str(dtype) for dtype in value.dtypes}
-        if len(kinds) == 1 and value.shape[1] > 1 and isinstance(value.dtypes.iloc[0], sys.modules["numpy"].dtype):
-            return ("Block", self.describe(value.to_numpy(), depth), *labels)
-        columns = (value.iloc[:, place] for place in range(value.shape[1]))
-        return ("DataFrame", [self._values(pd, column, depth) for column in columns], *labels)
-
     def _values(self, pd: Any, value: Any, depth: int) -> Description:
         """What a Series or an Index holds: a numpy array, or an array of one of pandas' own kinds."""
-        if isinstance(value.dtype, sys.modules["numpy"].dtype):
-            return self.describe(sys.modules["numpy"].asarray(value), depth)
+        np = sys.modules["numpy"]
+        if isinstance(value.dtype, np.dtype):
+            return self.describe(np.asarray(value), depth)
         return self._numbered(value.array, self._extension(pd, value.array, depth))
 
     def _extension(self, pd: Any, array: Any, depth: int) -> tuple[Any, ...]:
@@ -196,26 +205,25 @@ class Describer:
     def _sparse(self, sparse: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
         if not sparse.issparse(value):
             return None
-        parts: tuple[Any, ...]
         if value.format in ("csr", "csc"):
-            parts = (value.data, value.indices, value.indptr)
+            parts = [value.data, value.indices, value.indptr]
         elif value.format == "dia":
-            parts = (value.data, value.offsets)
+            parts = [value.data, value.offsets]
         else:
             coordinates = value.tocoo()
-            parts = (coordinates.data, coordinates.row, coordinates.col)
+            parts = [coordinates.data, coordinates.row, coordinates.col]
         is_array = not isinstance(value, sparse.spmatrix)
         return ("sparse", str(value.format), is_array, tuple(map(int, value.shape)), self._all(parts, depth))
 
     def _torch(self, torch: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
         if isinstance(value, torch.Size):
-            return ("tuple", [int(size) for size in value])
+            return ("tuple", list(map(int, value)))
         if not isinstance(value, torch.Tensor):
             return None
         value = value.detach().cpu()
         if value.layout == torch.sparse_coo:
-            parts = self._all((value._indices(), value._values()), depth)
-            return ("sparse tensor", *parts, tuple(int(size) for size in value.shape), bool(value.is_coalesced()))
+            value = value.coalesce()  # the same tensor; the parts of another have no public name
+            return ("sparse tensor", *self._all((value.indices(), value.values()), depth), tuple(map(int, value.shape)))
         name = str(value.dtype).removeprefix("torch.")
         if value.layout != torch.strided or name not in TENSORS:
             raise Unknown(name)
@@ -229,21 +237,6 @@ class Describer:
             return None
         tag = "tf variable" if isinstance(value, tf.Variable) else "tf tensor"
         return (tag, value.dtype.name, self.describe(sys.modules["numpy"].asarray(value.numpy()), depth))
-
-
-def _time(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, datetime.datetime):
-        parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
-        return ("datetime", *parts, _zone(value.tzinfo))
-    if isinstance(value, datetime.date):
-        return ("date", value.year, value.month, value.day)
-    if isinstance(value, datetime.time):
-        return ("time", value.hour, value.minute, value.second, value.microsecond)
-    if isinstance(value, datetime.timedelta):
-        return ("timedelta", value.days, value.seconds, value.microseconds)
-    if isinstance(value, decimal.Decimal):
-        return ("decimal", str(value))
-    raise Unknown(type(value).__name__)
 
 
 def _zone(zone: Any) -> Description:

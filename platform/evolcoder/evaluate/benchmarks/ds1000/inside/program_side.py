@@ -1,7 +1,7 @@
 """The side of DS-1000 that runs a model's code: the benchmark's context with the solution in it, and nothing of its test.
 
 It is sent into a box as text. Whatever it says afterwards is the program's word: the program may change all of it. It
-holds inputs and the solution only; the expected values, the test and the verdict are in the judge's box (``oracle``).
+holds inputs and the solution only; the expected values, the test and the verdict are in the judge's box (``test_side``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 from evolcoder.evaluate.benchmarks.ds1000.inside.describe import Describer, Description
@@ -18,85 +19,70 @@ from evolcoder.evaluate.benchmarks.ds1000.inside.rebuild import Rebuilder, seed_
 _MOST_NAMES = 40
 
 
-class _Session:
-    """One program: its names, and the objects of it that the test has heard of."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, Any] = {}
-        self._objects: list[Any] = []
-        self._numbers: dict[int, int] = {}
-
-    def other(self, value: Any) -> Description:
-        number = self._numbers.setdefault(id(value), len(self._objects))
-        if number == len(self._objects):
-            self._objects.append(value)
-        types = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__[:_MOST_NAMES])
-        return ("other", number, types)
-
-    def object(self, number: int, types: tuple[str, ...] = ()) -> Any:
-        return self._objects[number]
-
-    def described(self, value: Any) -> Description:
-        return Describer(self.other).describe(value)
-
-
-_session = _Session()
+_names: dict[str, Any] = {}
+"""The program's."""
+_objects: list[Any] = []
+"""Those of the program's objects that the test has heard of, by their number."""
+_numbers: dict[int, int] = {}
 
 
 def run(
     code: str, pickled_input: bytes, files: dict[str, bytes], returns_result: bool, seed: int | None
 ) -> tuple[Description, Any]:
-    """Run the code on an input: the description of its ``result``, and the picture it saved, if any.
+    """Run the code on an input: the description of its ``result``, and the pixels of the picture it saved, if any, packed.
 
     Args:
         files: what the context reads, put into the working folder first.
         returns_result: False when the test asks for the program's names one by one.
         seed: for random numbers that the program does not seed itself; None goes on with them.
     """
+    global _names
     if seed is not None:
         seed_numbers(seed)
     for name, data in files.items():
-        with open(name, "wb") as file:
-            file.write(data)
-    environment: dict[str, Any] = {"test_input": pickle.loads(pickled_input)}
-    _session.names = environment
-    exec(code, environment)
-    result = environment["result"] if returns_result else None
-    return _session.described(result), _picture()
-
-
-def ask(what: str, number: int, name: str, arguments: Description) -> Description:
-    """What an object of the program answers: the value of one of its names, an attribute, an item, a call, a truth."""
-    session = _session
-    held: Any = None if what in ("name", "module") else session.object(number)
-    if what == "name":
-        value = session.names[name]
-    elif what == "module":
-        value = sys.modules[name]
-    elif what == "attribute":
-        value = getattr(held, name)
-    elif what == "call":
-        args, kwargs = Rebuilder(session.object).rebuild(arguments)
-        value = held(*args, **kwargs)
-    elif what == "item":
-        value = held[Rebuilder(session.object).rebuild(arguments)]
-    elif what == "contains":
-        value = Rebuilder(session.object).rebuild(arguments) in held
-    elif what == "list":
-        value = list(held)
-    elif what == "length":
-        value = len(held)
-    else:
-        value = bool(held)
-    return session.described(value)
-
-
-def _picture() -> Any:
-    """The pixels of output.png, packed: (shape, bytes)."""
+        Path(name).write_bytes(data)
+    _names = {"test_input": pickle.loads(pickled_input)}
+    exec(code, _names)
+    described = Describer(_other).describe(_names["result"] if returns_result else None)
     if not os.path.exists("output.png"):
-        return None
+        return described, None
     import numpy
     from PIL import Image  # type: ignore[import-not-found]
 
     pixels = numpy.asarray(Image.open("output.png"))
-    return tuple(pixels.shape), zlib.compress(pixels.tobytes(), 1)
+    return described, (tuple(pixels.shape), zlib.compress(pixels.tobytes(), 1))
+
+
+def ask(what: str, number: int, name: str, arguments: Description) -> Description:
+    """What an object of the program answers: the value of one of its names, an attribute, an item, a call, a truth."""
+    held: Any = None if what in ("name", "module") else _objects[number]
+    given = Rebuilder(lambda number, kinds: _objects[number]).rebuild(arguments)
+    match what:
+        case "name":
+            value = _names[name]
+        case "module":
+            value = sys.modules[name]
+        case "attribute":
+            value = getattr(held, name)
+        case "call":
+            args, kwargs = given
+            value = held(*args, **kwargs)
+        case "item":
+            value = held[given]
+        case "contains":
+            value = given in held
+        case "list":
+            value = list(held)
+        case "length":
+            value = len(held)
+        case _:
+            value = bool(held)
+    return Describer(_other).describe(value)
+
+
+def _other(value: Any) -> Description:
+    number = _numbers.setdefault(id(value), len(_objects))
+    if number == len(_objects):
+        _objects.append(value)
+    types = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__[:_MOST_NAMES])
+    return ("other", number, types)

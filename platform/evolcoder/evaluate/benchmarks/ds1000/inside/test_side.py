@@ -20,7 +20,6 @@ from __future__ import annotations
 import functools
 import io
 import math
-import os
 import pickle
 import queue
 import reprlib
@@ -28,6 +27,8 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from evolcoder.evaluate.benchmarks.ds1000.inside.describe import Describer, Description
@@ -48,9 +49,6 @@ class Uncrossed:
 
     def __eq__(self, other: object) -> bool:
         return False
-
-    def __ne__(self, other: object) -> bool:
-        return True
 
     __hash__ = object.__hash__
 
@@ -115,29 +113,6 @@ class Proxy:
         return f"<object {self._number} of the program>"
 
 
-class _Names(dict[str, Any]):
-    """The program's names, for the lines of a context that are run here."""
-
-    def __init__(self, ask: Callable[..., Any]) -> None:
-        super().__init__()
-        self._ask = ask
-
-    def __missing__(self, name: str) -> Any:
-        return self._ask("name", 0, name)  # a KeyError when the program has none: then it is a builtin
-
-
-class _Images:
-    """PIL's Image for the test: the program's picture comes from the program, the expected one from here."""
-
-    def __init__(self, picture: Callable[[], Any]) -> None:
-        self._picture = picture
-
-    def open(self, name: str) -> Any:
-        from PIL import Image  # type: ignore[import-not-found]
-
-        return self._picture() if name == "output.png" else Image.open(name)
-
-
 class _TestRun:
     """One run of one test."""
 
@@ -147,7 +122,6 @@ class _TestRun:
         self._context, self._solution, self._proxied, self._tail = context, solution, proxied, tail
         self._names: dict[str, Any] = {"__name__": "ds1000"}
         self._own: dict[str, Any] = {}
-        self._picture: Any = None
         self._after = ""
         self._ran = False
         # Both sides come from one warm process. Drawing the same numbers, a wrong figure of random data would look right.
@@ -158,7 +132,7 @@ class _TestRun:
         try:
             seed_numbers(zlib.crc32(self._context.encode()))
             exec(compile(self._context, "test", "exec"), self._names)
-            self._prepare()
+            self._replace_names()
             self._names["test_execution"](self._solution)
             if "test_string" in self._names:
                 self._names["test_string"](self._solution)
@@ -168,7 +142,7 @@ class _TestRun:
         else:
             self.messages.put(("done", "passed" if self._ran else "broken", ""))
 
-    def _prepare(self) -> None:
+    def _replace_names(self) -> None:
         names = self._names
         generate = names["generate_test_case"]
 
@@ -193,24 +167,29 @@ class _TestRun:
     def _run_elsewhere(self, code: str, environment: dict[str, Any]) -> None:
         """In place of ``exec``: the other side runs the code, and its result is put where the test looks for it."""
         context = self._names["exec_context"]
-        files = {name: _read(name) for name in os.listdir(".") if name in context and os.path.isfile(name)}
+        files = {path.name: path.read_bytes() for path in Path().iterdir() if path.name in context and path.is_file()}
+        pickled = io.BytesIO()
         try:
-            pickled = _pickled(environment["test_input"])
+            _Pickler(pickled).dump(environment["test_input"])
         except Exception as error:
             raise Broken(f"the test's input cannot be handed over: {error}") from error
-        described, self._picture = self._asked(("run", code, pickled, files, not self._tail, self._next_seed))
+        described, picture = self._asked(("run", code, pickled.getvalue(), files, not self._tail, self._next_seed))
         self._next_seed = None
         if self._tail:
-            names = _Names(self.ask)
+            names = _ProgramNames()
             exec(compile(self._after, "context", "exec"), {}, names)
             environment["result"] = names["result"]
             return
         environment["result"] = self._rebuilt(described)
         if self._own:
-            self._names.update(plt=self.ask("module", 0, "matplotlib.pyplot"), Image=_Images(self._pixels))
+            # PIL's Image for the test: the program's picture comes from the program, the expected one from here.
+            images = SimpleNamespace(
+                open=lambda name: _pixels(picture) if name == "output.png" else self._own["Image"].open(name)
+            )
+            self._names.update(plt=self.ask("module", 0, "matplotlib.pyplot"), Image=images)
 
     def ask(self, what: str, number: int, name: str = "", argument: Any = None) -> Any:
-        arguments = Describer(self._described_proxy).describe(argument)
+        arguments = Describer(_described_proxy).describe(argument)
         return self._rebuilt(self._asked(("ask", what, number, name, arguments)))
 
     def _asked(self, message: Message) -> Any:
@@ -224,28 +203,37 @@ class _TestRun:
         raise Refused(f"{name}: {text}")
 
     def _rebuilt(self, description: Description) -> Any:
+        def other(number: int, kinds: tuple[str, ...]) -> Any:
+            return Proxy(self.ask, number, _known_class(kinds)) if self._proxied else Uncrossed(kinds[0] if kinds else "object")
+
         try:
-            return Rebuilder(self._other).rebuild(description)
+            return Rebuilder(other).rebuild(description)
         except Malformed as error:
             raise Refused(f"what it sent cannot be rebuilt: {error}") from None
 
-    def _other(self, number: int, kinds: tuple[str, ...]) -> Any:
-        return Proxy(self.ask, number, _known_class(kinds)) if self._proxied else Uncrossed(kinds[0] if kinds else "object")
 
-    def _described_proxy(self, value: Any) -> Description:
-        if type(value) is not Proxy:
-            raise TypeError(f"the test cannot hand a {type(value).__name__} to the program")
-        return ("other", value._number, ())
+class _ProgramNames(dict[str, Any]):
+    """The program's names, for the lines of a context that are run here."""
 
-    def _pixels(self) -> Any:
-        import numpy
+    def __missing__(self, name: str) -> Any:
+        assert _test_run is not None
+        return _test_run.ask("name", 0, name)  # a KeyError when the program has none: then it is a builtin
 
-        if self._picture is None:
-            raise FileNotFoundError("output.png")
-        shape, packed = self._picture
-        unpacker = zlib.decompressobj()
-        data = unpacker.decompress(packed, _MOST_PICTURE_BYTES)
-        return numpy.frombuffer(data, numpy.uint8).reshape(shape)
+
+def _described_proxy(value: Any) -> Description:
+    if type(value) is not Proxy:
+        raise TypeError(f"the test cannot hand a {type(value).__name__} to the program")
+    return ("other", value._number, ())
+
+
+def _pixels(picture: tuple[Any, ...] | None) -> Any:
+    import numpy
+
+    if picture is None:
+        raise FileNotFoundError("output.png")
+    shape, packed = picture
+    data = zlib.decompressobj().decompress(packed, _MOST_PICTURE_BYTES)
+    return numpy.frombuffer(data, numpy.uint8).reshape(shape)
 
 
 def _watched(exec_test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -286,15 +274,13 @@ def _count(value: Any) -> int:
     return len(value) if isinstance(value, list | tuple | dict | set | frozenset | range) else 1
 
 
-class _OneLineRepr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxother = self.maxstring = _MOST_SHOWN
+_repr = reprlib.Repr()
+_repr.maxother = _repr.maxstring = _MOST_SHOWN
 
 
 def _shown(value: Any) -> str:
     try:
-        return " ".join(_OneLineRepr().repr(value).split())
+        return " ".join(_repr.repr(value).split())
     except Exception:  # noqa: BLE001 - what a program sent may have no repr
         return f"a {type(value).__name__}"
 
@@ -320,17 +306,6 @@ class _Pickler(pickle.Pickler):
         if isinstance(obj, numpy.dtype) and obj.isbuiltin == 1:
             return numpy.dtype, (obj.str,)
         return NotImplemented
-
-
-def _pickled(value: Any) -> bytes:
-    stream = io.BytesIO()
-    _Pickler(stream).dump(value)
-    return stream.getvalue()
-
-
-def _read(name: str) -> bytes:
-    with open(name, "rb") as file:
-        return file.read()
 
 
 def _said(error: BaseException) -> str:
