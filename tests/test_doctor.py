@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 
@@ -41,3 +42,11 @@ def test_a_check_that_fails_says_its_sentence_and_the_others_go_on(monkeypatch: 
     assert not healthy
     assert checks["sandbox"]["detail"] == "Programs cannot be isolated here."
     assert checks["Ray"]["state"] == "ok"
+
+
+def test_a_package_that_is_missing_is_named_by_the_check_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    healthy, checks = examine()
+    assert not healthy
+    assert checks["processors"]["detail"] == "it needs the package torch; run `make install`"
+    assert checks["sandbox"]["state"] == "ok"

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder import cluster, verbs
+from evolcoder import cluster
 from evolcoder.console import Reporter
 from evolcoder.errors import SettingsError
+from evolcoder.job import with_lasting_storage
 from evolcoder.settings import RunSettings
 
-JOBS = sorted((Path(__file__).resolve().parents[1] / "jobs").glob("*.py"))
+JOBS = sorted((Path(__file__).resolve().parents[1] / "jobs").glob("[a-z]*.py"))
 
 
 def run(job: Path, *arguments: str, folder: Path, submitted: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -33,8 +34,8 @@ def test_there_is_one_for_each_verb_that_works_on_a_cluster() -> None:
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
 def test_a_job_is_thin_and_calls_the_verb_of_its_name(job: Path, tmp_path: Path) -> None:
     text = job.read_text("utf-8")
-    assert len(text.splitlines()) < 50
-    assert f"verbs.run_verb(verbs.{job.stem}, " in text
+    assert len(text.splitlines()) < 15
+    assert f'run_job("{job.stem}", ' in text
     assert f"python jobs/{job.name} RUN.yaml" in text
     ended = run(job, folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -57,7 +58,8 @@ def test_the_submitted_package_wins_and_no_job_hides_a_package(tmp_path: Path) -
     for name, text in {
         "upload/jobs/evaluate.py": JOBS[0].read_text("utf-8"),
         "upload/platform/evolcoder/__init__.py": "",
-        "upload/platform/evolcoder/verbs.py": "import evaluate\nrun_verb = lambda verb, typed: print(evaluate.__file__) or 7",
+        "upload/jobs/_start.py": JOBS[0].with_name("_start.py").read_text("utf-8"),
+        "upload/platform/evolcoder/job.py": "import evaluate\nrun_job = lambda verb, typed: print(evaluate.__file__) or 7",
         "upload/elsewhere/evaluate/__init__.py": "",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ def test_relative_storage_on_several_machines_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(cluster, "ray_session", nullcontext)
     monkeypatch.setattr(cluster, "machine_count", lambda: 3)
     with pytest.raises(SettingsError, match="3 machines"):
-        verbs._with_lasting_storage(RunSettings(name="x", storage="runs"), Reporter("plain", io.StringIO()))
+        with_lasting_storage(RunSettings(name="x", storage="runs"), Reporter("plain", io.StringIO()))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,15 @@ def test_a_schema_names_the_fields_of_its_row_in_their_order(kind: type) -> None
     assert SCHEMAS[kind].names == [field.name for field in dataclasses.fields(kind)]
 
 
+def test_the_schemas_are_those_of_the_files_that_finished_runs_hold() -> None:
+    kinds = {"string": "s", "int32": "i", "int64": "l", "double": "d", "list<item: string>": "L"}
+    found = {
+        kind.__name__: "".join(kinds[str(field.type)] + ("?" if field.nullable else "") for field in schema)
+        for kind, schema in SCHEMAS.items()
+    }
+    assert found == {"Instruction": "sis?sssssssllLss?", "Completion": "sissslls", "Verdict": "sisss?ssdd"}
+
+
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
 def test_a_hash_depends_on_every_part_and_on_where_one_ends(one: list[str], other: list[str]) -> None:
     assert (stable_hash(*one) == stable_hash(*other)) == (one == other)

@@ -75,22 +75,22 @@ def init(
     reporter.finish([str(file)], [f"evolcoder plan {file}", f"evolcoder study {file}"])
 
 
-@app.command(epilog="Example: evolcoder plan real.yaml evolve.rounds=3")
-def plan(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Show what a run would do and cost; sends nothing."""
-    _run("plan", run, overrides, output)
+def _run_command(verb: str, summary: str, example: str) -> None:
+    """Add a verb that takes a run's file, overrides, and nothing else."""
+
+    def command(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
+        from evolcoder import verbs
+        from evolcoder.settings_files import load_settings
+
+        typed = shlex.join([str(run), *(overrides or [])])
+        getattr(verbs, verb)(load_settings(run, overrides or []), _reporter(output), typed)
+
+    app.command(verb, help=summary, epilog=f"Example: evolcoder {verb} {example}")(command)
 
 
-@app.command(epilog="Example: evolcoder evolve real.yaml teacher.max_concurrency=16")
-def evolve(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Evolve the seeds over rounds into a training set."""
-    _run("evolve", run, overrides, output)
-
-
-@app.command(epilog="Example: evolcoder train real.yaml train.max_steps=100")
-def train(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Fine-tune the base model on the training set."""
-    _run("train", run, overrides, output)
+_run_command("plan", "Show what a run would do and cost; sends nothing.", "real.yaml evolve.rounds=3")
+_run_command("evolve", "Evolve the seeds over rounds into a training set.", "real.yaml teacher.max_concurrency=16")
+_run_command("train", "Fine-tune the base model on the training set.", "real.yaml train.max_steps=100")
 
 
 @app.command(epilog="Examples: evolcoder serve real.yaml | evolcoder serve --model embedded serve.port=8001")
@@ -137,19 +137,14 @@ def evaluate(
     named = {"evaluate.benchmarks": benchmark and f"[{benchmark}]", "evaluate.style": style, "evaluate.extraction": extract}
     chosen = [*arguments, *(f"{key}={value}" for key, value in named.items() if value is not None)]
     settings = _settings_with_or_without_file(chosen, {})
-    place = Folder.open(out or "evaluation")
-    if samples is not None:
-        verbs.evaluate_samples(settings, samples, place, failures, reporter)
-    elif endpoint is not None:
-        if model is None:
-            raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
-        verbs.evaluate_endpoint(settings, endpoint, model, place, failures, reporter)
-    elif model is not None:
-        verbs.evaluate_folder(settings, model, place, failures, reporter)
-    elif arguments and not _is_override(arguments[0]):
+    apart = samples is not None or endpoint is not None or model is not None
+    if samples is None and endpoint is not None and model is None:
+        raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
+    if not apart and arguments and not _is_override(arguments[0]):
         verbs.evaluate(settings, reporter, shlex.join(chosen), rescore=rescore, failures=failures)
-    elif rescore:
-        verbs.rescore(settings, place, failures, reporter)
+    elif apart or rescore:
+        place = Folder.open(out or "evaluation")
+        verbs.evaluate_apart(settings, reporter, place, failures, samples=samples, base_url=endpoint, model=model)
     else:
         raise SettingsError(
             "Name the run's YAML file, or --endpoint URL with --model NAME, or --model FOLDER, or --samples FILE."
@@ -201,22 +196,9 @@ def data_ds1000_env(output: Output = "auto") -> None:
     reporter.finish([str(build_environment(reporter.say))], ["evolcoder evaluate --samples FILE --benchmark ds1000 --out DIR"])
 
 
-@app.command(epilog="Example: evolcoder study real.yaml")
-def study(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Do the whole loop: evolve, train, serve and evaluate base and tuned, report."""
-    _run("study", run, overrides, output)
-
-
-@app.command(epilog="Example: evolcoder report real.yaml")
-def report(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Draw the report of what a run has so far: HTML, markdown, JSON and pictures."""
-    _run("report", run, overrides, output)
-
-
-@app.command(epilog="Example: evolcoder status real.yaml")
-def status(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
-    """Show which stages of a run are done."""
-    _run("status", run, overrides, output)
+_run_command("study", "Do the whole loop: evolve, train, serve and evaluate base and tuned, report.", "real.yaml")
+_run_command("report", "Draw the report of what a run has so far: HTML, markdown, JSON and pictures.", "real.yaml")
+_run_command("status", "Show which stages of a run are done.", "real.yaml")
 
 
 @app.command(epilog="Example: evolcoder doctor")
@@ -245,14 +227,6 @@ def demo(
 def main() -> None:
     """The console script."""
     app(prog_name="evolcoder")
-
-
-def _run(verb: str, run: Path, overrides: list[str] | None, output: str) -> None:
-    from evolcoder import verbs
-    from evolcoder.settings_files import load_settings
-
-    typed = shlex.join([str(run), *(overrides or [])])
-    getattr(verbs, verb)(load_settings(run, overrides or []), _reporter(output), typed)
 
 
 def _settings_with_or_without_file(arguments: list[str], defaults: dict[str, Any]) -> RunSettings:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -49,10 +50,10 @@ class Reporter:
         self._emit("stage", {"title": title}, f"\n[bold]{title}[/bold]")
 
     def say(self, text: str) -> None:
-        self._emit("message", {"text": text}, f"  {_escape(text)}")
+        self._emit("message", {"text": text}, f"  {escape(text)}")
 
     def warn(self, text: str) -> None:
-        self._emit("warning", {"text": text}, f"  [yellow]warning:[/yellow] {_escape(text)}")
+        self._emit("warning", {"text": text}, f"  [yellow]warning:[/yellow] {escape(text)}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A small table; cells that are numbers are set right."""
@@ -65,7 +66,7 @@ class Reporter:
             numeric = all(isinstance(row[index], int | float) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_escape(format_figure(cell)) for cell in row))
+            table.add_row(*(escape(format_figure(cell)) for cell in row))
         self._console.print()
         self._console.print(table)
 
@@ -77,7 +78,7 @@ class Reporter:
             return
         for label, lines in (("Wrote", paths), ("Next", next_commands)):
             for index, line in enumerate(lines):
-                self._console.print(f"  [bold]{label if index == 0 else '':<6}[/bold] {_escape(line)}")
+                self._console.print(f"  [bold]{label if index == 0 else '':<6}[/bold] {escape(line)}")
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Progress]:
@@ -114,7 +115,7 @@ class _LiveProgress:
         details = Table.grid()
         details.add_row(grid)
         if figures:
-            details.add_row(f"  [dim]{_escape(_figures_text(figures))}[/dim]")
+            details.add_row(f"  [dim]{escape(_figures_text(figures))}[/dim]")
         self._live.update(details)
 
 
@@ -135,7 +136,7 @@ class _LineProgress:
         seconds = now - self._started
         data = {"label": self._label, "done": done, "total": self._total, "seconds": round(seconds, 1), **figures}
         left = _time_left(done, self._total, seconds)
-        text = f"  {self._label} {done}/{self._total}  {format_seconds(seconds)}{left}  {_escape(_figures_text(figures))}"
+        text = f"  {self._label} {done}/{self._total}  {format_seconds(seconds)}{left}  {escape(_figures_text(figures))}"
         self._reporter._emit("progress", data, text.rstrip())
 
 
@@ -169,7 +170,3 @@ def _time_left(done: int, total: int, seconds: float) -> str:
     if not 0 < done < total:
         return ""
     return f", about {format_seconds(seconds / done * (total - done))} left"
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -11,12 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from evolcoder.benchmark_table import BENCHMARKS, imported
+from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
+from evolcoder.embedded import embedded_model_folder
 from evolcoder.errors import EvolcoderError
+from evolcoder.sandbox.probe import probe
 
 PACKAGES = ("ray", "torch", "transformers", "deepspeed", "openai", "pyarrow", "evalplus")
-_FREE_DISK_GB = 5
-_MEMORY_GB = 6
 
 State = Literal["ok", "warning", "missing"]
 Check = Callable[[], tuple[State, str]]
@@ -24,16 +26,19 @@ Check = Callable[[], tuple[State, str]]
 
 def examine(reporter: Reporter) -> bool:
     """Run every check, show a table, and say whether nothing needed is missing."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    disk = shutil.disk_usage(Path.cwd()).free / 1e9
+    humaneval = BENCHMARKS["humaneval"].benchmark_class
     checks: list[tuple[str, Check]] = [
-        ("Python", _python),
+        ("Python", lambda: ("ok", f"{platform.python_version()} at {sys.prefix}")),
         ("packages", _packages),
-        ("embedded model", _embedded_model),
+        ("embedded model", lambda: ("ok", str(embedded_model_folder()))),
         ("sandbox", _sandbox),
         ("processors", _processors),
-        ("memory", _memory),
-        ("disk", _disk),
+        ("memory", lambda: ("ok" if memory >= 6 else "warning", f"{memory:.0f} GB; the demo needs about 6 GB")),
+        ("disk", lambda: ("ok" if disk >= 5 else "warning", f"{disk:.0f} GB free here; the demo needs about 2 GB")),
         ("Ray", _ray),
-        ("benchmark data", _benchmark_data),
+        ("benchmark data", lambda: ("ok", f"HumanEval: {len(imported(humaneval)().problems())} problems")),
     ]
     results = []
     for name, check in checks:
@@ -41,6 +46,8 @@ def examine(reporter: Reporter) -> bool:
             state, detail = check()
         except EvolcoderError as error:
             state, detail = "missing", error.message
+        except ModuleNotFoundError as error:
+            state, detail = "missing", f"it needs the package {error.name}; run `make install`"
         results.append((name, state, detail))
     reporter.table("This machine", ["check", "state", "detail"], results)
     missing = [name for name, state, _ in results if state == "missing"]
@@ -49,11 +56,6 @@ def examine(reporter: Reporter) -> bool:
     else:
         reporter.finish((), ["evolcoder demo"])
     return not missing
-
-
-def _python() -> tuple[State, str]:
-    state: State = "ok" if sys.version_info >= (3, 11) else "missing"
-    return state, f"{platform.python_version()} at {sys.prefix}"
 
 
 def _packages() -> tuple[State, str]:
@@ -68,15 +70,7 @@ def _packages() -> tuple[State, str]:
     return "ok", ", ".join(found)
 
 
-def _embedded_model() -> tuple[State, str]:
-    from evolcoder.embedded import embedded_model_folder
-
-    return "ok", str(embedded_model_folder())
-
-
 def _sandbox() -> tuple[State, str]:
-    from evolcoder.sandbox.probe import probe
-
     default, *others = probe("bubblewrap"), probe("landlock")
     details = [default.detail, *(report.detail for report in others if report.works or default.works)]
     if default.works:
@@ -94,30 +88,12 @@ def _processors() -> tuple[State, str]:
     return "ok", f"{cores}, {len(names)} GPU ({', '.join(sorted(set(names)))})"
 
 
-def _memory() -> tuple[State, str]:
-    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return ("ok" if gigabytes >= _MEMORY_GB else "warning"), f"{gigabytes:.0f} GB; the demo needs about {_MEMORY_GB} GB"
-
-
-def _disk() -> tuple[State, str]:
-    gigabytes = shutil.disk_usage(Path.cwd()).free / 1e9
-    return ("ok" if gigabytes >= _FREE_DISK_GB else "warning"), f"{gigabytes:.0f} GB free here; the demo needs about 2 GB"
-
-
 def _ray() -> tuple[State, str]:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return "ok", "RAY_ADDRESS is not set: verbs start Ray on this machine by themselves"
-    from evolcoder.cluster import ray_session
-
     with ray_session():
         import ray
 
         have = ray.cluster_resources()
     return "ok", f"{address}: {have.get('CPU', 0):.0f} CPUs, {have.get('GPU', 0):.0f} GPUs"
-
-
-def _benchmark_data() -> tuple[State, str]:
-    from evolcoder.evaluate.benchmarks.humaneval import HumanEval
-
-    return "ok", f"HumanEval: {len(HumanEval().problems())} problems"

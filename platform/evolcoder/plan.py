@@ -77,7 +77,10 @@ def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manife
         completion_tokens=completion,
         usd=_dollars(settings.teacher, prompt, completion),
         hours=None if settings.teacher.batch else _hours(settings.teacher, calls, prompt[1] + completion[1]),
-        batches=_batch_count(settings.teacher, seeds, calls) if settings.teacher.batch else None,
+        # Each call of a row waits for the one before it, and a batch holds what may be in flight at once.
+        batches=calls // max(seeds, 1) * math.ceil(seeds / settings.teacher.max_concurrency)
+        if settings.teacher.batch
+        else None,
         measured=measured,
     )
 
@@ -182,8 +185,3 @@ def _hours(teacher: TeacherSettings, calls: int, tokens: int) -> float | None:
     limits = [(calls, request_rates), (tokens, token_rates)]
     minutes = [amount / sum(filter(None, per_minute)) for amount, per_minute in limits if None not in per_minute]
     return max(minutes) / 60 if minutes else None
-
-
-def _batch_count(teacher: TeacherSettings, seeds: int, calls: int) -> int:
-    """Each call of a row waits for the one before it, and a batch holds what may be in flight at once."""
-    return calls // max(seeds, 1) * math.ceil(seeds / teacher.max_concurrency)

@@ -29,6 +29,21 @@ class _Row:
         return cls(**{name: value for name, value in row.items() if name in names})
 
 
+def _schema(row_type: type[_Row]) -> pa.Schema:
+    """The row type's fields in their order: text but for numbers and lists of text; null where the annotation allows None."""
+    by_annotation = {"int": pa.int64(), "float": pa.float64(), "list[str]": pa.list_(pa.string())}
+    return pa.schema(
+        [
+            pa.field(
+                f.name,
+                pa.int32() if f.name in ("round", "sample") else by_annotation.get(str(f.type), pa.string()),
+                nullable=str(f.type).endswith("| None"),
+            )
+            for f in dataclasses.fields(row_type)  # type: ignore[arg-type]
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction(_Row):
     """One instruction of one round with its response.
@@ -55,25 +70,7 @@ class Instruction(_Row):
     reason: str | None
 
 
-INSTRUCTION_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("round", pa.int32(), nullable=False),
-        pa.field("parent_id", pa.string()),
-        pa.field("root_id", pa.string(), nullable=False),
-        pa.field("operator", pa.string(), nullable=False),
-        pa.field("instruction", pa.string(), nullable=False),
-        pa.field("input", pa.string(), nullable=False),
-        pa.field("response", pa.string(), nullable=False),
-        pa.field("teacher", pa.string(), nullable=False),
-        pa.field("sampling", pa.string(), nullable=False),
-        pa.field("prompt_tokens", pa.int64(), nullable=False),
-        pa.field("completion_tokens", pa.int64(), nullable=False),
-        pa.field("request_keys", pa.list_(pa.string()), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-    ]
-)
+INSTRUCTION_SCHEMA = _schema(Instruction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +90,7 @@ class Completion(_Row):
     kind: AnswerKind = "answer"
 
 
-COMPLETION_SCHEMA = pa.schema(
-    [
-        pa.field("task_id", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("answer", pa.string(), nullable=False),
-        pa.field("finish_reason", pa.string(), nullable=False),
-        pa.field("prompt_tokens", pa.int64(), nullable=False),
-        pa.field("completion_tokens", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-    ]
-)
+COMPLETION_SCHEMA = _schema(Completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +112,7 @@ class Verdict(_Row):
     wall_seconds: float
 
 
-VERDICT_SCHEMA = pa.schema(
-    [
-        pa.field("task_id", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("base", pa.string(), nullable=False),
-        pa.field("plus", pa.string()),
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("program", pa.string(), nullable=False),
-        pa.field("cpu_seconds", pa.float64(), nullable=False),
-        pa.field("wall_seconds", pa.float64(), nullable=False),
-    ]
-)
+VERDICT_SCHEMA = _schema(Verdict)
 
 
 @dataclass(frozen=True, slots=True)

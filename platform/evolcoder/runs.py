@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
 
 from evolcoder.errors import RunBusyError
 from evolcoder.settings import RunSettings
@@ -68,19 +67,16 @@ class RunFolder:
         with explain_write_errors(self.root):
             file = path.open("a+", encoding="ascii")
         with file:
-            self._hold(file, stage)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise RunBusyError(
+                    f"Process {holder} is already running {stage} on {self.root}; wait for it or stop it, then try again."
+                ) from None
+            with explain_write_errors(self.root):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield
-
-    def _hold(self, file: TextIO, stage: str) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise RunBusyError(
-                f"Process {holder} is already running {stage} on {self.root}; wait for it or stop it, then try again."
-            ) from None
-        with explain_write_errors(self.root):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()

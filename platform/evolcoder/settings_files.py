@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,12 @@ def override_settings(config: Any, overrides: Sequence[str], source: str) -> Run
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        merged = OmegaConf.merge(config, *_environment_overrides(os.environ), *_dotted(overrides))
+        environment = [
+            f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"
+            for key, value in sorted(os.environ.items())
+            if key.startswith(ENVIRONMENT_PREFIX)
+        ]
+        merged = OmegaConf.merge(config, *_dotted([*environment, *overrides]))
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise SettingsError(f"{source} with these overrides does not resolve: {str(error).splitlines()[0]}.") from None
@@ -103,18 +108,16 @@ def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
             raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}.") from None
 
 
-def _environment_overrides(environment: Mapping[str, str]) -> Iterable[Any]:
-    pairs = sorted((key, value) for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX))
-    for key, value in pairs:
-        yield from _dotted([f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"])
-
-
 def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        section, known = _section_at(location[:-1])
-        return f"unknown key {dotted!r}{suggestion(location[-1], known, section)}"
+        model: type[BaseModel] = RunSettings
+        for part in location[:-1]:
+            annotation = model.model_fields[part].annotation if part in model.model_fields else None
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+        return f"unknown key {dotted!r}{suggestion(location[-1], model.model_fields, '.'.join(location[:-1]))}"
     if problem["type"] == "missing":
         return f"the key {dotted!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
@@ -122,12 +125,3 @@ def _explain(problem: Any) -> str:
         return str(message)
     given = json.dumps(problem["input"], default=str)
     return f"{dotted}={given}: {message[:1].lower()}{message[1:]}"
-
-
-def _section_at(location: Sequence[str]) -> tuple[str, list[str]]:
-    model: type[BaseModel] = RunSettings
-    for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return ".".join(location), list(model.model_fields)

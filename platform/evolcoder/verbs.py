@@ -1,28 +1,24 @@
 """What each verb does, from settings to the last line it shows.
 
-The command line and ``jobs/`` both call these functions. Here, and only here, stages are put together: a verb that
+The command line and submitted jobs both call these functions. Here, and only here, stages are put together: a verb that
 needs the embedded teacher or a local model served starts it and passes its address on. Heavy packages are imported by
 the verb that uses them.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
-from evolcoder.errors import ClusterError, SettingsError
-from evolcoder.exits import guarded
-from evolcoder.models import TUNED, Model, find_model
+from evolcoder.errors import ClusterError
+from evolcoder.models import BASE, TUNED, Model, find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings
-from evolcoder.settings_files import load_settings
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.storage.stage import Stage
@@ -36,16 +32,13 @@ Verb = Callable[[RunSettings, Reporter, str], None]
 
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
-    run = _open(settings)
-    _evolve(settings, run, _of_kind(settings, run, "round"), reporter)
-    _merge_rounds(settings, run, reporter)
+    run = _make(settings, reporter, "round", "dataset")
     reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
 
 
 def train(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Fine-tune the base model on the training set and export it."""
-    run = _open(settings)
-    _train(settings, run, _of_kind(settings, run, "train"), reporter)
+    _make(settings, reporter, "train")
     next_commands = [f"evolcoder evaluate {arguments}", f"evolcoder serve {arguments}"]
     reporter.finish([shown_path(find_model(TUNED, settings).folder)], next_commands)
 
@@ -70,72 +63,68 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore: bool = False, failures: int = 0) -> None:
     """Score the run's models on the run's benchmarks; or judge the answers that they gave again."""
-    run = _open(settings)
-    scores = _of_kind(settings, run, "evaluate")
-    (_rescore if rescore else _evaluate)(settings, run, scores, reporter)
-    for score in scores:
-        _show_failures(score.stage.folder, failures, reporter)
+    from evolcoder.evaluate.pipeline import rescore as judge_again
+
+    if rescore:
+        run = _open(settings)
+        for which, entries in groupby(_of_kinds(settings, run, "evaluate"), key=lambda entry: entry.model):
+            reporter.stage(f"Rescore {which}")
+            with run.lock("evaluate"):
+                for entry in entries:
+                    judge_again(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
+    else:
+        run = _make(settings, reporter, "evaluate")
+    for entry in _of_kinds(settings, run, "evaluate"):
+        _show_failures(entry.stage.folder, failures, reporter)
     reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
 
 
-def evaluate_endpoint(settings: RunSettings, base_url: str, model: str, out: Folder, failures: int, reporter: Reporter) -> None:
-    """Score whatever model an endpoint serves; the key is read from ``teacher.api_key_env``."""
-    from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
+def evaluate_apart(
+    settings: RunSettings,
+    reporter: Reporter,
+    out: Folder,
+    failures: int = 0,
+    *,
+    samples: Path | None = None,
+    base_url: str | None = None,
+    model: str | None = None,
+) -> None:
+    """Score, into ``out``, what is of no run: programs of a file; else a model at ``base_url``, or of this machine.
+
+    With none of the three, the answers that ``out`` holds are judged again. The key of an endpoint is read from
+    ``teacher.api_key_env``.
+    """
+    from evolcoder.endpoint.checking import api_key_from_environment
     from evolcoder.endpoint.requests import Endpoint
-    from evolcoder.evaluate.benchmarks import benchmark_named
     from evolcoder.evaluate.measurement import model_stage
-    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
-    from evolcoder.evaluate.prompts import style_named
-
-    wanted = settings.evaluate
-    endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
-    reporter.stage(f"Evaluate {model} at {base_url}")
-    for name in wanted.benchmarks:
-        style_named(benchmark_named(name), wanted.style)  # a wrong style is said before anything is asked
-    check_endpoint(endpoint)
-    for benchmark, place in _places(settings, out):
-        stage = model_stage(wanted, benchmark, place, f"{base_url} {model}", wanted.style)
-        evaluate_benchmark(stage, wanted, endpoint, model, reporter)
-        _show_failures(place, failures, reporter)
-    reporter.finish([str(out)])
-
-
-def evaluate_folder(settings: RunSettings, which: str, out: Folder, failures: int, reporter: Reporter) -> None:
-    """Score a model of this machine, which is served for as long as it takes."""
-    from evolcoder.evaluate.measurement import model_stage
-
-    model = find_model(which, settings)
-    reporter.stage(f"Evaluate {model.name}")
-    style = model.style if settings.evaluate.style == "auto" else settings.evaluate.style
-    stages = {
-        benchmark: model_stage(settings.evaluate, benchmark, place, model.fingerprint, style)
-        for benchmark, place in _places(settings, out)
-    }
-    _evaluate_model(settings, model, stages, reporter)
-    for stage in stages.values():
-        _show_failures(stage.folder, failures, reporter)
-    reporter.finish([str(out)])
-
-
-def evaluate_samples(settings: RunSettings, samples: Path, out: Folder, failures: int, reporter: Reporter) -> None:
-    """Score the programs of a file."""
-    from evolcoder.evaluate.pipeline import evaluate_samples as score_samples
-
-    wanted = settings.evaluate
-    reporter.stage(f"Evaluate {samples}")
-    for benchmark, place in _places(settings, out):
-        score_samples(samples, benchmark, wanted.extraction or "wizardcoder", place, wanted, reporter)
-        _show_failures(place, failures, reporter)
-    reporter.finish([str(out)])
-
-
-def rescore(settings: RunSettings, out: Folder, failures: int, reporter: Reporter) -> None:
-    """Judge the stored answers of one evaluation again."""
+    from evolcoder.evaluate.pipeline import evaluate_samples
     from evolcoder.evaluate.pipeline import rescore as judge_again
 
-    reporter.stage(f"Rescore {out}")
-    judge_again(settings.evaluate, out, settings.evaluate.extraction, reporter)
-    _show_failures(out, failures, reporter)
+    wanted = settings.evaluate
+    several = len(wanted.benchmarks) > 1
+    places = {benchmark: out / benchmark if several else out for benchmark in wanted.benchmarks}
+    if samples is not None:
+        reporter.stage(f"Evaluate {samples}")
+        _check_left_out(settings)
+        for benchmark, place in places.items():
+            evaluate_samples(samples, benchmark, wanted.extraction or "wizardcoder", place, wanted, reporter)
+    elif model is not None and base_url is not None:
+        reporter.stage(f"Evaluate {model} at {base_url}")
+        endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
+        stages = {name: model_stage(wanted, name, at, f"{base_url} {model}", wanted.style) for name, at in places.items()}
+        _score(settings, stages, _reached(endpoint), reporter)
+    elif model is not None:
+        here = find_model(model, settings)
+        reporter.stage(f"Evaluate {here.name}")
+        style = here.style if wanted.style == "auto" else wanted.style
+        stages = {name: model_stage(wanted, name, at, here.fingerprint, style) for name, at in places.items()}
+        _score(settings, stages, _served(here, settings, reporter), reporter)
+    else:
+        reporter.stage(f"Rescore {out}")
+        places = {"": out}
+        judge_again(wanted, out, wanted.extraction, reporter)
+    for place in places.values():
+        _show_failures(place, failures, reporter)
     reporter.finish([str(out)])
 
 
@@ -149,8 +138,7 @@ def compare(first: Folder, second: Folder, reporter: Reporter) -> None:
 
 def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Draw what the run has so far."""
-    run = _open(settings)
-    _report(settings, run, _of_kind(settings, run, "report"), reporter)
+    _make(settings, reporter, "report")
 
 
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -160,11 +148,8 @@ def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
     for benchmark in settings.evaluate.benchmarks:
         benchmark_named(benchmark).problems()  # data that is missing is said before days of work, not after
-    run = _open(settings)
-    stages = run_stages(settings, run)
     with ray_kept():
-        for kind, group in groupby(stages, key=lambda entry: entry.kind):
-            _MAKERS[kind](settings, run, list(group), reporter)
+        _make(settings, reporter, *_MAKERS)
 
 
 def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -177,7 +162,7 @@ def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         (),
         [
             f"look at {RunFolder.open(settings).report}/report.html in a browser",
-            f"evolcoder serve --model {shown_path(find_model('tuned', settings).folder)}     # talk to the tuned model",
+            f"evolcoder serve --model {shown_path(find_model(TUNED, settings).folder)}     # talk to the tuned model",
             "evolcoder init real --preset laptop     # a run of your own, from any Code Alpaca file",
         ],
     )
@@ -203,7 +188,7 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing."""
     from evolcoder.plan import evolve_table, forecast_evolve, seed_count, training_table
 
-    manifests = (entry.stage.manifest() for entry in _of_kind(settings, RunFolder.open(settings), "round"))
+    manifests = (entry.stage.manifest() for entry in _of_kinds(settings, RunFolder.open(settings), "round"))
     finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
     forecast = forecast_evolve(settings, seed_count(settings, finished, reporter), finished)
     reporter.stage(f"Plan {settings.name}: nothing is sent")
@@ -213,49 +198,22 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.finish((), [f"evolcoder study {arguments}"])
 
 
-def run_verb(verb: Verb, arguments: Sequence[str]) -> int:
-    """Run a verb as ``RUN.yaml key=value ...`` asks; returns the exit code. Expected failures print one sentence."""
-    if not arguments:
-        sys.stderr.write("error: name the run's YAML file, then any section.key=value overrides.\n")
-        return 2
-
-    def act() -> None:
-        reporter = Reporter()
-        settings = load_settings(arguments[0], arguments[1:])
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-            settings = _with_lasting_storage(settings, reporter)
-        verb(settings, reporter, shlex.join(arguments))
-
-    return guarded(act, again="the same command")
+def _open(settings: RunSettings) -> RunFolder:
+    run = RunFolder.open(settings)
+    run.write_settings(settings)
+    return run
 
 
-def _with_lasting_storage(settings: RunSettings, reporter: Reporter) -> RunSettings:
-    """A submitted job runs in a copy of the uploaded folder, which Ray deletes, and a relative path would lie inside it.
-
-    On one machine it is taken below the home folder instead; on several no relative path can be meant.
-
-    Raises:
-        SettingsError: the storage is relative and the cluster has several machines.
-    """
-    from evolcoder.cluster import machine_count, ray_session
-
-    storage = settings.storage
-    if "://" in storage or Path(storage).expanduser().is_absolute():
-        return settings
-    with ray_session():
-        machines = machine_count()
-    if machines > 1:
-        raise SettingsError(
-            f"storage={storage} is relative, which means nothing on a cluster of {machines} machines; set storage to "
-            "s3://bucket/prefix, or to an absolute path that every machine shares."
-        )
-    kept = Path.home() / "evolcoder" / storage
-    reporter.warn(f"storage={storage} is relative and the folder of a submitted job is temporary: the run is kept in {kept}")
-    return settings.model_copy(update={"storage": str(kept)})
+def _of_kinds(settings: RunSettings, run: RunFolder, *kinds: Kind) -> list[RunStage]:
+    return [entry for entry in run_stages(settings, run) if entry.kind in kinds]
 
 
-def _of_kind(settings: RunSettings, run: RunFolder, kind: Kind) -> list[RunStage]:
-    return [entry for entry in run_stages(settings, run) if entry.kind == kind]
+def _make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
+    """Make the run's stages of these kinds, all of a kind that follow one another at once."""
+    run = _open(settings)
+    for kind, group in groupby(_of_kinds(settings, run, *kinds), key=lambda entry: entry.kind):
+        _MAKERS[kind](settings, run, list(group), reporter)
+    return run
 
 
 def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
@@ -275,42 +233,27 @@ def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], r
         evolve_rounds(settings, run, endpoints, reporter)
 
 
-def _merge_rounds(settings: RunSettings, run: RunFolder, reporter: Reporter) -> None:
+def _merge_rounds(settings: RunSettings, run: RunFolder, _: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.evolve.dataset.build import build_dataset
 
     build_dataset(settings, run, reporter)
 
 
 def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
-    from evolcoder.cluster import ray_session
     from evolcoder.train.launch import train as train_model
 
     reporter.stage(f"Train {settings.name}")
     for entry in trainings:
-        if entry.stage.state().done:
-            reporter.say("training is done: nothing is trained again")
-            continue
-        with ray_session():
-            train_model(settings, run, entry.stage, find_model("base", settings).folder, reporter)
+        train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter)
 
 
 def _evaluate(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
-    _check_left_out(settings)
     for which, entries in groupby(scores, key=lambda entry: entry.model):
         model = find_model(which, settings)
         reporter.stage(f"Evaluate {which}: {model.name}")
+        stages = {entry.benchmark: entry.stage for entry in entries}
         with run.lock("evaluate"):
-            _evaluate_model(settings, model, {entry.benchmark: entry.stage for entry in entries}, reporter)
-
-
-def _rescore(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
-    from evolcoder.evaluate.pipeline import rescore as judge_again
-
-    for which, entries in groupby(scores, key=lambda entry: entry.model):
-        reporter.stage(f"Rescore {which}")
-        with run.lock("evaluate"):
-            for entry in entries:
-                judge_again(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
+            _score(settings, stages, _served(model, settings, reporter), reporter)
 
 
 def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], reporter: Reporter) -> None:
@@ -318,28 +261,39 @@ def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], 
 
     reporter.stage(f"Report {settings.name}")
     for entry in reports:
-        written = write_report(settings, run, entry.stage)
-        if written.already_done:
-            reporter.say("nothing changed since it was drawn: it is left as it is")
-        reporter.table("Scores", written.columns, written.rows)
-        reporter.finish(written.paths)
+        write_report(settings, run, entry.stage, reporter)
 
 
-_MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, list[RunStage], Reporter], None]] = {
+_MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, Sequence[RunStage], Reporter], None]] = {
     "round": _evolve,
-    "dataset": lambda settings, run, entries, reporter: _merge_rounds(settings, run, reporter),
+    "dataset": _merge_rounds,
     "train": _train,
     "evaluate": _evaluate,
     "report": _report,
 }
-"""How the stages of each kind are made, all of a kind that follow one another at once."""
+"""How the stages of each kind are made."""
 
 
-def _places(settings: RunSettings, out: Folder) -> list[tuple[str, Folder]]:
-    """Where each benchmark's score goes: the folder itself when there is one benchmark."""
+def _score(
+    settings: RunSettings, stages: Mapping[str, Stage], answering: AbstractContextManager[Endpoint], reporter: Reporter
+) -> None:
+    """Score one model by benchmark; ``answering`` is entered only when some score is not there yet."""
+    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
+    from evolcoder.evaluate.result import read_score, show
+
     _check_left_out(settings)
-    benchmarks = settings.evaluate.benchmarks
-    return [(benchmark, out if len(benchmarks) == 1 else out / benchmark) for benchmark in benchmarks]
+    to_do = []
+    for benchmark, stage in stages.items():
+        _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
+        if stage.state().done:
+            reporter.say(f"{benchmark} is done: no question is asked again")
+            show(reporter, read_score(stage.folder))
+        else:
+            to_do.append(stage)
+    if to_do:
+        with answering as endpoint:
+            for stage in to_do:
+                evaluate_benchmark(stage, settings.evaluate, endpoint, endpoint.model, reporter)
 
 
 def _check_left_out(settings: RunSettings) -> None:
@@ -356,12 +310,6 @@ def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
         show_failures(reporter, read_verdicts(place), most)
 
 
-def _open(settings: RunSettings) -> RunFolder:
-    run = RunFolder.open(settings)
-    run.write_settings(settings)
-    return run
-
-
 def _base_parameters(settings: RunSettings) -> int | None:
     """The base model's size, when its config is on this machine; a plan downloads nothing."""
     from evolcoder.train.model_size import parameter_count
@@ -369,7 +317,27 @@ def _base_parameters(settings: RunSettings) -> int | None:
     which = settings.train.base_model
     if which != EMBEDDED and not (Path(which).expanduser() / "config.json").is_file():
         return None
-    return parameter_count(find_model("base", settings).folder)
+    return parameter_count(find_model(BASE, settings).folder)
+
+
+@contextmanager
+def _reached(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """An endpoint of others, once it has answered to its key and knows the model."""
+    from evolcoder.endpoint.checking import check_endpoint
+
+    check_endpoint(endpoint)
+    yield endpoint
+
+
+@contextmanager
+def _served(model: Model, settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
+    """A model of this machine, served while the block lasts."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.endpoint.requests import Endpoint
+    from evolcoder.serve.launch import serving
+
+    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+        yield Endpoint(served.base_url, served.name, served.api_key)
 
 
 @contextmanager
@@ -391,33 +359,8 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoin
             check_endpoint(endpoints[-1])  # before Ray starts, so that a wrong key is said at once
         yield endpoints
         return
-    from evolcoder.serve.launch import serving
-
-    model = find_model(EMBEDDED, settings)
     with ray_session():
         if machine_count() > 1:
             raise ClusterError("The embedded teacher answers on one machine alone: set teacher.base_url to an endpoint.")
-        with serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-            yield [Endpoint(served.base_url, served.name, served.api_key, teacher.timeout_seconds, teacher.max_attempts)]
-
-
-def _evaluate_model(settings: RunSettings, model: Model, stages: Mapping[str, Stage], reporter: Reporter) -> None:
-    """Score one local model by benchmark, serving it only when some score is not there yet."""
-    from evolcoder.cluster import ray_session
-    from evolcoder.endpoint.requests import Endpoint
-    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
-    from evolcoder.serve.launch import serving
-
-    to_do = []
-    for benchmark, stage in stages.items():
-        if stage.state().done:
-            reporter.say(f"{benchmark} is done: no question is asked again")
-        else:
-            to_do.append(stage)
-            _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
-    if not to_do:
-        return
-    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        endpoint = Endpoint(served.base_url, served.name, served.api_key)
-        for stage in to_do:
-            evaluate_benchmark(stage, settings.evaluate, endpoint, model.name, reporter)
+        with _served(find_model(EMBEDDED, settings), settings, reporter) as endpoint:
+            yield [replace(endpoint, timeout_seconds=teacher.timeout_seconds, max_attempts=teacher.max_attempts)]

@@ -99,7 +99,7 @@ def dataset(settings: RunSettings, making: int) -> None:
 def report(settings: RunSettings, making: int) -> None:
     score(settings, f"model {making}", "passed", "passed" if making else "failed")
     run = RunFolder.open(settings)
-    write_report(settings, run, run_stages(settings, run)[-1].stage)
+    write_report(settings, run, run_stages(settings, run)[-1].stage, Reporter("plain", io.StringIO()))
 
 
 def evaluate(settings: RunSettings, making: int) -> None:

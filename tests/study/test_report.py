@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
-from evolcoder.study.report import WrittenReport, write_report
+from evolcoder.study.report import write_report
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
 
@@ -89,8 +92,17 @@ def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
         Stage("evaluate", place, {}).publish(place.names())
 
 
-def draw(settings: RunSettings, run: RunFolder) -> WrittenReport:
-    return write_report(settings, run, Stage("report", run.report, {}))
+def draw(settings: RunSettings, run: RunFolder) -> list[dict[str, Any]]:
+    """What the verb shows."""
+    stream = io.StringIO()
+    drawn = write_report(settings, run, Stage("report", run.report, {}), Reporter("json", stream))
+    shown = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert drawn is not already_done(shown)
+    return shown
+
+
+def already_done(shown: list[dict[str, Any]]) -> bool:
+    return any("nothing changed since it was drawn" in event.get("text", "") for event in shown)
 
 
 class Page(HTMLParser):
@@ -112,21 +124,23 @@ def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSett
     run = RunFolder.open(settings)
     make_rounds(run)
     make_scores(run, {"base": [True, False, False], "tuned": [True, True, False]})
-    written = draw(settings, run)
+    shown = draw(settings, run)
     page = Page(run.report.read_text("report.html"))
     assert page.sources
     assert all(source.startswith("data:") for source in page.sources)
     assert page.problems == 3
-    assert [row[5] for row in written.rows] == [33.3, 66.7]
+    (table,) = (event for event in shown if event["event"] == "table")
+    assert [row["pass@1 %"] for row in table["rows"]] == [33.3, 66.7]
+    assert shown[-1]["paths"][0].endswith("report/report.html")
 
 
 def test_a_report_is_drawn_again_only_when_something_changed(settings: RunSettings) -> None:
     run = RunFolder.open(settings)
     make_rounds(run)
-    assert not draw(settings, run).already_done
-    assert draw(settings, run).already_done
+    assert not already_done(draw(settings, run))
+    assert already_done(draw(settings, run))
     make_scores(run, {"base": [True], "tuned": [True]})
-    assert not draw(settings, run).already_done
+    assert not already_done(draw(settings, run))
 
 
 def test_what_models_wrote_cannot_run_in_the_page(settings: RunSettings) -> None:

@@ -42,7 +42,6 @@ def test_the_papers_preset_is_fp16_with_dynamic_loss_scale_under_zero_3() -> Non
     assert config["fp16"]["enabled"] is True
     assert config["fp16"]["loss_scale"] == 0
     assert config["zero_optimization"]["stage"] == 3
-    assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
     assert config["optimizer"]["params"]["lr"] == 2e-5
     assert (config["train_batch_size"], train.max_steps, train.warmup_steps, train.schedule) == (512, 200, 30, "cosine")
 

@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where this machine keeps what is made once for all runs: ``EVOLCODER_CACHE``, else ``~/.cache/evolcoder``."""
+    """``EVOLCODER_CACHE``, else ``~/.cache/evolcoder``."""
     return Path(os.environ.get("EVOLCODER_CACHE") or "~/.cache/evolcoder").expanduser()

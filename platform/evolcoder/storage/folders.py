@@ -42,21 +42,15 @@ class Folder:
         if "://" not in text:
             return cls(pafs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
         try:
-            return cls(*pafs.FileSystem.from_uri(text))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return cls._open_fsspec(text)
-        except OSError as error:
+            try:
+                return cls(*pafs.FileSystem.from_uri(text))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                import fsspec
+
+                filesystem, path = fsspec.core.url_to_fs(text)
+                return cls(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path)
+        except (OSError, ValueError, ImportError) as error:
             raise RunFolderError(f"{text} cannot be used as storage: {error}") from None
-
-    @classmethod
-    def _open_fsspec(cls, uri: str) -> Folder:
-        import fsspec
-
-        try:
-            filesystem, path = fsspec.core.url_to_fs(uri)
-        except (ValueError, ImportError) as error:
-            raise RunFolderError(f"{uri} cannot be used as storage: {error}") from None
-        return cls(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(self.filesystem, f"{self.path}/{name}")
@@ -87,7 +81,7 @@ class Folder:
     def size_bytes(self, name: str) -> int | None:
         """The size of a file, or None when there is no such file."""
         info = self._info(name)
-        return int(info.size) if info.type == pafs.FileType.File else None
+        return int(info.size) if info.is_file else None
 
     def _info(self, name: str) -> pafs.FileInfo:
         return self.filesystem.get_file_info(f"{self.path}/{name}" if name else self.path)
@@ -96,7 +90,7 @@ class Folder:
         """Names of the files here that match, relative to the folder, sorted; empty when there is no folder."""
         selector = pafs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
         prefix = self.path.rstrip("/") + "/"
-        files = (i.path for i in self.filesystem.get_file_info(selector) if i.type == pafs.FileType.File)
+        files = (info.path for info in self.filesystem.get_file_info(selector) if info.is_file)
         relative = ("/" + path.lstrip("/") if prefix.startswith("/") else path for path in files)
         return sorted(n for n in (path.removeprefix(prefix) for path in relative) if fnmatch.fnmatchcase(n, pattern))
 

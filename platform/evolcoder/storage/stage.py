@@ -132,7 +132,8 @@ class Stage:
         Raises:
             RunFolderError: a stage that it is made from is not made yet.
         """
-        return {name: _content_hash(source) for name, source in self.inputs.items()}
+        found = {name: source.content_hash if isinstance(source, Stage) else source for name, source in self.inputs.items()}
+        return {name: source() if callable(source) else source for name, source in found.items()}
 
     def pinned(self) -> Stage:
         """The same stage with identity and inputs as they are now: what takes long must say what it was really made from."""
@@ -235,12 +236,6 @@ def verified_manifest(folder: Folder) -> Manifest | None:
     if damage is not None:
         raise RunFolderError(f"{folder} is damaged: {damage}; run the verb that made it again.")
     return manifest
-
-
-def _content_hash(source: Source) -> str:
-    if isinstance(source, Stage):
-        return source.content_hash()
-    return source() if callable(source) else source
 
 
 def _changed(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb, fsum
 
@@ -46,10 +46,15 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
     gained = [task for task in shared if differences[task] > 0]
     lost = [task for task in shared if differences[task] < 0]
     mean = fsum(differences.values()) / len(shared) if shared else 0.0
-    if all(abs(value) in (0.0, 1.0) for value in differences.values()):
-        return Comparison(len(shared), gained, lost, mean, _two_sided_binomial(len(gained), len(lost)), "McNemar, exact")
     flips = [value for value in differences.values() if value]
-    return Comparison(len(shared), gained, lost, mean, _permutation(flips), f"paired permutation, {_RESAMPLES} draws")
+    if all(abs(value) == 1.0 for value in flips):
+        tail = sum(comb(len(flips), k) for k in range(min(len(gained), len(lost)) + 1))
+        return Comparison(len(shared), gained, lost, mean, min(1.0, 2 * (tail / 2 ** len(flips))), "McNemar, exact")
+    draw = random.Random(_SEED)
+    observed = abs(fsum(flips)) - 1e-12  # the same differences in another order may sum to a little less
+    as_large = sum(abs(fsum(draw.choice((value, -value)) for value in flips)) >= observed for _ in range(_RESAMPLES))
+    p_value = (as_large + 1) / (_RESAMPLES + 1)
+    return Comparison(len(shared), gained, lost, mean, p_value, f"paired permutation, {_RESAMPLES} draws")
 
 
 def compare_evaluations(first: Folder, second: Folder) -> Comparison:
@@ -59,7 +64,13 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
         DataError: a folder holds none that is finished, or they are of different benchmarks.
         RunFolderError: files of one are not what they were.
     """
-    scores = [_read_score(folder) for folder in (first, second)]
+    scores: list[dict[str, str]] = []
+    for folder in (first, second):
+        if verified_manifest(folder) is None:
+            raise DataError(
+                f"{folder} holds no finished evaluation; name a folder in which `evolcoder evaluate` wrote a score."
+            )
+        scores.append(json.loads(folder.read_text("score.json")))
     for key in ("benchmark", "benchmark_version"):
         if scores[0][key] != scores[1][key]:
             raise DataError(f"{first} is of {scores[0][key]} and {second} of {scores[1][key]}: they cannot be compared.")
@@ -95,25 +106,3 @@ def pass_rates(folder: Folder) -> dict[str, float]:
             raise DataError(f"{folder} holds programs that could not be run ({verdict['task_id']}); evaluate it again first.")
         passed[verdict["task_id"]].append(verdict["status"] == "passed")
     return {task: sum(samples) / len(samples) for task, samples in passed.items()}
-
-
-def _read_score(folder: Folder) -> dict[str, str]:
-    if verified_manifest(folder) is None:
-        raise DataError(f"{folder} holds no finished evaluation; name a folder in which `evolcoder evaluate` wrote a score.")
-    score: dict[str, str] = json.loads(folder.read_text("score.json"))
-    return score
-
-
-def _two_sided_binomial(successes: int, failures: int) -> float:
-    flips = successes + failures
-    tail = sum(comb(flips, k) for k in range(min(successes, failures) + 1))
-    return min(1.0, 2 * (tail / float(2**flips)))
-
-
-def _permutation(differences: Sequence[float]) -> float:
-    observed = abs(fsum(differences))
-    generator = random.Random(_SEED)
-    as_large = sum(
-        abs(fsum(generator.choice((value, -value)) for value in differences)) >= observed - 1e-12 for _ in range(_RESAMPLES)
-    )
-    return (as_large + 1) / (_RESAMPLES + 1)

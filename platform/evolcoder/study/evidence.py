@@ -4,9 +4,10 @@ left out. Plain data out, so that the same goes into JSON, markdown and HTML."""
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 from evolcoder.models import BASE, TUNED
@@ -15,7 +16,7 @@ from evolcoder.settings import RunSettings
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import Manifest, Stage, verified_manifest
+from evolcoder.storage.stage import verified_manifest
 from evolcoder.study.compare import compare, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
 
@@ -31,27 +32,28 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     Raises:
         RunFolderError: the files of an evaluation are not what its manifest says.
     """
-    stages = run_stages(settings, run)
-    rounds = list(takewhile(lambda stage: stage.manifest() is not None, (s.stage for s in stages if s.kind == "round")))
-    finished = [entry for entry in stages if entry.stage.manifest() is not None]
-    evaluations = [entry for entry in finished if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
+    found = [(entry, entry.stage.manifest()) for entry in run_stages(settings, run)]
+    made = [(entry, manifest) for entry, manifest in found if manifest is not None]
+    # The rounds come first; one after a gap was made from another round than the one that is missing.
+    rounds = [
+        (entry.stage.folder, manifest)
+        for entry, manifest in takewhile(itemgetter(1), found)
+        if entry.kind == "round" and manifest
+    ]
+    evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
     return {
         "name": settings.name,
         "scores": [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations],
         "comparisons": list(_comparisons(evaluations)),
         "published": [{"model": f"{p.model} {p.size}".strip(), "humaneval": p.humaneval, "mbpp": p.mbpp} for p in PUBLISHED],
-        "rounds": [_round(number, stage) for number, stage in enumerate(rounds)],
-        "dataset": next((_manifest(entry.stage).summary for entry in finished if entry.kind == "dataset"), None),
-        "training": next((_training(entry.stage) for entry in finished if entry.kind == "train"), None),
-        "lineages": _lineages([stage.folder for stage in rounds]),
+        "rounds": [_round(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
+        "dataset": next((manifest.summary for entry, manifest in made if entry.kind == "dataset"), None),
+        "training": next(
+            (_training(entry.stage.folder, manifest.summary) for entry, manifest in made if entry.kind == "train"), None
+        ),
+        "lineages": _lineages([folder for folder, _ in rounds]),
         "settings": settings.model_dump(mode="json"),
     }
-
-
-def _manifest(stage: Stage) -> Manifest:
-    manifest = stage.manifest()
-    assert manifest is not None, "only finished stages are gathered"
-    return manifest
 
 
 def _comparisons(evaluations: Sequence[RunStage]) -> Iterator[Evidence]:
@@ -79,26 +81,19 @@ def _comparisons(evaluations: Sequence[RunStage]) -> Iterator[Evidence]:
 
 def _problems(place: Folder) -> dict[str, Evidence]:
     """The first sample of each problem: prompt, raw answer, program, verdict."""
-    answers = {(row["task_id"], row["sample"]): row for row in read_rows(place, "completions.arrow")}
-    problems = {}
-    for verdict in read_rows(place, "verdicts.arrow"):
-        if verdict["sample"] == 0:
-            answer = answers[verdict["task_id"], 0]
-            problems[verdict["task_id"]] = {
-                "status": verdict["status"],
-                "detail": verdict["detail"],
-                "program": verdict["program"],
-                "prompt": answer["prompt"],
-                "answer": answer["answer"],
-            }
+    problems: defaultdict[str, Evidence] = defaultdict(dict)
+    for file, wanted in (("verdicts.arrow", ["status", "detail", "program"]), ("completions.arrow", ["prompt", "answer"])):
+        for row in read_rows(place, file, ["task_id", "sample", *wanted]):
+            if row["sample"] == 0:
+                problems[row["task_id"]] |= {key: row[key] for key in wanted}
     return problems
 
 
-def _round(number: int, stage: Stage) -> Evidence:
+def _round(number: int, folder: Folder, summary: Evidence) -> Evidence:
     operators: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     kept_by_operator: Counter[str] = Counter()
-    for row in read_rows(stage.folder, "*.arrow", ["operator", "status", "reason"]):
+    for row in read_rows(folder, "*.arrow", ["operator", "status", "reason"]):
         operators[row["operator"]] += 1
         if row["status"] == "kept":
             kept_by_operator[row["operator"]] += 1
@@ -110,13 +105,12 @@ def _round(number: int, stage: Stage) -> Evidence:
         "kept": kept_by_operator.total(),
         "operators": [{"operator": name, "rows": n, "kept": kept_by_operator[name]} for name, n in sorted(operators.items())],
         "eliminated": dict(sorted(reasons.items())),
-        "summary": _manifest(stage).summary,
+        "summary": summary,
     }
 
 
-def _training(stage: Stage) -> Evidence:
-    steps = [json.loads(line) for line in stage.folder.read_text("metrics.jsonl").splitlines()]
-    return {"summary": _manifest(stage).summary, "steps": steps}
+def _training(folder: Folder, summary: Evidence) -> Evidence:
+    return {"summary": summary, "steps": [json.loads(line) for line in folder.read_text("metrics.jsonl").splitlines()]}
 
 
 def _lineages(rounds: Sequence[Folder]) -> list[list[Evidence]]:

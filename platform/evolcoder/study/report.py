@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import altair as alt
 import jinja2
+import vl_convert
 
+from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
-from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Stage
 from evolcoder.study.evidence import Evidence, gather
@@ -26,18 +26,8 @@ from evolcoder.study.figures import draw
 _PIXELS_PER_POINT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenReport:
-    """What the verb shows at its end."""
-
-    paths: list[str]
-    columns: list[str]
-    rows: list[list[object]]
-    already_done: bool
-
-
-def write_report(settings: RunSettings, run: RunFolder, stage: Stage) -> WrittenReport:
-    """Gather, draw and write a report; one that says the same already is left as it is.
+def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: Reporter) -> bool:
+    """Gather, draw and write a report, and show its scores; False when one that says the same is there already.
 
     Args:
         stage: the report's place in the run. What decides it is the evidence.
@@ -49,27 +39,28 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage) -> Written
     if not evidence["rounds"] and not evidence["scores"]:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
     stage = replace(stage, identity={"version": version("evolcoder"), "evidence": fingerprint(evidence)})
-    if stage.state().done:
-        return _written(stage.folder, evidence, already_done=True)
-    charts = draw(evidence)
+    drawn = not stage.state().done
+    if drawn:
+        _write(stage, evidence)
+    else:
+        reporter.say("nothing changed since it was drawn: it is left as it is")
+    reporter.table("Scores", *score_table(evidence))
+    reporter.finish([f"{stage.folder}/{name}" for name in ("report.html", "report.md", "report.json", "figures")])
+    return drawn
+
+
+def _write(stage: Stage, evidence: Evidence) -> None:
     place = stage.begin("figures")
     figures: dict[str, str] = {}
-    for name, chart in charts.items():
-        figures[name] = _svg(chart)
+    for name, chart in draw(evidence).items():
+        figures[name] = vl_convert.vegalite_to_svg(chart.to_dict())
         place.write_text(f"figures/{name}.svg", figures[name])
-        place.write_bytes(f"figures/{name}.png", _png(chart))
+        place.write_bytes(f"figures/{name}.png", vl_convert.vegalite_to_png(chart.to_dict(), scale=_PIXELS_PER_POINT))
     place.write_text("report.json", json.dumps(evidence, indent=1, ensure_ascii=False))
     place.write_text("report.md", render("report.md.j2", evidence, figures))
     place.write_text("report.html", render("report.html.j2", evidence, figures))
-    pictures = [f"figures/{name}.{suffix}" for name in charts for suffix in ("svg", "png")]
+    pictures = [f"figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
     stage.publish([*pictures, "report.json", "report.md", "report.html"])
-    return _written(place, evidence, already_done=False)
-
-
-def _written(place: Folder, evidence: Evidence, already_done: bool) -> WrittenReport:
-    columns, rows = score_table(evidence)
-    paths = [f"{place}/{name}" for name in ("report.html", "report.md", "report.json", "figures")]
-    return WrittenReport(paths, columns, rows, already_done)
 
 
 def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
@@ -77,18 +68,9 @@ def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
     columns = ["role", "benchmark", "problems", "style", "n", "pass@1 %", "95 % interval"]
     rows: list[list[object]] = []
     for score in evidence["scores"]:
-        low, high = score["interval"]
-        rows.append(
-            [
-                score["role"],
-                score["benchmark"],
-                score["tasks"],
-                score["style"],
-                score["samples"],
-                round(100 * score["value"], 1),
-                f"{100 * low:.1f} to {100 * high:.1f}",
-            ]
-        )
+        low, high = (f"{100 * bound:.1f}" for bound in score["interval"])
+        counted = [score[key] for key in ("role", "benchmark", "tasks", "style", "samples")]
+        rows.append([*counted, round(100 * score["value"], 1), f"{low} to {high}"])
     return columns, rows
 
 
@@ -103,28 +85,13 @@ def render(template: str, evidence: Evidence, figures: dict[str, str]) -> str:
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     columns, rows = score_table(evidence)
+    # As images, the names and styles of pictures cannot touch the page's.
+    images = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for name, svg in figures.items()}
     return environment.get_template(template).render(
         **evidence,
-        figures={name: _data_uri(svg) for name, svg in figures.items()},
+        figures=images,
         score_columns=columns,
         score_rows=rows,
         version=version("evolcoder"),
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-def _data_uri(svg: str) -> str:
-    """As an image, a picture's names and styles cannot touch the page's."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def _svg(chart: alt.Chart) -> str:
-    import vl_convert
-
-    return str(vl_convert.vegalite_to_svg(chart.to_dict()))
-
-
-def _png(chart: alt.Chart) -> bytes:
-    import vl_convert
-
-    return bytes(vl_convert.vegalite_to_png(chart.to_dict(), scale=_PIXELS_PER_POINT))

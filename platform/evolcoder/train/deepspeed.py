@@ -77,8 +77,6 @@ def _zero(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str,
     if stage > 0:
         # Communication overlaps with the backward pass on CUDA streams, which a CPU has not.
         zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
-    if stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
     # Page-locked memory, which a GPU copies from and to without the processor; a CPU has no use for it.
     host = {"device": "cpu", "pin_memory": gpu}
     if settings.offload is not None:

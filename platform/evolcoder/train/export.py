@@ -34,11 +34,14 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
     Raises:
         TrainingError: the written model does not load, or its logits are not finite.
     """
-    weights = _whole_weights(engine)  # collective: no rank may leave before it
+    # ZeRO-3's parts are gathered by all ranks together: none may leave before.
+    gathered = gathered_weights(engine) if engine.zero_optimization_partition_weights() else None
     if torch.distributed.get_rank() != 0:
         return
-    assert weights is not None
-    with tempfile.TemporaryDirectory(prefix="evolcoder-model-", dir=_nearby(job.out)) as temporary:
+    weights = gathered or {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}
+    # Beside the final place when that is a disk, so that publishing is a rename.
+    nearby = job.out.make().local_path if job.out.is_local else None
+    with tempfile.TemporaryDirectory(prefix="evolcoder-model-", dir=nearby) as temporary:
         folder = Path(temporary) / MODEL_FOLDER
         write_model(engine.module, weights, tokenizer, folder)
         card = {"prompt_style": "wizardcoder", "base_model": job.settings.base_model, "data_rounds": job.data_rounds}
@@ -85,20 +88,6 @@ def verify_model(folder: Path) -> None:
         logits = model(input_ids=prompt["input_ids"]).logits
     if not math.isfinite(float(logits.float().abs().max())):
         raise TrainingError("The exported model's logits are not finite; lower train.learning_rate and train again.")
-
-
-def _whole_weights(engine: Any) -> dict[str, torch.Tensor] | None:
-    """All weights in the working precision on rank 0, None elsewhere; gathered layer by layer under ZeRO-3."""
-    if engine.zero_optimization_partition_weights():
-        return gathered_weights(engine)
-    if torch.distributed.get_rank() != 0:
-        return None
-    return {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}
-
-
-def _nearby(out: Folder) -> Path | None:
-    """Where to write first: beside the final place when that is a disk, so that publishing is a rename."""
-    return out.make().local_path if out.is_local else None
 
 
 def _publish(folder: Path, out: Folder) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -23,10 +24,12 @@ from ray.train import (
 )
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from evolcoder.board import read_board
 from evolcoder.console import Progress, Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
+from evolcoder.train.deepspeed import Precision
 from evolcoder.train.internals import LOST_WORKER_ERRORS, lost_worker_cause
-from evolcoder.train.job import MetricsRow, TrainingJob
+from evolcoder.train.job import TrainingJob, TrainingReport
 
 MAX_RESTARTS = 3
 MAX_PREEMPTIONS = 20
@@ -34,17 +37,18 @@ POLL_SECONDS = 0.5
 NODES_START_SECONDS = 1800
 
 
-def fit(job: TrainingJob, reporter: Reporter) -> dict[str, Any]:
-    """Train until the model is exported; returns what rank 0 has to say of it.
+def fit(job: TrainingJob, reporter: Reporter) -> Precision:
+    """Train until the model is exported; returns the precision that the workers chose.
 
     Raises:
         TrainingError, ClusterError: another try would not mend it, or too many workers were lost.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
     restarts = 0
+    seen: dict[str, TrainingReport] = {}
+    reporter.say("starting the workers")
     with reporter.progress("training", job.steps) as progress:
-        board = _BoardReader(job.board, progress, reporter)
-        while (failure := _watched_fit(job, board)) is not None:
+        while (failure := _watched_fit(job, lambda: _show_new(job.board, seen, progress, reporter))) is not None:
             error, lost_worker = explain_failure(failure)
             if not lost_worker:
                 raise error from None
@@ -55,27 +59,18 @@ def fit(job: TrainingJob, reporter: Reporter) -> dict[str, Any]:
                 ) from None
             restarts += 1
             reporter.warn(f"{error.message}; going on from the last checkpoint")
-    outcome: dict[str, Any] = ray.get(job.board.outcome.remote())
-    return outcome
+    *_, last = seen.values()
+    return last.precision
 
 
 def explain_failure(failure: Exception) -> tuple[EvolcoderError, bool]:
     """A failed fit in one sentence, and whether it was a lost worker, after which another try makes sense."""
-    if isinstance(failure, WorkerGroupError):
-        return _explain_workers(failure.worker_failures)
     if isinstance(failure, ControllerError):
         return ClusterError(f"Ray Train could not run the workers: {_first_line(failure.controller_failure)}"), False
-    return TrainingError(f"Ray Train's controller was lost ({_first_line(failure)})"), True
-
-
-def log_folder() -> str:
-    """Where this Ray session keeps its logs, those of the training workers among them."""
-    context = ray.get_runtime_context()
-    return f"{context.get_temp_dir()}/{context.get_session_name()}/logs/train"
-
-
-def _explain_workers(failures: dict[int, Exception]) -> tuple[EvolcoderError, bool]:
+    if not isinstance(failure, WorkerGroupError):
+        return TrainingError(f"Ray Train's controller was lost ({_first_line(failure)})"), True
     # When one worker fails, the others fail for want of it: the most telling error is the user's, then the lost worker.
+    failures = failure.worker_failures
     for error in failures.values():
         if isinstance(error, EvolcoderError):
             return error, False
@@ -89,13 +84,19 @@ def _explain_workers(failures: dict[int, Exception]) -> tuple[EvolcoderError, bo
     ), False
 
 
+def log_folder() -> str:
+    """Where this Ray session keeps its logs, those of the training workers among them."""
+    context = ray.get_runtime_context()
+    return f"{context.get_temp_dir()}/{context.get_session_name()}/logs/train"
+
+
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
 
 
-def _watched_fit(job: TrainingJob, board: _BoardReader) -> Exception | None:
-    """Run one fit in a thread, and show what rank 0 says, until it ends; returns how it failed, if it did."""
+def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None:
+    """Run one fit in a thread, and show how far it is until it ends; returns how it failed, if it did."""
     failures: list[Exception] = []
 
     def run() -> None:
@@ -108,37 +109,25 @@ def _watched_fit(job: TrainingJob, board: _BoardReader) -> Exception | None:
     thread.start()
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        board.show()
+        show()
     return failures[0] if failures else None
 
 
-class _BoardReader:
-    """Shows what rank 0 says, each phase and step once, over all the fits of one training."""
-
-    def __init__(self, board: Any, progress: Progress, reporter: Reporter) -> None:
-        self._board = board
-        self._progress = progress
-        self._reporter = reporter
-        self._phases = 0
-        self._row: MetricsRow | None = None
-
-    def show(self) -> None:
-        """Show the phases and the step that were not shown yet."""
-        try:
-            phases, row = ray.get(self._board.read.remote(self._phases), timeout=10 * POLL_SECONDS)
-        except ray.exceptions.RayError:
-            return  # the board is busy or its node is gone; the fit itself will say what that means
-        for phase in phases:
-            self._reporter.say(phase)
-        self._phases += len(phases)
-        if row is not None and row != self._row:
-            self._row = row
-            self._progress.update(
+def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:
+    """Say the phases and the step that rank 0 has reported since; ``seen`` holds its last report of each fit."""
+    for fit_id, report in (read_board(board) or {}).items():
+        before = seen.get(fit_id, TrainingReport(report.precision))
+        for phase in report.phases[len(before.phases) :]:
+            reporter.say(phase)
+        row = report.row
+        if row is not None and row != before.row:
+            progress.update(
                 row["step"],
                 loss=round(row["loss"], 4),
                 learning_rate=row["learning_rate"],
                 tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
             )
+        seen[fit_id] = report
 
 
 def _trainer(job: TrainingJob) -> TorchTrainer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evolcoder.settings import TrainSettings
 from evolcoder.storage.folders import Folder
+from evolcoder.train.deepspeed import Precision
 
 ENCODED_FILE = "encoded.arrow"
 METRICS_FILE = "metrics.jsonl"
@@ -22,7 +23,7 @@ class TrainingJob:
     """Everything a worker needs; picklable.
 
     ``out`` is the stage's folder, ``work`` the folder of this training's encoded rows and checkpoints, which belongs to
-    Ray Train, and ``board`` the handle of a ``ProgressBoard`` actor.
+    Ray Train, and ``board`` the handle of the ``Board`` on which rank 0 leaves a ``TrainingReport``.
     """
 
     settings: TrainSettings
@@ -35,26 +36,10 @@ class TrainingJob:
     board: Any
 
 
-class ProgressBoard:
-    """Where rank 0 says what it does and the launcher reads it. It runs as a Ray actor."""
+@dataclass(slots=True)
+class TrainingReport:
+    """What rank 0 has done in one fit: the phases so far, in words, and the newest step."""
 
-    def __init__(self) -> None:
-        self._phases = ["starting the workers"]
-        self._row: MetricsRow | None = None
-        self._outcome: dict[str, Any] = {}
-
-    def phase(self, text: str) -> None:
-        self._phases.append(text)
-
-    def step(self, row: MetricsRow) -> None:
-        self._row = row
-
-    def finished(self, outcome: dict[str, Any]) -> None:
-        self._outcome = outcome
-
-    def read(self, known: int) -> tuple[list[str], MetricsRow | None]:
-        """The phases after the first ``known`` ones, so that none is missed however short it was, and the newest step."""
-        return self._phases[known:], self._row
-
-    def outcome(self) -> dict[str, Any]:
-        return self._outcome
+    precision: Precision
+    phases: list[str] = field(default_factory=list)
+    row: MetricsRow | None = None

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evolcoder.cluster import beside_the_driver
+from evolcoder.board import start_board
+from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import data_rounds
@@ -19,7 +20,7 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Manifest, Stage
 from evolcoder.train.identity import STAGE
-from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, ProgressBoard, TrainingJob
+from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, dataset_manifest, prepare
 from evolcoder.train.resources import check_resources
@@ -30,7 +31,7 @@ CHECKPOINTS = "checkpoints"
 def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path, reporter: Reporter) -> Manifest:
     """Fine-tune ``base_model`` on the run's training set and export it; does nothing when that is done.
 
-    Called inside ``ray_session()``. After an interruption the same call goes on from the last checkpoint.
+    After an interruption the same call goes on from the last checkpoint.
 
     Args:
         stage: as ``identity.train_stage`` makes it, with the training set as its input.
@@ -52,14 +53,15 @@ def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path,
         if state.reason:
             reporter.say(f"the model in {out} is made again: {state.reason}")
         work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
-        job, prepared = _prepare_job(settings, run, dataset, base_model, work, reporter)
-        from evolcoder.train.fit import fit
+        with ray_session():
+            job, prepared = _prepare_job(settings, run, dataset, base_model, work, reporter)
+            from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
 
-        stage.begin()
-        outcome = fit(job, reporter)
+            stage.begin()
+            precision = fit(job, reporter)
         model_files = (out / MODEL_FOLDER).names(recursive=True)
         files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model_files)]
-        manifest = stage.publish(files, _summary(out, prepared) | outcome)
+        manifest = stage.publish(files, _summary(out, prepared) | {"precision": precision})
         out.delete(CHECKPOINTS)
         _report(manifest, reporter)
         return manifest
@@ -68,8 +70,6 @@ def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path,
 def _prepare_job(
     settings: RunSettings, run: RunFolder, dataset: Manifest, base_model: Path, work: Folder, reporter: Reporter
 ) -> tuple[TrainingJob, Prepared]:
-    import ray
-
     wanted, rounds = settings.train, data_rounds(settings)
     _check_base_model(base_model, wanted.sequence_length)
     gpu = check_resources(wanted, reporter)
@@ -86,8 +86,7 @@ def _prepare_job(
         reporter.warn(
             f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
         )
-    board = ray.remote(num_cpus=0, scheduling_strategy=beside_the_driver())(ProgressBoard).remote()
-    return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, board), prepared
+    return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, start_board()), prepared
 
 
 def _check_base_model(folder: Path, sequence_length: int) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from evolcoder.train.deepspeed import Precision, deepspeed_config, working_preci
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.export import export
 from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
-from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob
+from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
 from evolcoder.train.order import global_batch, micro_batch_size, micro_batches
 from evolcoder.train.schedule import learning_rate
 from evolcoder.train.steps import loss_tokens, optimizer_step
@@ -42,12 +43,18 @@ METRICS_INTERVAL_SECONDS = 5.0
 def train_worker(config: dict[str, Any]) -> None:
     """Ray Train's entry on each worker. ``config["job"]`` is a ``TrainingJob``."""
     job: TrainingJob = config["job"]
-    _prepare_process(job)
+    # Ray starts workers without an activated environment, whose ninja builds DeepSpeed's operators where any are built.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if not job.gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
+        beside = ray.train.get_context().get_local_world_size()
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
     with _out_of_memory_explained(job):
         settings = job.settings
         gpu_has_bf16 = job.gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = working_precision(settings, job.gpu, gpu_has_bf16, cpu_flags())
-        reports = _RankZeroReports(job)
+        reports = _RankZeroReports(job, precision)
         reports.phase("loading the model")
         tokenizer = AutoTokenizer.from_pretrained(job.base_model)
         engine = build_engine(job, precision)
@@ -62,7 +69,6 @@ def train_worker(config: dict[str, Any]) -> None:
         reports.write(history)
         reports.phase("exporting the model")
         export(engine, tokenizer, job)
-        reports.finished({"precision": precision})
 
 
 def _train_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
@@ -116,31 +122,31 @@ class EncodedRows:
 class _RankZeroReports:
     """What rank 0 reports: progress to the launcher's board, metrics to their file. On other ranks it does nothing."""
 
-    def __init__(self, job: TrainingJob) -> None:
+    def __init__(self, job: TrainingJob, precision: Precision) -> None:
         self._job = job
         self._is_rank_zero = ray.train.get_context().get_world_rank() == 0
+        self._fit_id = uuid.uuid4().hex
+        self._report = TrainingReport(precision)
         self._written = time.monotonic()
 
     def phase(self, text: str) -> None:
+        self._report.phases.append(text)
         if self._is_rank_zero:
-            self._job.board.phase.remote(text)
+            # Waited for: the launcher relies on the report of the first phase.
+            ray.get(self._job.board.report.remote(self._fit_id, self._report))
 
     def step(self, history: list[MetricsRow]) -> None:
-        if not self._is_rank_zero:
-            return
-        self._job.board.step.remote(history[-1])
-        if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
-            self.write(history)
+        self._report.row = history[-1]
+        if self._is_rank_zero:
+            self._job.board.report.remote(self._fit_id, self._report)
+            if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
+                self.write(history)
 
     def write(self, history: list[MetricsRow]) -> None:
         """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
         if self._is_rank_zero:
             self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
             self._written = time.monotonic()
-
-    def finished(self, outcome: dict[str, Any]) -> None:
-        if self._is_rank_zero:
-            ray.get(self._job.board.finished.remote(outcome))
 
 
 def build_engine(job: TrainingJob, precision: Precision) -> Any:
@@ -180,20 +186,9 @@ def _parameter_groups(model: Any, job: TrainingJob) -> list[dict[str, Any]]:
     if job.settings.weight_decay == 0:
         return [{"params": trained}]
     partitioned = job.settings.zero_stage == 3
-    shapes = [whole_shape(parameter, partitioned) for parameter in trained]
-    matrices = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) > 1]
-    others = [parameter for parameter, shape in zip(trained, shapes, strict=True) if len(shape) <= 1]
+    matrices = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) > 1]
+    others = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-
-
-def _prepare_process(job: TrainingJob) -> None:
-    # Ray starts workers without an activated environment, whose ninja builds DeepSpeed's operators where any are built.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    if not job.gpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"
-        # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
-        beside = ray.train.get_context().get_local_world_size()
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
 
 
 def cpu_flags() -> frozenset[str]:

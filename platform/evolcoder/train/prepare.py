@@ -53,8 +53,9 @@ def prepare(
     rows = truncated = dropped = tokens = 0
     work.make()
     with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
-        for batch in _batches(dataset, manifest, data_rounds):
-            encoded = encode(batch, tokenizer, sequence_length)
+        for batch in _batches(dataset, manifest):
+            wanted = [(r["instruction"], r["input"], r["response"]) for r in batch.to_pylist() if r["round"] <= data_rounds]
+            encoded = encode(wanted, tokenizer, sequence_length)
             writer.write_batch(to_batch(encoded.rows))
             rows += len(encoded.rows)
             truncated += encoded.truncated
@@ -70,13 +71,9 @@ def prepare(
     return Prepared(rows, truncated, dropped, tokens)
 
 
-def _batches(dataset: Folder, manifest: Manifest, data_rounds: int) -> Iterator[list[tuple[str, str, str]]]:
-    names = [entry.path for entry in manifest.files if entry.path.startswith("train-") and entry.path.endswith(".arrow")]
-    for name in names:
-        for batch in read_batches(dataset, name, _COLUMNS):
-            for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=ROWS_PER_BATCH):
-                yield [
-                    (row["instruction"], row["input"], row["response"])
-                    for row in part.to_pylist()
-                    if row["round"] <= data_rounds
-                ]
+def _batches(dataset: Folder, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+    """The rows of the set in its order, a few at a time."""
+    for entry in manifest.files:
+        if entry.path.startswith("train-") and entry.path.endswith(".arrow"):
+            for batch in read_batches(dataset, entry.path, _COLUMNS):
+                yield from pa.Table.from_batches([batch]).to_batches(max_chunksize=ROWS_PER_BATCH)

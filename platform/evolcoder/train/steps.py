@@ -88,19 +88,13 @@ def optimizer_step(
         ids, labels = (tensor.to(engine.device) for tensor in collate(rows, pad_id))
         loss_sum = response_loss_sum(engine, ids, labels)
         engine.backward(loss_sum * scale, scale_wrt_gas=False)
-        # Only at the boundary does step() apply the gradients, and clear them: their norm must be taken before it.
-        if engine.is_gradient_accumulation_boundary():
-            norm = _plain_grad_norm(engine)
+        if engine.is_gradient_accumulation_boundary() and isinstance(engine.optimizer, torch.optim.Optimizer):
+            # In 32 bits without ZeRO, DeepSpeed leaves the gradients on the parameters and reports no norm itself. Only at
+            # the boundary does step() apply the gradients, and clear them: their norm must be taken before it.
+            gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+            norm = float(torch.nn.utils.get_total_norm(gradients))
         engine.step()
         total += loss_sum.detach()
     torch.distributed.all_reduce(total)
     norm = engine.get_global_grad_norm() if norm is None else norm
     return StepResult(float(total) / batch_loss_tokens, float(norm) if norm is not None and math.isfinite(norm) else None)
-
-
-def _plain_grad_norm(engine: Any) -> float | None:
-    """The gradients' norm where DeepSpeed leaves them on the parameters (32 bits without ZeRO) and reports none itself."""
-    if not isinstance(engine.optimizer, torch.optim.Optimizer):
-        return None
-    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients))

@@ -7,8 +7,8 @@ from collections import Counter
 
 from evolcoder.console import Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
-from evolcoder.evolve.rounds.board import RoundProgress
 from evolcoder.evolve.rounds.display import by_count, watching
+from evolcoder.evolve.rounds.progress import RoundProgress
 
 
 def so_far(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[str] = frozenset()) -> RoundProgress:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
-from evolcoder.evolve.rounds.board import RoundProgress
 from evolcoder.evolve.rounds.identity import round_name
+from evolcoder.evolve.rounds.progress import RoundProgress
 from evolcoder.settings import RunSettings
 from evolcoder.storage.stage import Manifest
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -22,7 +22,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.block import BlockAccessor
 from ray.data.datasource import Datasink
 
-from evolcoder.cluster import beside_the_driver
+from evolcoder.board import read_board, start_board
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.checking import check_endpoint
 from evolcoder.endpoint.journal.compaction import compact
@@ -33,10 +33,10 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
-from evolcoder.evolve.rounds.board import Board, RoundProgress
 from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, show_totals, watching
 from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, CopyCheck, gather
 from evolcoder.evolve.rounds.identity import finished_rounds, round_name, round_plan, round_stages
+from evolcoder.evolve.rounds.progress import RoundProgress, together
 from evolcoder.evolve.rounds.shards import partition_count, partition_of, read_pool, shard_bytes, write_shard
 from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
 from evolcoder.evolve.seeds.load import load_seeds
@@ -251,19 +251,16 @@ def _evolve_on_workers(
     this: _Round, teacher: _Teacher, progress: Progress, reporter: Reporter
 ) -> tuple[Counter[str], EvolcoderError | None]:
     """Bring every row of the pool through the workers; returns the totals, and why the run must stop, if it must."""
-    kept = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    board = ray.remote(Board).options(scheduling_strategy=beside_the_driver(), **kept).remote()
+    board = start_board()
 
     def read() -> RoundProgress | None:
-        with suppress(ray.exceptions.RayError):
-            so_far: RoundProgress = ray.get(board.read.remote(), timeout=10)
-            return so_far
-        return None
+        reports = read_board(board)
+        return None if reports is None else together(reports.values())
 
     try:
         with watching(read, progress, teacher.limits, reporter):
             _evolve_pool(this, teacher, board)
-        so_far: RoundProgress = ray.get(board.read.remote())
+        so_far = together(ray.get(board.read.remote()).values())
         return so_far.totals, so_far.stop
     finally:
         ray.kill(board)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
 from evolcoder.endpoint.requests import Endpoint, SamplingSettings, request_body
 from evolcoder.errors import EvolcoderError
+from evolcoder.evolve.rounds.progress import RoundProgress
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
@@ -52,9 +52,9 @@ class RowEvolver:
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
         self._limiter = SharedLimiter(job.epoch, job.limits, ledger, self._journal)
         self._client = EndpointClient(job.endpoints, job.concurrency, self._limiter, self._warn_of_closed)
-        self._stopped = False
         self._name = uuid.uuid4().hex
-        self._counts: Counter[str] = Counter()
+        self._progress = RoundProgress()
+        self._counts = self._progress.totals
         self._timer: asyncio.TimerHandle | None = None
         if self._paid.damaged_lines:
             self._counts["damaged_lines"] = self._paid.damaged_lines
@@ -62,12 +62,12 @@ class RowEvolver:
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         parent = Instruction.from_row(row)
         child = failed_row(parent, self._job.plan, NOT_ASKED)
-        if not self._stopped:
+        if self._progress.stop is None:
             try:
                 child = await evolve_row(parent, self._job.plan, self._ask)
             except EvolcoderError as error:
-                self._stopped = True
-                await self._board.stop.remote(type(error)(error.message))
+                self._progress.stop = type(error)(error.message)
+                await self._report()  # before the row comes out, or the driver might look too early
         self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
@@ -89,9 +89,9 @@ class RowEvolver:
 
     def _warn_of_closed(self, error: EvolcoderError) -> None:
         if len(self._job.endpoints) > 1:  # otherwise the run stops with it
-            self._board.warn.remote(f"{error.message.rstrip('.')} (the teacher's other endpoints go on).")
+            self._progress.warnings.add(f"{error.message.rstrip('.')} (the teacher's other endpoints go on).")
 
-    def _report(self) -> None:
+    def _report(self) -> Any:
         self._timer = None
         self._counts["requests"] = self._client.sent
-        self._board.count.remote(self._name, self._counts)
+        return self._board.report.remote(self._name, self._progress)
