@@ -11,7 +11,6 @@ processes could reach.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gzip
 import json
@@ -25,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import parser, print_header, print_row
 from benchmarks.mutants import hanging, mutants
 
 from evolcoder.cluster import ray_session
@@ -48,22 +48,20 @@ print("SECONDS", time.perf_counter() - started)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmarks", nargs="*", default=list(DATASETS), metavar="BENCHMARK")
-    parser.add_argument("--samples", action="append", choices=["references", "mix"], help="only these")
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("benchmarks", nargs="*", default=list(DATASETS), metavar="BENCHMARK")
+    arguments.add_argument("--samples", action="append", choices=["references", "mix"], help="only these")
+    given = arguments.parse_args()
     if not os.environ.get("EVOLCODER_DATA"):
         sys.exit("Set EVOLCODER_DATA to the folder that holds the benchmarks' data.")
-    columns = ["benchmark", "samples", "programs", "bare CPU / 2", "evolcoder", "evalplus 0.3.1", "of bare", "speed-up"]
-    print(f"| {' | '.join(columns)} |")
-    print("|---|---|---|---|---|---|---|---|")
+    print_header("benchmark", "samples", "programs", "bare CPU / 2", "evolcoder", "evalplus 0.3.1", "of bare", "speed-up")
     with tempfile.TemporaryDirectory() as folder, ray_session():
         for benchmark in given.benchmarks:
             for row in _measured(benchmark, given.samples or ["references", "mix"], Path(folder)):
-                print(row, flush=True)
+                print_row(*row)
 
 
-def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[str]:
+def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[Sequence[object]]:
     references = _references(benchmark)
     _ours(benchmark, references)  # computes the expected outputs, and how long each takes
     for name in wanted:
@@ -76,8 +74,10 @@ def _measured(benchmark: str, wanted: Sequence[str], folder: Path) -> Iterator[s
             ours.append(_ours(benchmark, programs))
             theirs.append(_evalplus_seconds(benchmark, samples, folder))
         limit, best, peer = min(bare), min(ours), min(theirs)
-        times = f"{limit:.1f} s | {best:.1f} s | {peer:.1f} s | {best / limit:.2f}".replace("nan s", "-").replace("nan", "-")
-        yield f"| {benchmark} | {name} | {len(programs)} | {times} | {peer / best:.2f} |"
+        against_bare = ("-", f"{best:.1f} s", f"{peer:.1f} s", "-")
+        if name == "references":
+            against_bare = (f"{limit:.1f} s", f"{best:.1f} s", f"{peer:.1f} s", f"{best / limit:.2f}")
+        yield benchmark, name, len(programs), *against_bare, f"{peer / best:.2f}"
 
 
 def _references(benchmark: str) -> list[tuple[str, str]]:

@@ -14,7 +14,6 @@ Retry-After says meets no 429 the next time: 1.192 requests a call are to be exp
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -30,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from benchmarks.common import parser, print_header, print_row
 
 from evolcoder.endpoint.scripted.server import Script
 from evolcoder.evolve.rules.operators import OPERATORS
@@ -63,33 +63,31 @@ class Measured:
     def rate(self) -> float:
         return self.calls / self.seconds
 
-    def row(self, name: str, rows: int) -> str:
-        figures = [
-            f"{rows:,}", f"{self.calls:,}", f"{self.seconds:.1f} s", f"{self.rate:.0f}",
+    def row(self, name: str, rows: int) -> list[str]:
+        return [
+            name, f"{rows:,}", f"{self.calls:,}", f"{self.seconds:.1f} s", f"{self.rate:.0f}",
             f"{self.rate * LATENCY_SECONDS / CONCURRENCY:.2f}", f"{1000 * self.cpu_seconds / self.calls:.2f} ms",
             f"{self.peak_bytes / 1e6:.0f} MB", f"{self.whole_seconds:.0f} s",
         ]  # fmt: skip
-        return f"| {name} | {' | '.join(figures)} |"
 
 
 COLUMNS = ["", "rows", "calls", "calling", "calls/s", "of ideal", "CPU a call", "peak memory", "whole command"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--curve", default="1000,5000", help="also measure evolcoder alone with these numbers of rows")
-    parser.add_argument("--only", default="evolcoder,evolcoder-openai,curator,distilabel")
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=20_000)
+    arguments.add_argument("--curve", default="1000,5000", help="also measure evolcoder alone with these numbers of rows")
+    arguments.add_argument("--only", default="evolcoder,evolcoder-openai,curator,distilabel")
+    given = arguments.parse_args()
     names = given.only.split(",")
-    print(f"| {' | '.join(COLUMNS)} |")
-    print(f"|{'---|' * len(COLUMNS)}", flush=True)
+    print_header(*COLUMNS)
     for rows in [int(text) for text in given.curve.split(",") if text]:
-        print(measure("evolcoder", rows).row("evolcoder", rows), flush=True)
+        print_row(*measure("evolcoder", rows).row("evolcoder", rows))
     found: dict[str, Measured] = {}
     for name in names:
         found[name] = measure(name, given.rows)
-        print(found[name].row(name, given.rows), flush=True)
+        print_row(*found[name].row(name, given.rows))
     if "evolcoder-faults" in found:
         faulty = found.pop("evolcoder-faults")
         print(f"\nevolcoder-faults sent {faulty.requests / faulty.calls:.3f} requests a call; no row was left without a reply.")

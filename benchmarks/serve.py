@@ -9,13 +9,14 @@ request for each over HTTP through Ray Serve. With PYTHONPATH=OTHER/platform the
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common import parser, print_header, print_row
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
@@ -69,24 +70,26 @@ def _complete(served: ServedModel, prompt: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="a model folder; the embedded model when left out")
-    parser.add_argument("--at-once", nargs="+", type=int, default=[1, 8, 32], choices=range(1, len(PROMPTS) + 1), metavar="N")
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("folder", nargs="?", type=Path, help="a model folder; the embedded model when left out")
+    arguments.add_argument(
+        "--at-once", nargs="+", type=int, default=[1, 8, 32], choices=range(1, len(PROMPTS) + 1), metavar="N"
+    )
+    arguments.add_argument("--repeats", type=int, default=3)
+    given = arguments.parse_args()
     folder = given.folder or embedded_model_folder()
     bare = Bare(folder)
     with ray_session(), serving(folder, "model", ServeSettings(), reporter=Reporter()) as served:
         bare.tokens_per_second(PROMPTS[:2])
         served_tokens_per_second(served, PROMPTS[:2])
-        print("| at once | generate, tokens/s | endpoint, tokens/s | endpoint / generate |\n|---|---|---|---|")
+        print_header("at once", "generate, tokens/s", "endpoint, tokens/s", "endpoint / generate")
         for count in given.at_once:
             measured = [
                 (bare.tokens_per_second(PROMPTS[:count]), served_tokens_per_second(served, PROMPTS[:count]))
                 for _ in range(given.repeats)
             ]
             alone, endpoint = (max(values) for values in zip(*measured, strict=True))
-            print(f"| {count} | {alone:.0f} | {endpoint:.0f} | {endpoint / alone:.2f} |", flush=True)
+            print_row(count, f"{alone:.0f}", f"{endpoint:.0f}", f"{endpoint / alone:.2f}")
 
 
 if __name__ == "__main__":
