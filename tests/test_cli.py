@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ def test_init_writes_a_commented_file_that_loads(run_file: Path) -> None:
     assert "name: real" in text
     assert text.count("#") > 10
     assert evolcoder("status", "real.yaml", cwd=run_file.parent).returncode == 0
+
+
+def test_the_version_is_said_from_anywhere(tmp_path: Path) -> None:
+    shown = evolcoder("--version", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"evolcoder {version('evolcoder')}\n", "")
 
 
 def test_init_never_replaces_a_file_unasked(run_file: Path) -> None:

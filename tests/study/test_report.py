@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
+from evolcoder.study.figures import NARROW_PIXELS
 from evolcoder.study.report import write_report
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
@@ -115,7 +117,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value for name, value in attrs if name in {"src", "href"} and value]
+        self.sources += [value for name, value in attrs if name in {"src", "srcset", "href"} and value]
         self.scripts += tag == "script"
         self.problems += ("class", "problem") in attrs
 
@@ -172,6 +174,24 @@ def test_pictures_are_real_and_drawn_only_of_what_is_there(settings: RunSettings
     assert run.report.names("figures/*", recursive=True) == ["figures/evolution.png", "figures/evolution.svg"]
     assert run.report.read_bytes("figures/evolution.png").startswith(b"\x89PNG")
     assert "not scored" in run.report.read_text("report.md") or "No model is scored yet" in run.report.read_text("report.md")
+
+
+def test_on_a_phone_pictures_are_shown_that_need_not_be_made_smaller(settings: RunSettings) -> None:
+    """Of 390 pixels a page leaves some 320 to a picture, and letters of 12 pixels are read there without zooming."""
+    run = RunFolder.open(settings)
+    make_rounds(run)
+    make_scores(run, {"base": [True, False], "tuned": [True, True]})
+    score = json.loads(run.evaluation("tuned", "humaneval").read_text("score.json"))
+    run.evaluation("tuned", "humaneval").write_text("score.json", json.dumps(score | {"model": "a-name-of-100-letters" * 5}))
+    Stage("evaluate", run.evaluation("tuned", "humaneval"), {}).publish(run.evaluation("tuned", "humaneval").names("*r*.*"))
+    draw(settings, run)
+    html = run.report.read_text("report.html")
+    narrow = re.findall(r'<source media="\(max-width: 48rem\)" srcset="data:image/svg\+xml;base64,([^"]+)">', html)
+    assert len(narrow) == html.count("<figure>") == 2
+    for picture in (base64.b64decode(text).decode() for text in narrow):
+        (width,) = re.findall(r'<svg[^>]*? width="(\d+)"', picture)
+        assert int(width) <= NARROW_PIXELS
+        assert min(float(size) for size in re.findall(r'font-size="([\d.]+)', picture)) >= 12
 
 
 def test_an_empty_run_is_one_sentence(settings: RunSettings) -> None:

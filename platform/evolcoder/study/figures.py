@@ -9,22 +9,31 @@ import altair as alt
 
 OURS, BASE, PUBLISHED = "#d9480f", "#1971c2", "#ced4da"
 _KEPT, _ELIMINATED = "#2b8a3e", "#e8b4a0"
+NARROW_PIXELS = 320
+"""What a page has for a picture on a phone of 390 pixels, less its margins and a little."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
-def draw(evidence: dict[str, Any]) -> dict[str, alt.Chart]:
-    """All charts that the evidence allows, by the name of their file."""
+def draw(evidence: dict[str, Any], narrow: bool = False) -> dict[str, alt.Chart]:
+    """All charts that the evidence allows, by the name of their file.
+
+    Args:
+        narrow: as a phone shows them, no wider than ``NARROW_PIXELS`` with letters of the same size.
+    """
     charts = {
-        "scores": scores(evidence, "humaneval", "HumanEval"),
-        "scores_mbpp": scores(evidence, "mbpp", "MBPP"),
-        "evolution": evolution(evidence),
-        "training": training(evidence),
+        "scores": scores(evidence, "humaneval", "HumanEval", narrow),
+        "scores_mbpp": scores(evidence, "mbpp", "MBPP", narrow),
+        "evolution": evolution(evidence, narrow),
+        "training": training(evidence, narrow),
     }
     return {name: _styled(chart) for name, chart in charts.items() if chart is not None}
 
 
-def scores(evidence: dict[str, Any], benchmark: str, title: str) -> alt.Chart | None:
-    """pass@1 on a benchmark: our models with their 95 % intervals, among the published ones."""
+def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -> alt.Chart | None:
+    """pass@1 on a benchmark: our models with their 95 % intervals, among the published ones.
+
+    Narrow, each model's name stands above its bar, where it has the whole width.
+    """
     ours = [s for s in evidence["scores"] if s["benchmark"] == benchmark and s["k"] == 1]
     if not ours:
         return None
@@ -44,31 +53,40 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str) -> alt.Chart | 
         if p[benchmark] is not None
     ]
     order = [row["model"] for row in sorted(rows, key=lambda row: -row["value"])]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
+    axis = None if narrow else alt.Axis(labelLimit=260)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=order, title=None, axis=axis))
     color = alt.Color(
         "kind:N",
         title=None,
         scale=alt.Scale(domain=["tuned", "base", "published"], range=[OURS, BASE, PUBLISHED]),
         legend=alt.Legend(
-            orient="bottom-right",
+            orient="bottom" if narrow else "bottom-right",
+            columns=2 if narrow else 1,
             labelExpr="{'tuned':'this run, tuned','base':'this run, base'}[datum.label] || 'as published'",
         ),
     )
-    bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.72}).encode(
+    below = 9 if narrow else 0
+    bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.36 if narrow else 0.72}, yOffset=below).encode(
         x=alt.X("value:Q", title=f"pass@1 on {title}, %", scale=alt.Scale(domainMin=0)), color=color
     )
     whiskers = (
-        base.mark_rule(strokeWidth=2, color="#343a40").encode(x="low:Q", x2="high:Q").transform_filter("isValid(datum.low)")
+        base.mark_rule(strokeWidth=2, color="#343a40", yOffset=below)
+        .encode(x="low:Q", x2="high:Q")
+        .transform_filter("isValid(datum.low)")
     )
     labels = (
-        base.mark_text(align="left", dx=5, color="#495057")
+        base.mark_text(align="left", dx=5, dy=below, fontSize=12, color="#495057")
         .encode(x=alt.X("label_at:Q"), text=alt.Text("value:Q", format=".1f"))
         .transform_calculate(label_at="isValid(datum.high) ? datum.high : datum.value")
     )
-    return alt.layer(bars, whiskers, labels).properties(width=620, height=alt.Step(20))
+    layers = [bars, whiskers, labels]
+    if narrow:
+        names = base.mark_text(align="left", dy=-9, fontSize=12, limit=270, color="#212529")
+        layers.append(names.encode(x=alt.datum(0), text="model:N"))
+    return alt.layer(*layers).properties(width=270 if narrow else 620, height=alt.Step(40 if narrow else 20))
 
 
-def evolution(evidence: dict[str, Any]) -> alt.Chart | None:
+def evolution(evidence: dict[str, Any], narrow: bool) -> alt.Chart | None:
     """What each operator made in each round: kept and eliminated rows."""
     rows = []
     for entry in evidence["rounds"]:
@@ -91,13 +109,24 @@ def evolution(evidence: dict[str, Any]) -> alt.Chart | None:
                 legend=alt.Legend(orient="bottom"),
             ),
             order=alt.Order("outcome:N", sort="descending"),
-            row=alt.Row("round:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold")),
+            row=alt.Row(
+                "round:N",
+                title=None,
+                header=alt.Header(
+                    labelAngle=0,
+                    labelAlign="left",
+                    labelAnchor="start",
+                    labelFontSize=12,
+                    labelFontWeight="bold",
+                    labelOrient="top" if narrow else "left",
+                ),
+            ),
         )
-        .properties(width=520, height=alt.Step(22))
+        .properties(width=150 if narrow else 520, height=alt.Step(22))
     )
 
 
-def training(evidence: dict[str, Any]) -> alt.Chart | None:
+def training(evidence: dict[str, Any], narrow: bool) -> alt.Chart | None:
     """The loss over the steps."""
     if not evidence["training"]:
         return None
@@ -111,7 +140,7 @@ def training(evidence: dict[str, Any]) -> alt.Chart | None:
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False)),
         )
-        .properties(width=680, height=220)
+        .properties(width=240 if narrow else 680, height=200 if narrow else 220)
     )
 
 

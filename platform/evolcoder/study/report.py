@@ -52,13 +52,14 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
 def _write(stage: Stage, evidence: Evidence) -> None:
     place = stage.begin("figures")
     figures: dict[str, str] = {}
+    narrow = {name: vl_convert.vegalite_to_svg(chart.to_dict()) for name, chart in draw(evidence, narrow=True).items()}
     for name, chart in draw(evidence).items():
         figures[name] = vl_convert.vegalite_to_svg(chart.to_dict())
         place.write_text(f"figures/{name}.svg", figures[name])
         place.write_bytes(f"figures/{name}.png", vl_convert.vegalite_to_png(chart.to_dict(), scale=_PIXELS_PER_POINT))
     place.write_text("report.json", json.dumps(evidence, indent=1, ensure_ascii=False))
-    place.write_text("report.md", render("report.md.j2", evidence, figures))
-    place.write_text("report.html", render("report.html.j2", evidence, figures))
+    place.write_text("report.md", render("report.md.j2", evidence, figures, narrow))
+    place.write_text("report.html", render("report.html.j2", evidence, figures, narrow))
     pictures = [f"figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
     stage.publish([*pictures, "report.json", "report.md", "report.html"])
 
@@ -74,8 +75,8 @@ def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
     return columns, rows
 
 
-def render(template: str, evidence: Evidence, figures: dict[str, str]) -> str:
-    """Fill a template; what models wrote is escaped in HTML."""
+def render(template: str, evidence: Evidence, figures: dict[str, str], narrow_figures: dict[str, str]) -> str:
+    """Fill a template; what models wrote is escaped in HTML. ``narrow_figures`` are those for a phone."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("evolcoder.study", "."),
         autoescape=template.endswith(".html.j2"),
@@ -85,13 +86,17 @@ def render(template: str, evidence: Evidence, figures: dict[str, str]) -> str:
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     columns, rows = score_table(evidence)
-    # As images, the names and styles of pictures cannot touch the page's.
-    images = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for name, svg in figures.items()}
     return environment.get_template(template).render(
         **evidence,
-        figures=images,
+        figures=_images(figures),
+        narrow_figures=_images(narrow_figures),
         score_columns=columns,
         score_rows=rows,
         version=version("evolcoder"),
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _images(figures: dict[str, str]) -> dict[str, str]:
+    """As images, the names and styles of pictures cannot touch the page's."""
+    return {name: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for name, svg in figures.items()}
