@@ -39,8 +39,19 @@ class Section(BaseModel):
         return self.model_dump(mode="json", exclude=set(self.NOT_IDENTITY))
 
 
+class SeedColumns(Section):
+    """What the seeds' columns are called; one that is None is looked for under its usual names."""
+
+    instruction: Text | None = None
+    input: Text | None = None
+    response: Text | None = None
+    messages: Text | None = None
+    """Of conversations: lists of turns with role and content, or from and value."""
+
+
 class SeedSettings(Section):
     path: Text = "packaged"
+    columns: SeedColumns = SeedColumns()
     limit: PositiveInt | None = None
     seed: int = 0
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from evolcoder.evolve.rules.elimination import (
     clean_instruction,
-    clean_response,
     eliminate_instruction,
     eliminate_response,
+    without_outer_blank_lines,
 )
 
 
@@ -88,7 +88,32 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     cleaned = clean_instruction(text)
     assert clean_instruction(cleaned) == cleaned
     assert cleaned in text
-    assert clean_response(clean_response(text)) == clean_response(text)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        ("    if x < lo:\n        return lo\n", "    if x < lo:\n        return lo"),
+        ("\n \t\n\tx = 1  \n\n", "\tx = 1  "),
+        ("a = 'e\u0301'\nassert a != '\u00e9'", "a = 'e\u0301'\nassert a != '\u00e9'"),
+        ("t = 'a  \n b'\n", "t = 'a  \n b'"),
+        ("\r\na\r\n\r\nb\r\n", "a\r\n\r\nb"),
+        ("a\r", "a\r"),
+        ("\f\n x", " x"),
+        (" \n\t\r\n ", ""),
+        ("", ""),
+    ],
+)
+def test_a_response_is_kept_but_for_the_blank_lines_around_it(reply: str, kept: str) -> None:
+    assert without_outer_blank_lines(reply) == kept
+
+
+@given(st.text(st.characters(codec="utf-8")), st.sampled_from(["", "\n", " \n\n", "\r\n"]))
+def test_blank_lines_are_all_that_goes(text: str, around: str) -> None:
+    kept = without_outer_blank_lines(around + text + around)
+    assert kept in around + text + around
+    assert without_outer_blank_lines(kept) == kept
+    assert kept.split() == text.split()
 
 
 @given(st.text(), st.text(), st.sampled_from(["stop", "length", ""]))

@@ -36,9 +36,9 @@ def evolve(
 
 def test_a_kept_row_says_where_it_comes_from_and_what_it_cost() -> None:
     row, asked = evolve(
-        TeacherReply("New task: Add three numbers.", "stop", 10, 5), TeacherReply(" a + b + c\n", "stop", 20, 7)
+        TeacherReply("New task: Add three numbers.", "stop", 10, 5), TeacherReply("\n a + b + c\n", "stop", 20, 7)
     )
-    assert (row.instruction, row.input, row.response) == ("Add three numbers.", "", "a + b + c")
+    assert (row.instruction, row.input, row.response) == ("Add three numbers.", "", " a + b + c")
     assert (row.status, row.reason) == ("kept", None)
     assert (row.round, row.parent_id, row.root_id) == (1, PARENT.id, PARENT.root_id)
     assert row.id == child_id(PARENT, row.operator, 1)

@@ -12,24 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
-from evolcoder.evolve.seeds.load import (
-    INSTRUCTION_FIELDS,
-    RESPONSE_FIELDS,
-    Seed,
-    UnusableRowError,
-    draw,
-    load_seeds,
-    map_row,
-    normalise,
-    without_duplicates,
-)
+from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import INSTRUCTION_SCHEMA, SEED_OPERATOR, Instruction
-from evolcoder.settings import SeedSettings
+from evolcoder.settings import SeedColumns, SeedSettings
 
 ROWS = [
     {"instruction": "Add two numbers", "input": "1 2", "output": "3"},
@@ -38,14 +26,15 @@ ROWS = [
 ]
 
 
-def load(path: object, limit: int | None = None, seed: int = 0) -> tuple[list[Instruction], str]:
+def load(path: object, limit: int | None = None, seed: int = 0, **columns: str) -> tuple[list[Instruction], str]:
     shown = io.StringIO()
-    return load_seeds(SeedSettings(path=str(path), limit=limit, seed=seed), Reporter("plain", shown)), shown.getvalue()
+    settings = SeedSettings(path=str(path), limit=limit, seed=seed, columns=SeedColumns(**columns))
+    return load_seeds(settings, Reporter("plain", shown)), shown.getvalue()
 
 
-def refused(path: object) -> str:
+def refused(path: object, **columns: str) -> str:
     with pytest.raises(DataError) as caught:
-        load(path)
+        load(path, **columns)
     assert caught.value.message.count("\n") == 0
     return caught.value.message
 
@@ -153,15 +142,16 @@ def test_bad_rows_are_named_by_line_and_counted(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     seeds, shown = load(tmp_path / "a.jsonl")
-    assert {seed.instruction for seed in seeds} == {"Fine", "Also fine"}
+    assert {seed.instruction for seed in seeds} == {"Fine", "Also fine", "half \N{REPLACEMENT CHARACTER}"}
     for said in (
         "a.jsonl line 2: is not JSON (column 17",
         "a.jsonl line 4: is a list, not an object",
         "a.jsonl line 5: has no instruction (it has: output, input)",
         "a.jsonl line 6: has a list as its instruction, not text",
-        "4 more such rows are left out, 9 in all",
+        "3 more such rows are left out, 8 in all",
         "11 rows",
-        "9 left out",
+        "8 left out",
+        "1 characters of the seeds are half of a surrogate pair",
     ):
         assert said in shown
 
@@ -169,7 +159,6 @@ def test_bad_rows_are_named_by_line_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"instruction": "half \\ud800"}', "half a surrogate pair"),
         (b'{"instruction": "\xff"}', "cannot be read as JSON"),
         (b'{"instruction": "ok", "input": 5}', "a number as its input"),
         (b'{"instruction": "ok", "output": false}', "a truth value as its output"),
@@ -227,7 +216,7 @@ def test_duplicates_are_removed_and_counted(tmp_path: Path) -> None:
     rows = [{"instruction": "a \r\n b"}, {"instruction": "a\n b ", "output": "kept"}, {"instruction": "A"}]
     (tmp_path / "a.json").write_bytes(_json(rows))
     seeds, shown = load(tmp_path / "a.json")
-    assert sorted((s.instruction, s.response) for s in seeds) == [("A", ""), ("a\n b", "kept")]
+    assert sorted((s.instruction, s.response) for s in seeds) == [("A", ""), ("a\n b ", "kept")]
     assert "1 duplicates removed" in shown
 
 
@@ -238,60 +227,66 @@ def test_a_limit_above_what_there_is_takes_all_and_says_so(tmp_path: Path) -> No
     assert "all 3 used, fewer than seeds.limit=64" in shown
 
 
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda t: bool(normalise(t)))
-seeds_of_any_kind = st.builds(Seed, words.map(normalise), st.sampled_from(["", "x"]), st.sampled_from(["", "r", "s"]))
+def test_texts_are_kept_as_they_are_but_for_the_blank_lines_around_them(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "\ndef clamp(x, lo, hi):\n", "completion": "\n    if x < lo:\n        return lo\n"},
+        {"instruction": "Show that two spellings differ.", "output": "assert 'e\u0301' != '\u00e9'"},
+        {"instruction": "Break a line.", "input": "  a  \n", "output": "t = '''first  \r\nsecond'''"},
+    ]
+    (tmp_path / "a.jsonl").write_bytes(_json_lines(rows))
+    seeds, _ = load(tmp_path / "a.jsonl")
+    assert {(s.instruction, s.input, s.response) for s in seeds} == {
+        ("def clamp(x, lo, hi):", "", "    if x < lo:\n        return lo"),
+        ("Show that two spellings differ.", "", "assert 'e\u0301' != '\u00e9'"),
+        ("Break a line.", "  a  ", "t = '''first  \r\nsecond'''"),
+    }
 
 
-@given(st.lists(seeds_of_any_kind, max_size=30), st.randoms(use_true_random=False), st.integers(1, 40), st.integers(0, 3))
-def test_what_is_drawn_does_not_depend_on_the_order_of_the_rows(rows: list[Seed], random: Any, limit: int, seed: int) -> None:
-    shuffled = list(rows)
-    random.shuffle(shuffled)
-    drawn = draw(without_duplicates(rows), limit, seed)
-    assert drawn == draw(without_duplicates(shuffled), limit, seed)
-    assert drawn == draw(without_duplicates(rows), None, seed)[:limit]
-    assert len(drawn) == min(limit, len({row.id for row in rows}))
+CONVERSATIONS = [
+    {"messages": [{"role": "user", "content": "Sort a list."}, {"role": "assistant", "content": "  sorted(x)"}]},
+    {"conversations": [{"from": "human", "value": "Sort a list."}, {"from": "gpt", "value": "  sorted(x)"}]},
+]
 
 
-def test_another_seed_draws_others() -> None:
-    rows = [Seed(f"task {number}", "", "") for number in range(200)]
-    draws = [frozenset(row.id for row in draw(rows, 20, seed)) for seed in range(5)]
-    assert len(set(draws)) == 5
-    assert len(frozenset.union(*draws)) > 60
+@pytest.mark.parametrize("row", CONVERSATIONS)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_conversations_are_read_from_every_kind_of_file(tmp_path: Path, name: str, row: dict[str, Any]) -> None:
+    (tmp_path / name).write_bytes(WRITERS[name]([row]))
+    (seed,), shown = load(tmp_path / name)
+    assert (seed.instruction, seed.input, seed.response) == ("Sort a list.", "", "  sorted(x)")
+    assert "left out" not in shown
 
 
-@given(st.text(st.characters(codec="utf-8")))
-def test_normalising_twice_is_normalising_once(text: str) -> None:
-    once = normalise(text)
-    assert normalise(once) == once
-    assert "\r" not in once
+def test_what_a_conversation_holds_besides_is_counted(tmp_path: Path) -> None:
+    longer = [{"role": "system", "content": "Be brief."}, *CONVERSATIONS[0]["messages"]]
+    (tmp_path / "a.jsonl").write_bytes(_json_lines([{"messages": longer}]))  # type: ignore[list-item]
+    assert "1 conversations hold more than a question and its answer" in load(tmp_path / "a.jsonl")[1]
 
 
-@given(st.sampled_from(INSTRUCTION_FIELDS), st.sampled_from(RESPONSE_FIELDS), words, words, st.text(max_size=5))
-def test_fields_are_found_under_all_their_names(task: str, answer: str, instruction: str, response: str, other: str) -> None:
-    try:
-        normalise(other).encode("utf-8")
-    except UnicodeEncodeError:
-        other = ""
-    row = {"id": 7, answer: response, "input": other, task: instruction, "tags": ["x"]}
-    assert map_row(row) == Seed(normalise(instruction), normalise(other), normalise(response))
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_columns_are_called_what_the_settings_say(tmp_path: Path, name: str) -> None:
+    rows = [{"task": "Sort.", "given": "x", "code": "sorted(x)", "instruction": "no", "output": "no"}]
+    (tmp_path / name).write_bytes(WRITERS[name](rows))
+    (seed,), _ = load(tmp_path / name, instruction="task", input="given", response="code")
+    assert (seed.instruction, seed.input, seed.response) == ("Sort.", "x", "sorted(x)")
+    message = refused(tmp_path / name, instruction="task", response="kode")
+    for said in ("kode", "task", "given", "code"):
+        assert said in message
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([*INSTRUCTION_FIELDS, "input", "output"]), inner)
-    ),
-    max_leaves=6,
-)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_columns_of_unknown_names_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(WRITERS[name]([{"task": "Sort.", "code": "sorted(x)"}]))
+    message = refused(tmp_path / name)
+    assert "task, code" in message
+    assert "seeds.columns: {instruction: NAME" in message
 
 
-@given(anything)
-def test_any_value_is_a_seed_or_a_reason(value: object) -> None:
-    try:
-        seed = map_row(value)
-    except UnusableRowError as error:
-        reason = str(error)
-    else:
-        reason = ""
-        (seed.instruction + seed.input + seed.response).encode("utf-8")
-    assert reason or seed.instruction
+def test_what_is_not_a_number_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"instruction": "Reverse.", "input": NaN, "output": "x[::-1]"}')
+    nan = pa.table({"instruction": ["Reverse."], "input": [float("nan")], "output": ["x[::-1]"]})
+    pq.write_table(nan, tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        (seed,), shown = load(tmp_path / name)
+        assert (seed.input, seed.response) == ("", "x[::-1]")
+        assert "left out" not in shown

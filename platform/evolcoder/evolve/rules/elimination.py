@@ -48,8 +48,14 @@ def clean_instruction(text: str) -> str:
         text = shorter
 
 
-def clean_response(text: str) -> str:
-    return text.strip()
+def without_outer_blank_lines(text: str) -> str:
+    """The text as it came, byte for byte, without the blank lines around it: an indent or a space may be part of a program."""
+    lines = text.split("\n")
+    said = [number for number, line in enumerate(lines) if line.strip()]
+    if not said:
+        return ""
+    kept = "\n".join(lines[said[0] : said[-1] + 1])
+    return kept.removesuffix("\r") if said[-1] + 1 < len(lines) else kept
 
 
 def eliminate_instruction(instruction: str, parent_task: str, finish_reason: str, max_words: int) -> str | None:

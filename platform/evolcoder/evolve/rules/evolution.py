@@ -8,12 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
-from evolcoder.evolve.rules.elimination import clean_instruction, clean_response, eliminate_instruction, eliminate_response
+from evolcoder.evolve.rules.elimination import (
+    clean_instruction,
+    eliminate_instruction,
+    eliminate_response,
+    without_outer_blank_lines,
+)
 from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
 from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
 from evolcoder.records import Instruction
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
 NO_INFORMATION_GAIN = "no_information_gain"
 """The reason of a row that the judge calls equal to its parent."""
@@ -72,7 +77,7 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
             if says_equal(asked.reply.text):
                 return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
         asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
-        row = _with_reply(row, asked, response=clean_response(asked.reply.text))
+        row = _with_reply(row, asked, response=without_outer_blank_lines(asked.reply.text))
         reason = eliminate_response(row.response, asked.reply.finish_reason)
         return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
     except RequestFailed as fault:

@@ -19,6 +19,7 @@ from evolcoder.errors import DataError
 from evolcoder.sources import SourceFile
 
 _COLUMNAR = (".parquet", ".arrow")
+HOW_TO_NAME_COLUMNS = "seeds.columns: {instruction: NAME, response: NAME} says which to read"
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", *_COLUMNAR)
 
 
@@ -38,18 +39,18 @@ class BadRow:
     reason: str
 
 
-def read_rows(file: SourceFile, fields: Collection[str]) -> Iterator[RawRow | BadRow]:
+def read_rows(file: SourceFile, fields: Collection[str], named: Collection[str] = ()) -> Iterator[RawRow | BadRow]:
     """The rows of one file, whose suffix says what it is; of a file with columns, these ``fields`` only.
 
     Raises:
-        DataError: the file is of no known kind, malformed, or has none of the fields as a column.
+        DataError: the file is of no known kind, malformed, has none of the fields as a column, or lacks one that was ``named``.
     """
     suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), None)
     if suffix is None:
         raise DataError(f"{file} is of no kind that can be read; use {', '.join(SUFFIXES)}.")
     name, data = str(file), file.read_bytes()
     if suffix in _COLUMNAR:
-        yield from _read_columns(name, suffix, data, fields)
+        yield from _read_columns(name, suffix, data, fields, named)
         return
     if suffix.endswith(".gz"):
         try:
@@ -108,15 +109,19 @@ def read_json_lines(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
             yield RawRow(place, row)
 
 
-def _read_columns(name: str, suffix: str, data: bytes, fields: Collection[str]) -> Iterator[RawRow | BadRow]:
+def _read_columns(
+    name: str, suffix: str, data: bytes, fields: Collection[str], named: Collection[str]
+) -> Iterator[RawRow | BadRow]:
     try:
         if suffix == ".parquet":
             table = pq.read_table(io.BytesIO(data))
         else:  # an Arrow IPC file, or an IPC stream, which is what `datasets` writes as ``.arrow``
             table = (pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)).read_all()
         present = [field for field in fields if field in table.column_names]
-        if not present:
-            raise DataError(f"{name} has the columns {', '.join(table.column_names)}; none is one of {', '.join(fields)}.")
+        missing = [column for column in named if column not in table.column_names]
+        if missing or not present:
+            known = f"none of them is {missing[0]}" if missing else f"none is one of {', '.join(fields)}"
+            raise DataError(f"{name} has the columns {', '.join(table.column_names)}; {known} ({HOW_TO_NAME_COLUMNS}).")
         columns = {field: table.column(field) for field in present}
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{name} cannot be read as {suffix[1:]}: {' '.join(str(error).split())[:200]}") from None
