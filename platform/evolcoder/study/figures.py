@@ -83,7 +83,7 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -
     if narrow:
         names = base.mark_text(align="left", dy=-9, fontSize=12, limit=270, color="#212529")
         layers.append(names.encode(x=alt.datum(0), text="model:N"))
-    return alt.layer(*layers).properties(width=270 if narrow else 620, height=alt.Step(40 if narrow else 20))
+    return alt.layer(*layers).properties(width=255 if narrow else 620, height=alt.Step(40 if narrow else 20))
 
 
 def evolution(evidence: dict[str, Any], narrow: bool) -> alt.Chart | None:
