@@ -130,7 +130,7 @@ def serve(
 @app.command(
     epilog="Examples: evolcoder evaluate real.yaml | "
     "evolcoder evaluate --endpoint http://127.0.0.1:8000/v1 --model NAME --style chat --benchmark humaneval+ | "
-    "evolcoder evaluate --samples answers.jsonl --benchmark mbpp+ --extract wizardcoder --out scores"
+    "evolcoder evaluate --samples answers.jsonl --benchmark mbpp+ --out scores"
 )
 def evaluate(
     run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
@@ -139,7 +139,9 @@ def evaluate(
     samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
     benchmark: Annotated[str | None, typer.Option(help=", ".join(BENCHMARKS))] = None,
     style: Annotated[str | None, typer.Option(help="auto, base, few-shot, wizardcoder or chat.")] = None,
-    extract: Annotated[str | None, typer.Option(help="From answer to code: none, wizardcoder, ds1000 or sanitize.")] = None,
+    extract: Annotated[
+        str | None, typer.Option(help="From answer to code: chat, wizardcoder, stops, ds1000, sanitize or none.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the score goes when there is no run.")] = None,
     rescore: Annotated[bool, typer.Option("--rescore", help="Judge stored answers again; no model is asked.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Show so many programs that failed, with input and output.")] = 0,

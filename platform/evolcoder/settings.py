@@ -274,7 +274,9 @@ class ServeSettings(Section):
 
 
 class EvaluateSettings(Section):
-    NOT_IDENTITY = frozenset({"models", "benchmarks", "max_concurrency", "workers", "sandbox", "sandbox_memory_mib"})
+    NOT_IDENTITY = frozenset(
+        {"models", "benchmarks", "max_concurrency", "workers", "sandbox", "sandbox_memory_mib", "thinking_marks"}
+    )
 
     benchmarks: tuple[BenchmarkName, ...] = ("humaneval",)
     models: tuple[Literal["base", "tuned"], ...] = ("base", "tuned")
@@ -286,8 +288,10 @@ class EvaluateSettings(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: PositiveInt = 512
     style: Literal["auto", "base", "few-shot", "wizardcoder", "chat"] = "auto"
-    extraction: Literal["none", "stops", "wizardcoder", "ds1000", "sanitize"] | None = None
+    extraction: Literal["none", "stops", "wizardcoder", "chat", "ds1000", "sanitize"] | None = None
     """How code is taken from an answer; None: as the style has it."""
+    thinking_marks: tuple[tuple[Text, Text], ...] | None = ()
+    """What stands before and after a model's thinking, beside the marks that are known; None: nothing is thinking."""
     seed: int = 0
     max_concurrency: PositiveInt = 32
     workers: PositiveInt | None = None

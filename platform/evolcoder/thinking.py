@@ -57,6 +57,11 @@ class _Found(NamedTuple):
     begins_line: bool
 
 
+def marks_with(own: Sequence[Mark] | None) -> tuple[Mark, ...]:
+    """What a setting says: marks beside the known ones; None, that nothing is thinking."""
+    return () if own is None else (*own, *KNOWN_MARKS)
+
+
 def drop_thinking(text: str, marks: Sequence[Mark] = KNOWN_MARKS) -> tuple[str, int]:
     """The answer without the thinking, and how many characters were dropped; a text without thinking comes back as it is.
 

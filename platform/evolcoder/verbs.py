@@ -107,7 +107,7 @@ def evaluate_apart(
         reporter.stage(f"Evaluate {samples}")
         _check_left_out(settings)
         for benchmark, place in places.items():
-            evaluate_samples(samples, benchmark, wanted.extraction or "wizardcoder", place, wanted, reporter)
+            evaluate_samples(samples, benchmark, wanted.extraction, place, wanted, reporter)
     elif model is not None and base_url is not None:
         reporter.stage(f"Evaluate {model} at {base_url}")
         endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))

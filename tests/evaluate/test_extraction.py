@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.errors import SettingsError
-from evolcoder.evaluate.extraction import ExtractionId, cut_at_stops, extract, extraction_named
+from evolcoder.evaluate.extraction import ExtractionId, cut_at_stops, extract, extraction_named, future_imports, read_alike
 from evolcoder.evaluate.prompts import BASE_STOPS
 
 CODE = "def f(x):\n    return x\n"
@@ -46,7 +46,8 @@ ODD_TEXT = st.text() | st.lists(PIECES | st.text(max_size=5), max_size=20).map("
         (f"{CODE}\nif __name__ == \"__main__\":\n    f(1)\n", CODE),
         (f"{CODE}if  __name__=='__main__' :\n    f(1)\n", CODE),
         (f"{CODE}\n# Example usage:\nprint(f(1))\n", CODE),
-        ("```python\nx = '''like ```this```'''\n```", "x = '''like ```this```'''\n"),
+        (f"```python\n{CODE.rstrip()}```\nDone.", CODE),
+        ("```python\nx = \"like ```this```\"\n```", 'x = "like\n'),
         ("```python\n    return x\n```", "    return x\n"),
     ],
 )  # fmt: skip
@@ -73,7 +74,7 @@ def test_none_changes_nothing() -> None:
     assert extract("none", "\r\t```x") == "\r\t```x"
 
 
-@given(ODD_TEXT, st.sampled_from(["none", "stops", "wizardcoder"]))
+@given(ODD_TEXT, st.sampled_from(["none", "stops", "wizardcoder", "chat", "ds1000"]))
 def test_no_text_breaks_it(answer: str, extraction: ExtractionId) -> None:
     code = extract(extraction, answer, BASE_STOPS)
     assert code is None or code.strip()
@@ -103,5 +104,48 @@ def test_no_text_breaks_the_sanitizer(answer: str) -> None:
 
 def test_names_are_checked() -> None:
     assert extraction_named("stops") == "stops"
-    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder, ds1000, sanitize"):
+    with pytest.raises(SettingsError, match="extractions: none, stops, wizardcoder, chat, ds1000, sanitize"):
         extraction_named("sanitise")
+
+
+FUTURE = "from __future__ import annotations\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "first", "rest"),
+    [
+        (CODE, "", CODE),
+        (FUTURE + CODE, FUTURE, CODE),
+        ('"""A module."""\n\n' + FUTURE + CODE, FUTURE, '"""A module."""\n\n' + CODE),
+        ("# by me\nfrom __future__ import (\n    annotations,\n)\n" + CODE,
+         "from __future__ import (\n    annotations,\n)\n", "# by me\n" + CODE),
+        ("from __future__ import annotations; import math\n", "from __future__ import annotations; import math\n", ""),
+        (FUTURE.rstrip(), FUTURE, ""),
+        (FUTURE + "from __future__ import division\n" + CODE, FUTURE + "from __future__ import division\n", CODE),
+        (CODE + FUTURE, "", CODE + FUTURE),
+        ("x = '__future__'\n", "", "x = '__future__'\n"),
+        (FUTURE + "def (", "", FUTURE + "def ("),
+    ],
+)  # fmt: skip
+def test_what_must_come_first_is_told_apart(code: str, first: str, rest: str) -> None:
+    assert future_imports(code) == (first, rest)
+
+
+@given(ODD_TEXT | st.lists(st.sampled_from([FUTURE, CODE, '"""d"""\n', "\n", "#\n"])).map("".join))
+def test_nothing_is_lost_of_what_must_come_first(code: str) -> None:
+    first, rest = future_imports(code)
+    assert sorted(line for line in (first + rest).split("\n") if line) == sorted(line for line in code.split("\n") if line)
+
+
+@pytest.mark.parametrize(
+    ("extraction", "answer", "alike"),
+    [
+        ("wizardcoder", f"```python\n{CODE}```", True),
+        ("wizardcoder", f"```python\n{CODE.rstrip()}```", False),
+        ("ds1000", f"```python\n{CODE.rstrip()}```", True),
+        ("stops", FUTURE + CODE, False),
+        ("none", "\ufeff" + CODE, False),
+    ],
+)
+def test_which_answers_an_older_version_read_otherwise(extraction: str, answer: str, alike: bool) -> None:
+    assert read_alike(extraction, answer) is alike

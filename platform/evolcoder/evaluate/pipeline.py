@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
+from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.errors import DataError, IncompleteError
@@ -28,11 +29,12 @@ from evolcoder.evaluate.measurement import (
     PACKAGES,
     STAGE,
     Measurement,
+    as_recorded,
     box_settings,
     circumstances,
     judging_identity,
 )
-from evolcoder.evaluate.prompts import pairing_warnings, style_named
+from evolcoder.evaluate.prompts import answer_warnings, replacement_warnings, style_named
 from evolcoder.evaluate.questions import Question, left_out, questions, subset
 from evolcoder.evaluate.result import publish, read_completions, read_score, show
 from evolcoder.evaluate.row_log import RowLog
@@ -43,6 +45,7 @@ from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
+from evolcoder.thinking import marks_with
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge
@@ -83,30 +86,39 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
             f"{len(unanswered)} of {len(asked)} questions got no answer ({unanswered[0]}), so there is no score; "
             "the others are kept: run the same command again."
         )
-    warnings = [*pairing_warnings(style, completions), *_absence(absent)]
+    replaced = replacement_warnings(sum(encodable_text(completion.answer)[1] for completion in completions))
+    warnings = [*answer_warnings(style, completions), *replaced, *_absence(absent)]
     recorded = circumstances(settings, benchmark)
     measurement = Measurement(stage, benchmark, len(everything), model_name, style.name, recorded, warnings)
     return _finished(measurement, completions, judging.verdicts, reporter)
 
 
 def evaluate_samples(
-    samples_file: Path, benchmark: str, extraction: str, folder: Folder, settings: EvaluateSettings, reporter: Reporter
+    samples_file: Path, benchmark: str, extraction: str | None, folder: Folder, settings: EvaluateSettings, reporter: Reporter
 ) -> Score:
     """Score the programs of a JSONL file; see ``samples`` for its form. A file may cover some of the tasks only.
+
+    Args:
+        extraction: how code is taken from an ``answer``; None is ``chat``.
 
     Raises:
         DataError, SettingsError, SandboxError, RunFolderError
         IncompleteError: some program could not be run.
     """
-    chosen, named = benchmark_named(benchmark), extraction_named(extraction)
+    chosen, named = benchmark_named(benchmark), extraction_named(extraction or "chat")
     absent = left_out(chosen, settings)
-    completions = [completion for completion in read_samples(samples_file, chosen) if completion.task_id not in absent]
+    samples, replaced = read_samples(samples_file, chosen)
+    completions = [completion for completion in samples if completion.task_id not in absent]
+    if extraction is None and all(completion.kind != "answer" for completion in completions):
+        named = "wizardcoder"  # nothing is extracted then, and this is the name that such scores always had
     identity = judging_identity(settings, chosen, named) | ({"leave_out": absent} if absent else {})
+    identity = as_recorded(folder, identity)
     inputs = {"samples": hashlib.sha256(samples_file.read_bytes()).hexdigest()}
     stage = Stage(STAGE, folder, identity, inputs, PACKAGES)
     if stage.state().done:
         return _already_done(folder, reporter)
     verdicts, measurement = _judge_answers(stage, settings, samples_file.name, "samples", completions, reporter)
+    measurement.warnings.extend(replacement_warnings(replaced))
     return _finished(measurement, completions, verdicts, reporter)
 
 
@@ -124,7 +136,8 @@ def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, 
     before = read_score(folder)
     chosen = benchmark_named(before["benchmark"])
     named = extraction_named(extraction or before["settings"]["extraction"])
-    recorded = {name: value for name, value in before["settings"].items() if name not in circumstances(settings, chosen)}
+    replaced = {*circumstances(settings, chosen), "thinking_marks"}
+    recorded = {name: value for name, value in before["settings"].items() if name not in replaced}
     identity = {**recorded, **judging_identity(settings, chosen, named)}
     stage = Stage(STAGE, folder, identity, before["inputs"], PACKAGES)
     completions = read_completions(folder)
@@ -144,9 +157,10 @@ def _judge_answers(
     # Where no style is recorded, as for the samples of a file, the extraction "stops" cuts as the style "base" does.
     base_stops = next((known.stops for known in benchmark.styles() if known.name == "base"), ())
     stops = tuple(identity.get("stops", base_stops))
+    marks = marks_with(settings.thinking_marks)
 
     async def job(completion: Completion) -> Job:
-        submission = Submission(completion.kind, completion.answer, extraction, stops)
+        submission = Submission(completion.kind, encodable_text(completion.answer)[0], extraction, stops, marks)
         return Job(benchmark, problems[completion.task_id], completion.sample, submission)
 
     with (
@@ -183,6 +197,7 @@ async def _ask_and_judge(
     """Get the answers that are missing and have each judged; returns what went wrong with the questions that got none."""
     client = EndpointClient(endpoint, judging.settings.max_concurrency)
     unanswered: list[RequestFailed] = []
+    marks = marks_with(judging.settings.thinking_marks)
 
     async def job(question: Question) -> Job | None:
         completion = answers.known.get(question.key)
@@ -193,7 +208,7 @@ async def _ask_and_judge(
                 unanswered.append(failure)
                 return None
             answers.add(question.key, completion)
-        submission = Submission("answer", completion.answer, extraction, style.stops)
+        submission = Submission("answer", encodable_text(completion.answer)[0], extraction, style.stops, marks)
         return Job(judging.benchmark, question.problem, question.sample, submission)
 
     try:

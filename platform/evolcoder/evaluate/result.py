@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from evolcoder.console import Reporter
-from evolcoder.evaluate.measurement import PACKAGES, Measurement
+from evolcoder.evaluate.measurement import COMPLETIONS, PACKAGES, Measurement
 from evolcoder.evaluate.scoring import passes_by_task, score_groups, score_tasks
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Score, Verdict
 from evolcoder.sandbox.isolation import CAVEATS
@@ -21,7 +21,6 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file
 
 _SCORE = "score.json"
-_COMPLETIONS = "completions.arrow"
 VERDICTS = "verdicts.arrow"
 _LINES = "verdicts.jsonl"
 
@@ -42,7 +41,7 @@ def publish(measurement: Measurement, completions: Sequence[Completion], verdict
         {name: printable(value) if isinstance(value, str) else value for name, value in completion.to_row().items()}
         for completion in completions
     ]
-    folder.write_bytes(_COMPLETIONS, arrow_bytes(rows, COMPLETION_SCHEMA))
+    folder.write_bytes(COMPLETIONS, arrow_bytes(rows, COMPLETION_SCHEMA))
     folder.write_bytes(VERDICTS, arrow_bytes([v.to_row() for v in ordered], VERDICT_SCHEMA))
     folder.write_text(_LINES, "".join(_line(verdict) for verdict in ordered))
     counts = passes_by_task(ordered)
@@ -76,7 +75,7 @@ def publish(measurement: Measurement, completions: Sequence[Completion], verdict
     }
     folder.write_text(_SCORE, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     files: list[FileEntry | str] = [
-        describe_file(folder, _COMPLETIONS, rows=len(completions)),
+        describe_file(folder, COMPLETIONS, rows=len(completions)),
         describe_file(folder, VERDICTS, rows=len(ordered)),
         _LINES,
         _SCORE,
@@ -92,7 +91,7 @@ def read_score(folder: Folder) -> dict[str, Any]:
 
 def read_completions(folder: Folder) -> list[Completion]:
     """The stored answers of an evaluation, in the order of its score."""
-    return [Completion.from_row(row) for row in read_rows(folder, _COMPLETIONS)]
+    return [Completion.from_row(row) for row in read_rows(folder, COMPLETIONS)]
 
 
 def read_verdicts(folder: Folder) -> list[Verdict]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from evolcoder.benchmark_table import benchmark_files
-from evolcoder.evaluate.extraction import ExtractionId
+from evolcoder.evaluate.extraction import ExtractionId, future_imports
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, ResourceLimits
@@ -106,7 +106,8 @@ class Benchmark(ABC):
         """The whole program for a model's code. Prompt, then code: a repeated function wins over the prompt's, which still
         supplies imports and helpers.
         """
-        return problem.prompt + code
+        future, rest = future_imports(code)
+        return future + problem.prompt + rest
 
     @property
     def recorded_packages(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ COMPLETION_STYLES = (
     PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops", lambda p: p.prompt),
     PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", script_prompt),
     PromptStyle(
-        "chat", "humaneval-chat-1", "chat", (), "wizardcoder",
+        "chat", "humaneval-chat-1", "chat", (), "chat",
         lambda p: "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "
         f"in one ```python block.\n\n```python\n{p.prompt.rstrip()}\n```",
     ),

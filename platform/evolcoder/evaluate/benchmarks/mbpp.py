@@ -41,7 +41,7 @@ class Mbpp(Benchmark):
             PromptStyle("base", "mbpp-docstring", "completions", MBPP_STOPS, "stops", _docstring),
             PromptStyle("few-shot", "mbpp-3-shot", "completions", ("[DONE]",), "stops", _few_shot),
             PromptStyle("wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
-            PromptStyle("chat", "mbpp-chat-1", "chat", (), "wizardcoder", _chat),
+            PromptStyle("chat", "mbpp-chat-1", "chat", (), "chat", _chat),
         )
 
     def program(self, problem: Problem, code: str) -> str:

@@ -36,7 +36,7 @@ class MbppPlus(PlusBenchmark):
         return (
             PromptStyle("base", "mbpp+-docstring", "completions", MBPP_STOPS, "stops", _docstring),
             PromptStyle("wizardcoder", "mbpp+-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
-            PromptStyle("chat", "mbpp+-chat-1", "chat", (), "wizardcoder", _chat),
+            PromptStyle("chat", "mbpp+-chat-1", "chat", (), "chat", _chat),
         )
 
 

@@ -74,7 +74,7 @@ class Ds1000(Benchmark):
         return (
             PromptStyle("base", "ds1000-completion", "completions", STOPS, "stops", lambda p: p.prompt),
             PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", script_prompt),
-            PromptStyle("chat", "ds1000-chat-1", "chat", (), "ds1000", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
+            PromptStyle("chat", "ds1000-chat-1", "chat", (), "chat", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
         )
 
     def program(self, problem: Problem, code: str) -> str:

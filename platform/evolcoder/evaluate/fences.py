@@ -1,0 +1,89 @@
+"""The fenced blocks of an answer, as chat models write them. Pure; no text makes it fail.
+
+Wider than Markdown: a fence may stand in a quotation or a list, open behind text, close right behind code, or stay open. A
+fence inside a string that goes over several lines, as in a docstring, ends nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_PREFIX = r"(?P<prefix>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?[ \t]*)"
+_OPENING = re.compile(_PREFIX + r"(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
+_OPENING_BEHIND_TEXT = re.compile(r"(?P<prefix>.*[^`\s])[ \t]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*$")
+_ON_ONE_LINE = re.compile(r"[ \t]*(`{3,})(?:python3?|py)?[ \t]*(?P<code>[^`].*?)\1[ \t]*$", re.IGNORECASE)
+_STRINGS_AND_COMMENTS = re.compile(
+    r"""\#[^\n]*|(?P<quotes>\"{3}|'{3})(?:\\.|(?!(?P=quotes)).)*(?P<end>(?P=quotes)|\Z)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?""",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one fence holds. ``language`` is the first word behind the opening fence, in lower case."""
+
+    language: str
+    code: str
+
+    @property
+    def is_python(self) -> bool:
+        return re.match(r"i?py(?:thon|con)?(?:[\d. -]|$)", self.language) is not None
+
+
+def fenced_blocks(text: str) -> list[Block]:
+    """The blocks in the order of the text."""
+    return list(_blocks(text.split("\n")))
+
+
+def _blocks(lines: list[str]) -> Iterator[Block]:
+    place = 0
+    while place < len(lines):
+        line = lines[place]
+        place += 1
+        if found := _ON_ONE_LINE.match(line):
+            yield Block("", found["code"] + "\n")
+            continue
+        opening = _OPENING.match(line)
+        if opening is None and len(re.findall("`{3,}", line)) % 2:
+            opening = _OPENING_BEHIND_TEXT.match(line)
+        if opening is not None:
+            code, place = _inside(lines, place, opening["fence"])
+            words = re.findall(r"[\w+#.-]+", opening["info"])
+            yield Block(words[0].lower().lstrip(".") if words else "", _unquoted(code, opening["prefix"]))
+
+
+def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
+    """The lines of the block that begins at ``start``, and where the text goes on."""
+    closing = re.compile(rf"[ \t>]*{fence[0]}{{{len(fence)},}}[ \t]*$")
+    behind_code = re.compile(rf"(?P<code>.*[^\s{fence[0]}].*?){fence[0]}{{{len(fence)},}}[ \t]*$")
+    first: tuple[list[str], int] | None = None
+    for place in range(start, len(lines)):
+        line = lines[place]
+        if closing.match(line):
+            found = lines[start:place], place + 1
+        elif (behind := behind_code.match(line)) and "`" not in behind["code"]:
+            found = [*lines[start:place], behind["code"]], place + 1
+        elif (another := _OPENING.match(line)) and another["info"]:
+            found = lines[start:place], place  # the closing fence was forgotten
+        else:
+            continue
+        if not _ends_in_string("\n".join(found[0])):
+            return found
+        first = first or found  # the string may have no end: then this fence was the block's
+    return first or (lines[start:], len(lines))
+
+
+def _ends_in_string(code: str) -> bool:
+    """Whether the code ends inside a string of several lines."""
+    return any(found["quotes"] and not found["end"] for found in _STRINGS_AND_COMMENTS.finditer(code))
+
+
+def _unquoted(lines: list[str], prefix: str) -> str:
+    """The lines without what stands before the fence on its own line: a quotation's marks or a list's indentation."""
+    if ">" in prefix and not prefix.strip(" \t>"):
+        lines = [re.sub(r"^[ \t]*(?:>[ \t]?)+", "", line) for line in lines]
+    elif prefix and not prefix.strip(" \t0123456789.)*+-"):
+        lines = [re.sub(rf"^[ \t]{{1,{len(prefix)}}}", "", line) for line in lines]
+    return "\n".join(lines) + "\n"
