@@ -110,6 +110,10 @@ END = "    return 1\n    ### END SOLUTION"
     [
         (f"{fenced(SUB)}\nNo:\n{fenced(ADD)}", ADD),
         (fenced(DOTS) + fenced(ADD) + fenced(RAISES), ADD),
+        (fenced(ADD) + "If you want the difference:\n" + fenced(SUB), ADD),
+        (fenced(ADD) + "\nThis works.\n\n**Alternative**\n" + fenced("x = 1") + fenced(SUB), ADD),
+        (fenced(SUB) + "\nThat's wrong, you would also notice if you want sums. Corrected:\n" + fenced(ADD), ADD),
+        (fenced(SUB) + "\nPut together:\n" + fenced(ADD), ADD),
         (fenced("import math\n\nLIMIT = math.pi\n\n\n" + ADD), "import math\n\nLIMIT = math.pi\n\n\n" + ADD),
         (fenced(PLUS) + fenced("x = 3") + fenced(CALLS), PLUS + CALLS),
         (fenced(CALLS) + fenced(PLUS), PLUS + CALLS),

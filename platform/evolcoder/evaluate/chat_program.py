@@ -1,8 +1,9 @@
 """The program in a chat model's answer: what the asked function needs, out of however many blocks. Pure.
 
-The statement that defines the function last counts; a stub that only repeats the task does not. With it goes all else of its
-block but what would run or test the function, and from other blocks what it uses. Where fences hold no such function, runs
-of lines that parse are looked for in the whole text, and then a function's body that goes on from the prompt.
+The block that defines the function last counts, unless the text before it offers it as another way; a stub that only repeats
+the task is no definition. With it goes all else of its block but what would run or test the function, and from other blocks
+what it uses. Where fences hold no such function, runs of lines that parse are looked for in the whole text, and then a
+function's body that goes on from the prompt.
 """
 
 from __future__ import annotations
@@ -33,11 +34,28 @@ _WAITS_OR_ENDS = frozenset({"input", "exit", "quit", "main"})
 """Calls after which a loaded module may not go on; ``main`` is unittest's."""
 
 _BUILTINS = frozenset(dir(builtins))
+_ANOTHER_WAY = re.compile(
+    r"\bif you(?:'d| would)? (?:want|need|prefer|like)|\balternativ|\banother (?:way|approach|version|solution|option|method)"
+    r"|\byou (?:can|could|may|might) also\b|\b(?:other|second|different) (?:way|approach|version|solution|option|method)",
+    re.IGNORECASE,
+)
+_CORRECTION = re.compile(
+    r"\b(?:wrong|incorrect|mistakes?|bugs?|buggy|fix(?:es|ed)?|correct(?:ed|ion)|oops|sorry|apologi\w+|revised)\b",
+    re.IGNORECASE,
+)
 _MOST_ATTEMPTS = 300
 """So many times a text is parsed at most in search of runs of code."""
 
 
 _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Code that parses, and the text between it and the piece before."""
+
+    before: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +71,10 @@ class _Statement:
 def program_in(text: str, entry_point: str) -> str | None:
     """The program that defines the function, or a body that goes on from the prompt; None when the text holds neither."""
     blocks = fenced_blocks(text)
-    fenced = [list(_statements(piece)) for block in blocks for piece in _pieces(block.code)]
+    fenced = [piece for block in blocks for piece in _pieces(block)]
     program = _assembled(fenced, entry_point)
     if program is None:
-        runs = [list(_statements(piece)) for part in _parts(text, blocks) for piece in _runs(part)]
-        program = _assembled([*fenced, *runs], entry_point)
+        program = _assembled([*fenced, *(piece for part in _parts(text, blocks) for piece in _runs(part))], entry_point)
     if program is None:
         bodies = (_body(part) for part in (*(block.code for block in blocks), text))
         program = next((body for body in bodies if body), None)
@@ -85,13 +102,19 @@ def _parts(text: str, blocks: Sequence[Block]) -> Iterator[str]:
     yield html.unescape(_MARKS.sub("\n", text))
 
 
-def _assembled(pieces: Sequence[Sequence[_Statement]], entry_point: str) -> str | None:
-    """The last piece that defines the function, behind what it uses of the other pieces."""
-    defining = [place for place, piece in enumerate(pieces) if any(_defines(one, entry_point) for one in piece)]
-    if not defining:
+def _assembled(pieces: Sequence[_Piece], entry_point: str) -> str | None:
+    """The piece that counts of those that define the function, behind what it uses of the other pieces."""
+    parsed = [list(_statements(piece.code)) for piece in pieces]
+    chosen_piece = None
+    for place, statements in enumerate(parsed):
+        if any(_defines(one, entry_point) for one in statements):
+            said = "" if chosen_piece is None else "\n".join(piece.before for piece in pieces[chosen_piece + 1 : place + 1])
+            if not _ANOTHER_WAY.search(said) or _CORRECTION.search(said):
+                chosen_piece = place
+    if chosen_piece is None:
         return None
-    main = list(_without_usage(pieces[defining[-1]], entry_point))
-    others = [one for place, piece in enumerate(pieces) if place != defining[-1] for one in piece]
+    main = list(_without_usage(parsed[chosen_piece], entry_point))
+    others = [one for place, statements in enumerate(parsed) if place != chosen_piece for one in statements]
     known = {name for one in main for name in one.binds} | {entry_point} | _BUILTINS
     missing = {name for one in main for name in one.uses} - known
     taken: list[_Statement] = []
@@ -160,27 +183,23 @@ def _calls(node: ast.AST, names: Set[str]) -> bool:
     return any(_calls(child, names) for child in ast.iter_child_nodes(node))
 
 
-def _pieces(code: str) -> Iterator[str]:
+def _pieces(block: Block) -> Iterator[_Piece]:
     """The code of a block as it is, or mended, when it parses; else the runs of it that do."""
-    tag, _, rest = code.partition("\n")
-    prompted = [line[4:] for line in code.split("\n") if line.startswith((">>> ", "... "))]
-    for mended in (
-        code,
-        textwrap.dedent(code),
-        textwrap.dedent(rest) if tag.strip().lower() in ("python", "python3", "py") else "",
-        "\n".join(prompted),
-        textwrap.dedent(html.unescape(code).translate(_TYPOGRAPHY)),
-    ):
+    tag, _, rest = block.code.partition("\n")
+    code = rest if tag.strip().lower() in ("python", "python3", "py") else block.code
+    prompted = "\n".join(line[4:] for line in code.split("\n") if line.startswith((">>> ", "... ")))
+    for mended in (code, textwrap.dedent(code), prompted, textwrap.dedent(html.unescape(code).translate(_TYPOGRAPHY))):
         if mended.strip() and _tree(mended):
-            yield textwrap.dedent(rest) if mended == code and tag.strip().lower() in ("python", "python3", "py") else mended
+            yield _Piece(block.before, mended)
             return
-    yield from _runs(code)
+    for run in _runs(code):
+        yield _Piece(f"{block.before}\n{run.before}", run.code)
 
 
-def _runs(text: str) -> Iterator[str]:
+def _runs(text: str) -> Iterator[_Piece]:
     """The longest runs of lines that parse, from each line on that may begin one."""
     lines = text.split("\n")
-    place = attempts = 0
+    place = attempts = last = 0
     while place < len(lines) and attempts < _MOST_ATTEMPTS:
         start = _START.match(lines[place])
         if start is None:
@@ -194,7 +213,8 @@ def _runs(text: str) -> Iterator[str]:
             run = textwrap.dedent("\n".join(lines[place:end]))
             wrong = _error_line(run)
             if wrong is None:
-                yield run
+                yield _Piece("\n".join(lines[last:place]), run)
+                last = end
                 break
             end = place + min(wrong, end - place) - 1
         place = max(end, place + 1)

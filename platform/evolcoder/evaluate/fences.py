@@ -22,10 +22,13 @@ _STRINGS_AND_COMMENTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one fence holds. ``language`` is the first word behind the opening fence, in lower case."""
+    """What one fence holds. ``language`` is the first word behind the opening fence, in lower case; ``before`` is the text
+    since the block before.
+    """
 
     language: str
     code: str
+    before: str = ""
 
     @property
     def is_python(self) -> bool:
@@ -39,11 +42,14 @@ def fenced_blocks(text: str) -> list[Block]:
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
     place = 0
+    before: list[str] = []
     while place < len(lines):
         line = lines[place]
         place += 1
+        before.append(line)
         if found := _ON_ONE_LINE.match(line):
-            yield Block("", found["code"] + "\n")
+            yield Block("", found["code"] + "\n", "\n".join(before))
+            before = []
             continue
         opening = _OPENING.match(line)
         if opening is None and len(re.findall("`{3,}", line)) % 2:
@@ -51,7 +57,9 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         if opening is not None:
             code, place = _inside(lines, place, opening["fence"])
             words = re.findall(r"[\w+#.-]+", opening["info"])
-            yield Block(words[0].lower().lstrip(".") if words else "", _unquoted(code, opening["prefix"]))
+            language = words[0].lower().lstrip(".") if words else ""
+            yield Block(language, _unquoted(code, opening["prefix"]), "\n".join(before))
+            before = []
 
 
 def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
