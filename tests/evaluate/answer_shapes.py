@@ -310,3 +310,29 @@ add(
         "".join(f"{'>>>' if n == 0 else '...'} {line}\n" for n, line in enumerate(s.whole.rstrip().split("\n"))), "pycon"
     ),
 )
+add("JSON string", lambda s: json.dumps(s.whole))
+add("JSON with open line ends", lambda s: '{"code": "' + s.whole.replace("\\", "\\\\").replace('"', '\\"') + '"}')
+add("a tool call", lambda s: f"<tool_call>\n{json.dumps({'name': 'python', 'arguments': {'code': s.whole}})}\n</tool_call>")
+add("interpreter's session behind the code", lambda s: fenced(f"{s.whole}\n>>> {s.entry_point}\n<function {s.entry_point}>"))
+add("reads its input", lambda s: fenced(f"import sys\n{s.whole}\ndata = sys.stdin.read().split()\nn = int(data[0])\nprint(n)"))
+add("reads its arguments", lambda s: fenced(f"import sys\n{s.whole}\nprint({s.entry_point}(sys.argv[1]))"))
+add("a main function", lambda s: fenced(f"{s.whole}\n\ndef main():\n    {s.entry_point}()\n\n\nmain()"))
+add("one line in a fence of one line", lambda s: f"Use ```python add = 1``` no, this:\n{fenced(s.whole)}")
+add("star import apart", lambda s: f"{fenced('from math import *')}{fenced(s.whole.replace('return ', 'floor(1.5); return '))}")
+add(
+    "numbered steps with code in each",
+    lambda s: f"1. Imports\n   ```python\n   import math\n   ```\n2. Code\n{indented(fenced(s.whole), '   ')}",
+)
+for _token in ("<|im_end|>", "<|eot_id|>", "</s>", "<｜end▁of▁sentence｜>", "<|endoftext|><|endoftext|>", "<end_of_turn>"):
+    add(f"bare with {_token} at its end", lambda s, t=_token: f"{s.whole.rstrip()}{t}")
+    add(f"open fence with {_token} at its end", lambda s, t=_token: f"Here:\n```python\n{s.whole.rstrip()}{t}\n")
+add("<|python_tag|>", lambda s: f"<|python_tag|>{s.whole}<|eom_id|>")
+add("three quotes as a fence", lambda s: f"Sure:\n'''python\n{s.whole}'''\nDone.")
+add("two backticks as a fence", lambda s: f"Sure:\n``python\n{s.whole}``\nDone.")
+add("code on the line of the fence", lambda s: f"```python {s.whole.lstrip()}```\n")
+add("a blank before all", lambda s: f" {s.whole}")
+add(
+    "fence begun by the prompt, example behind",
+    lambda s: f"{s.whole}```\n\nExample:\n\n```python\nprint({s.entry_point}(1))\n```\n",
+)
+add("signature begun by the prompt", lambda s: f"{s.body.rstrip()}\n```\n\nThis is the body, which doesn't need more.\n")

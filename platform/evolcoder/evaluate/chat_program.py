@@ -17,7 +17,10 @@ import symtable
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 from evolcoder.evaluate.fences import Block, fenced_blocks
 
@@ -29,10 +32,16 @@ _START = re.compile(
 _MARKS = re.compile(
     r"</?(?:code|python|py|pre|answer|solution|response|program)\b[^>\n]*>|\[/?(?:python|code|answer|solution)\]", re.IGNORECASE
 )
+_TOKENS = re.compile(
+    r"(?:^|\n)[ \t]*(?:<\|[\w ]{1,30}\|>)+|(?:<\|[\w ]{1,30}\|>|<｜[^｜\n]{1,30}｜>|</s>|<eos>|<end_of_turn>)+[ \t]*(?=\n|$)"
+)
+"""Special tokens at the ends of a line, where an endpoint does not leave them out."""
+
 _TYPOGRAPHY = str.maketrans({"\u00a0": " ", "\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\ufeff": ""})
 _WAITS_OR_ENDS = frozenset({"input", "exit", "quit", "main"})
 """Calls after which a loaded module may not go on; ``main`` is unittest's."""
 
+_OF_THE_CALLER = frozenset({"stdin", "argv"})
 _BUILTINS = frozenset(dir(builtins))
 _ANOTHER_WAY = re.compile(
     r"\bif you(?:'d| would)? (?:want|need|prefer|like)|\balternativ|\banother (?:way|approach|version|solution|option|method)"
@@ -43,6 +52,7 @@ _CORRECTION = re.compile(
     r"\b(?:wrong|incorrect|mistakes?|bugs?|buggy|fix(?:es|ed)?|correct(?:ed|ion)|oops|sorry|apologi\w+|revised)\b",
     re.IGNORECASE,
 )
+_MOST_JSON = 20
 _MOST_ATTEMPTS = 300
 """So many times a text is parsed at most in search of runs of code."""
 
@@ -70,15 +80,18 @@ class _Statement:
 
 def program_in(text: str, entry_point: str) -> str | None:
     """The program that defines the function, or a body that goes on from the prompt; None when the text holds neither."""
+    text = _TOKENS.sub(lambda found: "\n" if found[0].startswith("\n") else "", text)
     blocks = fenced_blocks(text)
     fenced = [piece for block in blocks for piece in _pieces(block)]
     program = _assembled(fenced, entry_point)
-    if program is None:
-        program = _assembled([*fenced, *(piece for part in _parts(text, blocks) for piece in _runs(part))], entry_point)
-    if program is None:
-        bodies = (_body(part) for part in (*(block.code for block in blocks), text))
-        program = next((body for body in bodies if body), None)
-    return program
+    if program is not None:
+        return program
+    for part in _parts(text, blocks):
+        program = _assembled([*fenced, *_runs(part)], entry_point)
+        if program is not None:
+            return program
+    bodies = (_body(part) for part in (*(block.code for block in blocks), text))
+    return next((body for body in bodies if body), None)
 
 
 def code_in(text: str) -> str | None:
@@ -91,15 +104,23 @@ def code_in(text: str) -> str | None:
 
 
 def _parts(text: str, blocks: Sequence[Block]) -> Iterator[str]:
-    """The texts that may hold code outside of fences."""
+    """The texts that may hold code outside of fences: strings of JSON, and all of it without marks and escapes."""
     for part in (text, *(block.code for block in blocks)):
-        try:
-            held = json.loads(part)
-        except (ValueError, RecursionError):
-            continue
-        yield from (value for value in (held.values() if isinstance(held, dict) else ()) if isinstance(value, str))
+        for opening in islice(re.finditer(r'[{"]', part), _MOST_JSON):
+            with suppress(ValueError, RecursionError):
+                held, _ = json.JSONDecoder(strict=False).raw_decode(part, opening.start())
+                yield from _strings(held)
     yield _MARKS.sub("\n", text)
     yield html.unescape(_MARKS.sub("\n", text))
+
+
+def _strings(held: Any) -> Iterator[str]:
+    """The strings of several lines in decoded JSON."""
+    if isinstance(held, str) and "\n" in held:
+        yield held
+    elif isinstance(held, list | dict):
+        for value in held.values() if isinstance(held, dict) else held:
+            yield from _strings(value)
 
 
 def _assembled(pieces: Sequence[_Piece], entry_point: str) -> str | None:
@@ -121,10 +142,15 @@ def _assembled(pieces: Sequence[_Piece], entry_point: str) -> str | None:
     while missing:
         name = missing.pop()
         known.add(name)
-        helper = next((one for one in reversed(others) if name in one.binds), None)
-        if helper is not None and not _calls(helper.node, {entry_point} | _WAITS_OR_ENDS):
+        binding = [
+            one for one in reversed(others) if name in one.binds and not _calls(one.node, {entry_point} | _WAITS_OR_ENDS)
+        ]
+        helper = next((one for one in binding if not _is_stub(one.node)), next(iter(binding), None))
+        if helper is not None:
             taken.append(helper)
             missing |= helper.uses - known
+        else:  # it may come from anywhere
+            taken.extend(one for one in others if "*" in one.binds)
     chosen = [*(one for one in others if one in taken), *main]
     first = [one for one in chosen if isinstance(one.node, ast.ImportFrom) and one.node.module == "__future__"]
     return "\n".join(one.source for one in [*first, *(one for one in chosen if one not in first)]) + "\n"
@@ -134,13 +160,17 @@ def _defines(statement: _Statement, name: str) -> bool:
     """Whether it defines the function, and not only a stub of it."""
     if name not in statement.binds or isinstance(statement.node, ast.Import | ast.ImportFrom):
         return False
-    if not isinstance(statement.node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return not isinstance(statement.node, ast.AnnAssign) or statement.node.value is not None
-    return not all(
+    if isinstance(statement.node, ast.AnnAssign) and statement.node.value is None:
+        return False
+    return not _is_stub(statement.node)
+
+
+def _is_stub(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and all(
         isinstance(line, ast.Pass)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         or (isinstance(line, ast.Raise) and "NotImplementedError" in ast.dump(line))
-        for line in statement.node.body
+        for line in node.body
     )
 
 
@@ -173,9 +203,11 @@ def _without_usage(statements: Sequence[_Statement], entry_point: str) -> Iterat
 
 
 def _calls(node: ast.AST, names: Set[str]) -> bool:
-    """Whether running the statement calls one of the functions; what it only defines is not run."""
+    """Whether running the statement calls one of the functions, or asks who started it; what it only defines is not run."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return False
+    if isinstance(node, ast.Attribute) and node.attr in _OF_THE_CALLER:
+        return True
     if isinstance(node, ast.Call):
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         if called in names:
@@ -187,7 +219,9 @@ def _pieces(block: Block) -> Iterator[_Piece]:
     """The code of a block as it is, or mended, when it parses; else the runs of it that do."""
     tag, _, rest = block.code.partition("\n")
     code = rest if tag.strip().lower() in ("python", "python3", "py") else block.code
-    prompted = "\n".join(line[4:] for line in code.split("\n") if line.startswith((">>> ", "... ")))
+    prompted = ""
+    if code.lstrip().startswith(">>> "):
+        prompted = "\n".join(line[4:] for line in code.split("\n") if line.startswith((">>> ", "... ")))
     for mended in (code, textwrap.dedent(code), prompted, textwrap.dedent(html.unescape(code).translate(_TYPOGRAPHY))):
         if mended.strip() and _tree(mended):
             yield _Piece(block.before, mended)

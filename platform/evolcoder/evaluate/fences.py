@@ -14,6 +14,7 @@ _PREFIX = r"(?P<prefix>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?[ \t]*)
 _OPENING = re.compile(_PREFIX + r"(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
 _OPENING_BEHIND_TEXT = re.compile(r"(?P<prefix>.*[^`\s])[ \t]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*$")
 _ON_ONE_LINE = re.compile(r"[ \t]*(`{3,})(?:python3?|py)?[ \t]*(?P<code>[^`].*?)\1[ \t]*$", re.IGNORECASE)
+_CODE_BEHIND_FENCE = re.compile(r"(?:py(?:thon)?3?[ \t]+)?(?P<code>(?:from|import|def|class|async)[ \t].+|@\w.*)")
 _STRINGS_AND_COMMENTS = re.compile(
     r"""\#[^\n]*|(?P<quotes>\"{3}|'{3})(?:\\.|(?!(?P=quotes)).)*(?P<end>(?P=quotes)|\Z)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?""",
     re.DOTALL,
@@ -58,6 +59,8 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             code, place = _inside(lines, place, opening["fence"])
             words = re.findall(r"[\w+#.-]+", opening["info"])
             language = words[0].lower().lstrip(".") if words else ""
+            if begun := _CODE_BEHIND_FENCE.match(opening["info"]):
+                code = [begun["code"], *code]
             yield Block(language, _unquoted(code, opening["prefix"]), "\n".join(before))
             before = []
 
@@ -65,14 +68,13 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
 def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
     """The lines of the block that begins at ``start``, and where the text goes on."""
     closing = re.compile(rf"[ \t>]*{fence[0]}{{{len(fence)},}}[ \t]*$")
-    behind_code = re.compile(rf"(?P<code>.*[^\s{fence[0]}].*?){fence[0]}{{{len(fence)},}}[ \t]*$")
     first: tuple[list[str], int] | None = None
     for place in range(start, len(lines)):
         line = lines[place]
         if closing.match(line):
             found = lines[start:place], place + 1
-        elif (behind := behind_code.match(line)) and "`" not in behind["code"]:
-            found = [*lines[start:place], behind["code"]], place + 1
+        elif (behind := line.rstrip(" \t")).endswith(fence) and fence[0] not in behind.rstrip(fence[0]):
+            found = [*lines[start:place], behind.rstrip(fence[0])], place + 1  # right behind code
         elif (another := _OPENING.match(line)) and another["info"]:
             found = lines[start:place], place  # the closing fence was forgotten
         else:
