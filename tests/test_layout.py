@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "platform" / "evolcoder"
 STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
-    {"benchmark_table", "encodable", "errors", "exits", "records", "templates", "thinking"},
+    {"benchmark_table", "encodable", "errors", "exits", "records", "templates", "rendering", "thinking"},
     {"storage", "console", "settings", "settings_files"},
     {"runs"},
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},

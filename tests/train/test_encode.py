@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import ModelError
+from evolcoder.rendering import alpaca_chat_template
 from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
-from evolcoder.train.encode import ENCODED_SCHEMA, chat_template, encode, prepends_bos, to_batch
+from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 
 LONG = 10_000
 
@@ -27,7 +28,7 @@ def test_an_input_takes_the_prompt_with_an_input(tiny_tokenizer: Any) -> None:
 
 def test_training_shows_what_the_chat_template_renders(tiny_tokenizer: Any) -> None:
     messages = [{"role": "user", "content": "Say hi."}, {"role": "assistant", "content": "hi"}]
-    rendered = tiny_tokenizer.apply_chat_template(messages, chat_template=chat_template(tiny_tokenizer), tokenize=False)
+    rendered = tiny_tokenizer.apply_chat_template(messages, chat_template=alpaca_chat_template(tiny_tokenizer), tokenize=False)
     (row,) = encode([("Say hi.", "", "hi")], tiny_tokenizer, LONG).rows
     assert tiny_tokenizer.decode(row.tokens) == rendered
 
@@ -87,10 +88,8 @@ def test_bos_comes_first_where_the_tokenizer_puts_it_and_in_the_chat_template_to
     (row,) = encode([("a", "", "b")], words, LONG).rows
     assert row.tokens[0] == words.bos_token_id
     assert row.prompt_tokens == 1 + len(alpaca_prompt("a"))
-    assert prepends_bos(words)
-    assert chat_template(words) == "{{- bos_token -}}" + ALPACA_CHAT_TEMPLATE
-    assert not prepends_bos(tiny_tokenizer)
-    assert chat_template(tiny_tokenizer) == ALPACA_CHAT_TEMPLATE
+    assert alpaca_chat_template(words) == "{{- bos_token -}}" + ALPACA_CHAT_TEMPLATE
+    assert alpaca_chat_template(tiny_tokenizer) == ALPACA_CHAT_TEMPLATE
 
 
 def test_no_token_reaches_over_the_end_of_the_prompt() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import pyarrow as pa
 
 from evolcoder.errors import ModelError
+from evolcoder.rendering import Tokenizer, leading, words
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 
@@ -26,16 +26,6 @@ ENCODED_SCHEMA = pa.schema(
 )
 TEMPLATE_HASH = stable_hash(ALPACA_CHAT_TEMPLATE, alpaca_prompt("{instruction}"), alpaca_prompt("{instruction}", "{input}"))
 """Changes whenever what a model is trained to answer to changes."""
-
-
-class Tokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that encoding needs."""
-
-    eos_token_id: int | None
-    bos_token_id: int | None
-
-    def __call__(self, text: list[str], **options: Any) -> Any:
-        """A mapping whose ``input_ids`` has one list of token ids for each text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +56,10 @@ def encode(rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_
         raise ModelError("The base model's tokenizer has no EOS token; set eos_token in its tokenizer_config.json.")
     prompts = [alpaca_prompt(instruction, input) for instruction, input, _ in rows]
     responses = [response for _, _, response in rows]
-    prompt_ids = _ids(tokenizer, prompts)
-    joint_ids = _ids(tokenizer, [prompt + response for prompt, response in zip(prompts, responses, strict=True)])
-    response_ids = _ids(tokenizer, responses)
-    start = [tokenizer.bos_token_id] if prepends_bos(tokenizer) and tokenizer.bos_token_id is not None else []
+    prompt_ids = words(tokenizer, prompts)
+    joint_ids = words(tokenizer, [prompt + response for prompt, response in zip(prompts, responses, strict=True)])
+    response_ids = words(tokenizer, responses)
+    start = leading(tokenizer)
     encoded: list[EncodedRow] = []
     truncated = dropped = 0
     for prompt, joint, response in zip(prompt_ids, joint_ids, response_ids, strict=True):
@@ -86,26 +76,7 @@ def encode(rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_
     return Encoded(encoded, truncated, dropped)
 
 
-def prepends_bos(tokenizer: Tokenizer) -> bool:
-    """Whether the tokenizer starts a text with BOS by itself, as servers of raw prompts will have it do."""
-    first = tokenizer(["a"])["input_ids"][0][:1]
-    return tokenizer.bos_token_id is not None and list(first) == [tokenizer.bos_token_id]
-
-
-def chat_template(tokenizer: Tokenizer) -> str:
-    """The chat template that renders exactly what training showed: chat servers add no BOS of their own."""
-    return ("{{- bos_token -}}" if prepends_bos(tokenizer) else "") + ALPACA_CHAT_TEMPLATE
-
-
 def to_batch(rows: Sequence[EncodedRow]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {"tokens": [row.tokens for row in rows], "prompt_tokens": [row.prompt_tokens for row in rows]}, schema=ENCODED_SCHEMA
     )
-
-
-def _ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of plain text: a special token's name inside it is text, not the token."""
-    if not texts:
-        return []
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
-    return [list(ids) for ids in encoded["input_ids"]]

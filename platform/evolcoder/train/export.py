@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
+from evolcoder.rendering import alpaca_chat_template
 from evolcoder.storage.folders import Folder
 from evolcoder.templates import alpaca_prompt
-from evolcoder.train.encode import chat_template
 from evolcoder.train.internals import gathered_weights
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob
 
@@ -52,7 +52,7 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
 
 def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:
     """Save weights, configuration, tokenizer and generation configuration; ``tokenizer`` gets the chat template."""
-    tokenizer.chat_template = chat_template(tokenizer)
+    tokenizer.chat_template = alpaca_chat_template(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     ends = {

@@ -44,7 +44,7 @@ def llama_tokenizer(specials: Sequence[str]) -> Any:
 
 def laid_out(tokenizer: Any, prefix: str, suffix: str) -> list[str]:
     """The tokens of an infill prompt, by name."""
-    tokens = encode_prompt(tokenizer, InfillPrompt(prefix, suffix), find_infill(tokenizer), len(tokenizer))
+    tokens = encode_prompt(tokenizer, InfillPrompt(prefix, suffix), find_infill(tokenizer), len(tokenizer), False)
     return list(tokenizer.convert_ids_to_tokens(tokens))
 
 
@@ -124,7 +124,7 @@ def test_marks_in_a_users_file_are_text(special: bool, before: str, after: str) 
     tokenizer = bytes_tokenizer(QWEN, []) if special else bytes_tokenizer([], QWEN)
     infill = find_infill(tokenizer)
     assert infill is not None
-    tokens = encode_prompt(tokenizer, InfillPrompt(before, after), infill, len(tokenizer))
+    tokens = encode_prompt(tokenizer, InfillPrompt(before, after), infill, len(tokenizer), False)
     between = tokens.index(infill.between)
     assert (tokens[0], tokens[-1]) == (infill.before, infill.after)
     assert not {infill.before, infill.between, infill.after} & {*tokens[1:between], *tokens[between + 1 : -1]}
@@ -134,8 +134,8 @@ def test_marks_in_a_users_file_are_text(special: bool, before: str, after: str) 
 
 def test_special_tokens_in_a_raw_prompt_count_as_such() -> None:
     tokenizer = bytes_tokenizer(["<fim_prefix>", "<fim_middle>", "<fim_suffix>"])
-    tokens = encode_prompt(tokenizer, TextPrompt("<fim_prefix>a<fim_suffix>b<fim_middle>"), None, len(tokenizer))
-    assert tokens == encode_prompt(tokenizer, InfillPrompt("a", "b"), find_infill(tokenizer), len(tokenizer))
+    tokens = encode_prompt(tokenizer, TextPrompt("<fim_prefix>a<fim_suffix>b<fim_middle>"), None, len(tokenizer), False)
+    assert tokens == encode_prompt(tokenizer, InfillPrompt("a", "b"), find_infill(tokenizer), len(tokenizer), False)
 
 
 @pytest.mark.parametrize("prompt", [TextPrompt("a<new>"), TokenPrompt((3, 256)), TokenPrompt((-1,)), TokenPrompt((10**9,))])
@@ -143,11 +143,11 @@ def test_a_token_that_the_model_cannot_read_is_refused(prompt: TextPrompt | Toke
     """A tokenizer may have been given tokens that the model was not."""
     tokenizer = bytes_tokenizer(["<new>"])
     with pytest.raises(PromptError, match="not between 0 and 255"):
-        encode_prompt(tokenizer, prompt, None, 256)
+        encode_prompt(tokenizer, prompt, None, 256, False)
 
 
 def test_an_empty_prompt_is_the_token_that_texts_begin_with() -> None:
     tokenizer = bytes_tokenizer([], bos="<bos>")
-    assert encode_prompt(tokenizer, TokenPrompt(()), None, len(tokenizer)) == [tokenizer.bos_token_id]
+    assert encode_prompt(tokenizer, TokenPrompt(()), None, len(tokenizer), False) == [tokenizer.bos_token_id]
     with pytest.raises(PromptError, match="no token to start from"):
-        encode_prompt(bytes_tokenizer([]), TextPrompt(""), None, 256)
+        encode_prompt(bytes_tokenizer([]), TextPrompt(""), None, 256, False)

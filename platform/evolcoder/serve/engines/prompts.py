@@ -1,15 +1,16 @@
-"""From a request's prompt to the model's tokens: raw text, tokens, chat templates, fill-in-the-middle.
+"""From a request's prompt to the model's tokens: raw text, tokens, chat messages, fill-in-the-middle.
 
-Takes a Hugging Face tokenizer, but loads none.
+Takes a Hugging Face tokenizer, but loads none. What training shows as well is rendered by ``evolcoder.rendering``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
+from evolcoder.rendering import chat_tokens, leading, words
 from evolcoder.serve.engines.base import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 
 
@@ -46,11 +47,9 @@ _INFILL_FAMILIES = (
 class InfillLayout:
     """How one model lays out fill-in-the-middle, in its own token ids.
 
-    ``leading``: what comes first (BOS, or nothing). ``ends``: tokens that end a middle, though perhaps no other answer.
-    ``marks``: the three special tokens as text.
+    ``ends``: tokens that end a middle, though perhaps no other answer. ``marks``: the three special tokens as text.
     """
 
-    leading: tuple[int, ...]
     before: int
     between: int
     after: int
@@ -68,9 +67,7 @@ def find_infill(tokenizer: Any) -> InfillLayout | None:
             continue
         before, between, after = (vocabulary[mark] for mark in named)
         ends = {vocabulary[end] for end in marks.ends if end in vocabulary}
-        return InfillLayout(
-            _leading(tokenizer), before, between, after, frozenset({before, between, after, *ends}), named, marks.spaces_first
-        )
+        return InfillLayout(before, between, after, frozenset({before, between, after, *ends}), named, marks.spaces_first)
     return None
 
 
@@ -82,75 +79,51 @@ class PromptError(ValueError):
         self.param = param
 
 
-def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, vocabulary: int) -> list[int]:
+def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, vocabulary: int, encoder: bool) -> list[int]:
     """The tokens of a prompt, at least one.
 
     Args:
         vocabulary: how many tokens the model can read.
+        encoder: an encoder reads the prompt, which then ends as the tokenizer ends a text; else the answer is to follow it.
 
     Raises:
         PromptError: the model does not support such prompts, or a token is not in its vocabulary.
     """
+    field = "messages" if isinstance(prompt, ChatPrompt) else "prompt"
     if isinstance(prompt, TextPrompt):
-        tokens = list(tokenizer.encode(prompt.text))
+        tokens = list(tokenizer.encode(prompt.text, add_special_tokens=encoder))
+        tokens = tokens if encoder else [*leading(tokenizer), *tokens]
     elif isinstance(prompt, TokenPrompt):
         tokens = list(prompt.tokens)
     elif isinstance(prompt, ChatPrompt):
-        tokens = _encode_chat(tokenizer, prompt)
+        if not tokenizer.chat_template:
+            raise PromptError("This model has no chat template; use /v1/completions.", field)
+        try:
+            tokens = chat_tokens(tokenizer, prompt.messages)
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise PromptError(f"The model's chat template refuses these messages: {error}", field) from error
     elif infill is None:
         raise PromptError("This model has no fill-in-the-middle tokens, so it cannot use `suffix`; leave it out.", "suffix")
     else:
-        prefix = _encode_plain(tokenizer, prompt.prefix, infill.marks)
-        suffix = _encode_suffix(tokenizer, prompt.suffix, infill)
-        tokens = [*infill.leading, infill.before, *prefix, infill.between, *suffix, infill.after]
+        (prefix,) = words(tokenizer, [prompt.prefix], infill.marks)
+        suffix = _suffix_tokens(tokenizer, prompt.suffix, infill)
+        tokens = [*leading(tokenizer), infill.before, *prefix, infill.between, *suffix, infill.after]
     last = min(vocabulary, len(tokenizer)) - 1
     if any(not 0 <= token <= last for token in tokens):
-        raise PromptError(f"prompt holds a token that is not between 0 and {last}.", "prompt")
+        raise PromptError(f"{field} holds a token that is not between 0 and {last}.", field)
     if tokens:
         return tokens
     # An empty prompt: a model without BOS was trained on texts separated by EOS, so a text may follow that.
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if start is None:
-        raise PromptError("prompt is empty, and this model has no token to start from.", "prompt")
+        raise PromptError(f"{field} is empty, and this model has no token to start from.", field)
     return [start]
 
 
-def _encode_chat(tokenizer: Any, prompt: ChatPrompt) -> list[int]:
-    from jinja2 import TemplateError
-
-    if not tokenizer.chat_template:
-        raise PromptError("This model has no chat template; use /v1/completions.", "messages")
-    try:
-        text = tokenizer.apply_chat_template([dict(m) for m in prompt.messages], tokenize=False, add_generation_prompt=True)
-    except (TemplateError, TypeError) as error:
-        raise PromptError(f"The model's chat template refuses these messages: {error}", "messages") from error
-    return list(tokenizer.encode(text, add_special_tokens=False))  # the template wrote BOS where the model wants it
-
-
-def _encode_plain(tokenizer: Any, text: str, marks: Iterable[str]) -> list[int]:
-    """Tokens of a user's file. A mark in it is text like any other: it is split in two, and the parts encoded apart.
-
-    Else a file that mentions ``<fim_suffix>`` (this one does) would end its own prefix.
-    """
-    within = "|".join(f"(?<={re.escape(mark[:2])})(?={re.escape(mark[2:])})" for mark in marks)
-    return [token for part in re.split(within, text) for token in tokenizer.encode(part, add_special_tokens=False)]
-
-
-def _encode_suffix(tokenizer: Any, suffix: str, infill: InfillLayout) -> list[int]:
+def _suffix_tokens(tokenizer: Any, suffix: str, infill: InfillLayout) -> list[int]:
     """CodeLlama's tokenizer puts a space before every text, and a suffix must not get one.
 
     So the suffix is encoded after a line break, and the tokens of the line break are cut off again.
     """
-    if not infill.spaces_first:
-        return _encode_plain(tokenizer, suffix, infill.marks)
-    anchor = _encode_plain(tokenizer, "\n", ())
-    joined = _encode_plain(tokenizer, "\n" + suffix, infill.marks)
-    return joined[len(anchor) :] if joined[: len(anchor)] == anchor else _encode_plain(tokenizer, suffix, infill.marks)
-
-
-def _leading(tokenizer: Any) -> tuple[int, ...]:
-    """What the tokenizer itself puts before a text, usually BOS or nothing: found by encoding one with and without."""
-    bare = tokenizer.encode("a", add_special_tokens=False)
-    full = tokenizer.encode("a")
-    places = range(len(full) - len(bare) + 1)
-    return tuple(full[: next((place for place in places if full[place : place + len(bare)] == bare), 0)])
+    plain, anchor, joined = words(tokenizer, [suffix, "\n", "\n" + suffix], infill.marks)
+    return joined[len(anchor) :] if infill.spaces_first and joined[: len(anchor)] == anchor else plain

@@ -105,7 +105,10 @@ class TransformersEngine:
         """
         loaded = self._loaded
         try:
-            prompts = [encode_prompt(loaded.tokenizer, prompt, self._infill, loaded.vocabulary) for prompt in request.prompts]
+            prompts = [
+                encode_prompt(loaded.tokenizer, prompt, self._infill, loaded.vocabulary, bool(loaded.decoder_start))
+                for prompt in request.prompts
+            ]
         except PromptError as error:
             yield Rejected(str(error), param=error.param)
             return
