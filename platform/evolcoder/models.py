@@ -7,6 +7,7 @@ module finds files; it loads no weights.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelError(f"{file} names no model_type; it must be the configuration of a model.")
     return config
+
+
+def drop_unreadable_pad(config: Any) -> None:
+    """Take the pad token out of transformers' configuration where the embedding has no such row: some models fail to load."""
+    text = config.get_text_config()
+    if getattr(text, "pad_token_id", None) is not None and text.pad_token_id >= text.vocab_size:
+        text.pad_token_id = None
+
+
+def check_loaded(report: Mapping[str, Any], kind: str, folder: Path) -> None:
+    """See from transformers' report that a model has all of its weights; it fills in random ones for what a folder lacks.
+
+    Raises:
+        ModelError: some are missing, or have other sizes.
+    """
+    other_sizes = sorted(name for name, *_ in report["mismatched_keys"])
+    if other_sizes:
+        raise ModelError(f"{folder} has weights of other sizes than its config.json says, {other_sizes[0]} among them.")
+    lacking = sorted(report["missing_keys"])
+    if lacking:
+        raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {kind}, {lacking[0]} among them.")
 
 
 def _style(folder: Path) -> Style:

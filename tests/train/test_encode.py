@@ -109,3 +109,15 @@ def test_encoded_rows_survive_arrow(tiny_tokenizer: Any) -> None:
 
 def test_no_rows_give_no_rows(tiny_tokenizer: Any) -> None:
     assert encode([], tiny_tokenizer, LONG).rows == []
+
+
+def test_a_token_that_the_model_cannot_read_is_refused_before_training(tiny_tokenizer: Any) -> None:
+    size = len(tiny_tokenizer)
+    assert encode([("a", "", "b")], tiny_tokenizer, LONG, size).rows
+    with pytest.raises(ModelError, match=r"makes the token \d+, but its embedding has the tokens 0 to 99 alone"):
+        encode([("a", "", "b")], tiny_tokenizer, LONG, 100)
+    assert encode([("a", "", "b")], tiny_tokenizer, LONG, size - 1).rows
+    with pytest.raises(
+        ModelError, match=rf"makes the token {size - 1}, but its embedding has the tokens 0 to {size - 2} alone"
+    ):
+        encode([("a", "", "\u00ad")], tiny_tokenizer, LONG, size - 1)

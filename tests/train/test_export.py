@@ -70,3 +70,26 @@ def test_a_folder_that_does_not_load_is_refused(exported: Path) -> None:
     (exported / "model.safetensors").unlink()
     with pytest.raises(TrainingError, match="does not load"):
         verify_model(exported)
+
+
+def test_a_pad_that_the_model_has_not_becomes_eos(tiny_model: Path, tmp_path: Path) -> None:
+    """As tokenizers have it to which ``[PAD]`` was added without a row in the embedding."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == model.config.vocab_size
+    write_model(model, model.state_dict(), tokenizer, tmp_path / "model")
+    verify_model(tmp_path / "model")
+    exported = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert exported.pad_token_id == exported.eos_token_id
+    assert json.loads((tmp_path / "model" / "config.json").read_text("utf-8"))["pad_token_id"] == exported.eos_token_id
+
+
+def test_a_pad_that_the_model_has_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.pad_token = "<|endoftext|>"
+    write_model(model, model.state_dict(), tokenizer, tmp_path / "model")
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").pad_token == "<|endoftext|>"

@@ -45,11 +45,17 @@ class Encoded:
     dropped: int
 
 
-def encode(rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_length: int) -> Encoded:
+def encode(
+    rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_length: int, vocabulary: int | None = None
+) -> Encoded:
     """Encode (instruction, input, response) rows to at most ``sequence_length`` tokens each.
 
+    Args:
+        vocabulary: rows of the model's embedding; None does not check that each token is one of them.
+
     Raises:
-        ModelError: the tokenizer has no EOS token, so the model could not learn where to stop.
+        ModelError: the tokenizer has no EOS token, so the model could not learn where to stop; or a token that the model
+            cannot read.
     """
     eos = tokenizer.eos_token_id
     if eos is None:
@@ -72,7 +78,13 @@ def encode(rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_
             dropped += 1
             continue
         truncated += len(tokens) > sequence_length
-        encoded.append(EncodedRow(tokens[:sequence_length], prompt_tokens))
+        tokens = tokens[:sequence_length]
+        if vocabulary is not None and max(tokens) >= vocabulary:
+            raise ModelError(
+                f"The base model's tokenizer makes the token {max(tokens)}, but its embedding has the tokens 0 to "
+                f"{vocabulary - 1} alone; give the folder the tokenizer that the model was trained with."
+            )
+        encoded.append(EncodedRow(tokens, prompt_tokens))
     return Encoded(encoded, truncated, dropped)
 
 

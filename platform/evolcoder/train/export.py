@@ -53,7 +53,8 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
 def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:
     """Save weights, configuration, tokenizer and generation configuration; ``tokenizer`` gets the chat template."""
     tokenizer.chat_template = alpaca_chat_template(tokenizer)
-    if tokenizer.pad_token is None:
+    rows = model.config.get_text_config().vocab_size
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # some tokenizers have a pad that the model has not
         tokenizer.pad_token = tokenizer.eos_token
     ends = {
         "bos_token_id": tokenizer.bos_token_id,

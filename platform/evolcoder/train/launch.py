@@ -13,7 +13,7 @@ from evolcoder.board import start_board
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
-from evolcoder.models import data_rounds
+from evolcoder.models import data_rounds, read_config
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
@@ -71,9 +71,12 @@ def _prepare_job(
     settings: RunSettings, run: RunFolder, dataset: Manifest, base_model: Path, work: Folder, reporter: Reporter
 ) -> tuple[TrainingJob, Prepared]:
     wanted, rounds = settings.train, data_rounds(settings)
-    _check_base_model(base_model, wanted.sequence_length)
+    config = read_config(base_model)
+    _check_base_model(base_model, config, wanted.sequence_length)
+    vocabulary = (config.get("text_config") or config).get("vocab_size")
     gpu = check_resources(wanted, reporter)
-    prepared = prepare(run.dataset, dataset, rounds, _load_tokenizer(base_model), wanted.sequence_length, work)
+    tokenizer = _load_tokenizer(base_model)
+    prepared = prepare(run.dataset, dataset, rounds, tokenizer, wanted.sequence_length, work, vocabulary)
     steps = total_steps(wanted, prepared.rows)
     device = f"{wanted.workers} {'GPU' if gpu else 'CPU'} worker{'s' if wanted.workers > 1 else ''}"
     reporter.say(
@@ -89,13 +92,12 @@ def _prepare_job(
     return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, start_board()), prepared
 
 
-def _check_base_model(folder: Path, sequence_length: int) -> None:
+def _check_base_model(folder: Path, config: dict[str, Any], sequence_length: int) -> None:
     """See from its configuration that the model is of a kind that is trained here, and reads sequences of this length.
 
     Raises:
         ModelError: it is not, or does not.
     """
-    config = json.loads((folder / "config.json").read_text("utf-8"))
     if config.get("is_encoder_decoder"):
         raise ModelError(f"The base model {folder} is an encoder-decoder ({config['model_type']}); give a decoder-only model.")
     lengths = [config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)]

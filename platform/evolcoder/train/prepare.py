@@ -43,19 +43,29 @@ def dataset_manifest(run: RunFolder) -> Manifest:
 
 
 def prepare(
-    dataset: Folder, manifest: Manifest, data_rounds: int, tokenizer: Any, sequence_length: int, work: Folder
+    dataset: Folder,
+    manifest: Manifest,
+    data_rounds: int,
+    tokenizer: Any,
+    sequence_length: int,
+    work: Folder,
+    vocabulary: int | None = None,
 ) -> Prepared:
     """Encode the rows of rounds 0 to ``data_rounds`` into ``work``, in the order of the training set.
 
+    Args:
+        vocabulary: rows of the model's embedding, if known.
+
     Raises:
         DataError: no row is left to train on.
+        ModelError: the tokenizer does not suit the model.
     """
     rows = truncated = dropped = tokens = 0
     work.make()
     with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
         for batch in _batches(dataset, manifest):
             wanted = [(r["instruction"], r["input"], r["response"]) for r in batch.to_pylist() if r["round"] <= data_rounds]
-            encoded = encode(wanted, tokenizer, sequence_length)
+            encoded = encode(wanted, tokenizer, sequence_length, vocabulary)
             writer.write_batch(to_batch(encoded.rows))
             rows += len(encoded.rows)
             truncated += encoded.truncated

@@ -43,6 +43,12 @@ def test_a_whole_folder_is_fine(folder: Path) -> None:
     check_folder(folder)
 
 
+def test_a_pad_token_that_the_model_has_not_is_no_hindrance(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "model"))
+    configure(folder, pad_token_id=10_000)
+    assert load_model(folder, None, torch.float32).model.config.pad_token_id is None
+
+
 def test_no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert "has no config.json" in refused(folder)

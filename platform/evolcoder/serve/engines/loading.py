@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils.logging import disable_progress_bar
 
 from evolcoder.errors import ModelError
+from evolcoder.models import check_loaded, drop_unreadable_pad
 from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
@@ -75,6 +76,7 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     own_code = check_folder(folder).get("auto_map")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        drop_unreadable_pad(config)
         tokenizer = _read_tokenizer(folder)
         dtype = dtype or best_dtype(device, config)
         model = _read_weights(folder, config, dtype).to(device).eval()
@@ -160,18 +162,14 @@ def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
         raise ModelError(f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model.")
     model, report = kind.from_pretrained(
         folder,
+        config=config,
         dtype=dtype,
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below by name, instead of by an exception of many lines
+        ignore_mismatched_sizes=True,  # reported by name, instead of by an exception of many lines
     )
-    other_sizes = sorted(name for name, *_ in report["mismatched_keys"])
-    if other_sizes:
-        raise ModelError(f"{folder} has weights of other sizes than its config.json says, {other_sizes[0]} among them.")
-    lacking = sorted(report["missing_keys"])
-    if lacking:
-        raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {type(model).__name__}, {lacking[0]} among them.")
+    check_loaded(report, type(model).__name__, folder)
     return model
 
 
