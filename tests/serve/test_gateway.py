@@ -24,9 +24,11 @@ from evolcoder.serve.engines.base import (
     Piece,
     Rejected,
     TextPrompt,
+    Token,
     TokenLogprob,
 )
 from evolcoder.serve.gateway import Gateway, GatewaySettings
+from evolcoder.serve.replies import ReplyFormat
 
 
 class ScriptedEngine:
@@ -55,7 +57,9 @@ class ScriptedEngine:
                     continue
                 for number, word in enumerate(self.words):
                     reason = "stop" if number == len(self.words) - 1 else None
-                    logprobs = (TokenLogprob(word, -0.5, ((word, -0.5),)),) if request.sampling.logprobs is not None else ()
+                    token = Token(number, word, word.encode())
+                    entry = TokenLogprob(token, -0.5, ((token, -0.5),), len("".join(self.words[:number])))
+                    logprobs = (entry,) if request.sampling.logprobs is not None else ()
                     yield Piece(index, word, 1, reason, logprobs)  # type: ignore[arg-type]
                     if "fails" in self.script:
                         raise self.script["fails"]
@@ -142,6 +146,21 @@ def test_a_streamed_chat_as_the_openai_client_reads_it() -> None:
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.total_tokens == 9
         assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_as_many_alternatives_as_were_asked_for_whatever_their_names() -> None:
+    half, other, end = Token(1, r"bytes:\xf0", b"\xf0"), Token(2, r"bytes:\xf0", b"\xf0"), Token(3, "<|end|>", b"")
+    entry = TokenLogprob(half, -0.1, ((half, -0.1), (other, -0.2), (end, -0.3)), 5)
+    text = ReplyFormat(False, "m").chunk(Piece(0, "\U0001f600", 1, None, (entry,)))["choices"][0]["logprobs"]
+    assert text == {
+        "tokens": [r"bytes:\xf0"],
+        "token_logprobs": [-0.1],
+        "top_logprobs": [{r"bytes:\xf0": -0.1, "token_id:2": -0.2, "<|end|>": -0.3}],
+        "text_offset": [5],
+    }
+    chat = ReplyFormat(True, "m").chunk(Piece(0, "\U0001f600", 1, None, (entry,)))["choices"][0]["logprobs"]
+    assert chat["content"][0]["bytes"] == [0xF0]
+    assert [top["bytes"] for top in chat["content"][0]["top_logprobs"]] == [[0xF0], [0xF0], []]
 
 
 def test_a_stream_is_events_and_nothing_else() -> None:

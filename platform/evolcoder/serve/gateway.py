@@ -162,31 +162,29 @@ class Gateway:
         except BaseException:
             await events.aclose()
             raise
-        # Characters sent of each answer: the text_offset of its log probabilities.
-        offsets = [0] * len(generation.prompts) * generation.n
-        chunks = self._stream_chunks(events, reply, offsets, in_flight, deadline.when(), include_usage)
+        answers = len(generation.prompts) * generation.n
+        chunks = self._stream_chunks(events, reply, answers, in_flight, deadline.when(), include_usage)
         return _EventStream(chunks, events, in_flight)
 
     async def _stream_chunks(
         self,
         events: Events,
         reply: ReplyFormat,
-        offsets: list[int],
+        answers: int,
         in_flight: _InFlightRequest,
         deadline: float | None,
         include_usage: bool | None,
     ) -> AsyncIterator[str]:
         """The server-sent events of one reply; ``deadline`` is in the event loop's time."""
         try:
-            for index in range(len(offsets)):
+            for index in range(answers):
                 if reply.chat:
                     yield event(reply.opening(index))
             async with self._as_request_errors(), asyncio.timeout_at(deadline):
                 async for piece in events:
                     if isinstance(piece, Piece):
                         in_flight.usage.completion_tokens += piece.tokens
-                        yield event(reply.chunk(piece, offsets[piece.index]))
-                        offsets[piece.index] += len(piece.text)
+                        yield event(reply.chunk(piece))
             if include_usage:
                 yield event(reply.closing(in_flight.usage))
             in_flight.end(200)

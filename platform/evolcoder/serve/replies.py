@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolcoder.serve.engines.base import Piece, TokenLogprob
+from evolcoder.serve.engines.base import Piece, Token, TokenLogprob
 from evolcoder.serve.protocol import RequestError
 
 
@@ -47,7 +47,7 @@ class ReplyFormat:
                 choice["logprobs"] = _chat_logprobs(piece.logprobs)
             else:
                 choice["text"] = piece.text
-                choice["logprobs"] = _text_logprobs(piece.logprobs, 0)
+                choice["logprobs"] = _text_logprobs(piece.logprobs)
             choices.append({**choice, "finish_reason": piece.finish_reason})
         return {**self._head("chat.completion"), "choices": choices, "usage": usage.to_json()}
 
@@ -56,15 +56,15 @@ class ReplyFormat:
         delta = {"role": "assistant", "content": ""}
         return self._chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
 
-    def chunk(self, piece: Piece, offset: int) -> dict[str, Any]:
-        """One piece of a stream; ``offset`` is how many characters of its answer were sent before."""
+    def chunk(self, piece: Piece) -> dict[str, Any]:
+        """One piece of a stream."""
         choice: dict[str, Any] = {"index": piece.index}
         if self.chat:
             choice["delta"] = {"content": piece.text} if piece.text else {}
             choice["logprobs"] = _chat_logprobs(piece.logprobs)
         else:
             choice["text"] = piece.text
-            choice["logprobs"] = _text_logprobs(piece.logprobs, offset)
+            choice["logprobs"] = _text_logprobs(piece.logprobs)
         choice["finish_reason"] = piece.finish_reason
         return self._chunk([choice])
 
@@ -89,32 +89,33 @@ def event(data: dict[str, Any] | None) -> str:
     return f"data: {'[DONE]' if data is None else json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _text_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any] | None:
-    if not tokens:
+def _text_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+    if not entries:
         return None
-    offsets = []  # by the tokens' own text, which near a character of several tokens may differ from the text sent
-    for token in tokens:
-        offsets.append(offset)
-        offset += len(token.token)
+    top: list[dict[str, float]] = []
+    for entry in entries:
+        named: dict[str, float] = {}
+        for token, logprob in entry.alternatives:  # two tokens may have one name, and each is an alternative
+            named[f"token_id:{token.id}" if token.name in named else token.name] = logprob
+        top.append(named)
     return {
-        "tokens": [token.token for token in tokens],
-        "token_logprobs": [token.logprob for token in tokens],
-        "top_logprobs": [dict(token.alternatives) for token in tokens],
-        "text_offset": offsets,
+        "tokens": [entry.token.name for entry in entries],
+        "token_logprobs": [entry.logprob for entry in entries],
+        "top_logprobs": top,
+        "text_offset": [entry.offset for entry in entries],
     }
 
 
-def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
-    if not tokens:
+def _chat_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+    if not entries:
         return None
     return {
         "content": [
-            {**_token_entry(t.token, t.logprob), "top_logprobs": [_token_entry(*pair) for pair in t.alternatives]}
-            for t in tokens
+            {**_token_entry(e.token, e.logprob), "top_logprobs": [_token_entry(*pair) for pair in e.alternatives]}
+            for e in entries
         ]
     }
 
 
-def _token_entry(token: str, logprob: float) -> dict[str, Any]:
-    # "replace": a tokenizer may decode part of a character to a lone surrogate, which UTF-8 cannot encode.
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
+def _token_entry(token: Token, logprob: float) -> dict[str, Any]:
+    return {"token": token.name, "logprob": logprob, "bytes": list(token.data)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
-from evolcoder.serve.engines.text import StopScanner, TokenDecoder
+from evolcoder.serve.engines.text import StopScanner, TokenDecoder, TokenNames
 
 LETTERS = st.text(alphabet="ab\n", max_size=30)
 STOPS = st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3)
@@ -61,3 +64,38 @@ def test_the_first_token_keeps_the_space_that_some_tokenizers_drop() -> None:
         return "".join(words[token] for token in tokens).replace("▁", " ").removeprefix(" ")
 
     assert TokenDecoder(decode, [1, 2]).feed(3) == " g"
+
+
+def byte_level(*tokens: str) -> Any:
+    """A tokenizer of such tokens, written in GPT-2's alphabet, and a special and an added one."""
+    core = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(["<|end|>"])
+    core.add_tokens([AddedToken("\u00e9t", special=False, normalized=False)])
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>")
+
+
+def test_a_byte_level_token_has_its_own_bytes() -> None:
+    names = TokenNames(byte_level("a", "\u0120def", "\u00f0\u0141\u013a", "\u0122", "\u010a\u010a"))
+    assert [(names[n].name, names[n].data) for n in range(7)] == [
+        ("a", b"a"),
+        (" def", b" def"),
+        (r"bytes:\xf0\x9f\x98", b"\xf0\x9f\x98"),
+        (r"bytes:\x80", b"\x80"),
+        ("\n\n", b"\n\n"),
+        ("<|end|>", b""),
+        ("\u00e9t", "\u00e9t".encode()),
+    ]
+
+
+def test_a_sentencepiece_token_has_its_own_bytes() -> None:
+    vocabulary = ["<unk>", "<s>", "\u2581def", "x", "<0xF0>", "<0x0A>", "\u2581\u2581"]
+    core = Tokenizer(models.BPE(vocab={token: n for n, token in enumerate(vocabulary)}, merges=[], byte_fallback=True))
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    core.add_special_tokens(["<unk>", "<s>"])
+    names = TokenNames(PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<s>"))
+    found = [(names[n].name, names[n].data) for n in range(1, 7)]
+    assert found == [("<s>", b""), (" def", b" def"), ("x", b"x"), (r"bytes:\xf0", b"\xf0"), ("\n", b"\n"), ("  ", b"  ")]

@@ -235,6 +235,43 @@ def test_logprobs_name_the_tokens_and_alternatives(engine: TransformersEngine) -
         assert entry.alternatives[1][1] <= entry.logprob <= 0
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("stop", [(), ("t", "\ufffd"), ("a", "b", "c", "\n")])
+def test_logprobs_are_those_of_the_text(engine: TransformersEngine, streamed: bool, stop: tuple[str, ...]) -> None:
+    """The tokens' bytes joined are the text, though a character may take several of them; offsets lie within the text."""
+    warm = {"temperature": 2.0, "max_tokens": 40, "ignore_eos": True, "logprobs": 3, "stop": stop, "streamed": streamed}
+    answers = run(*(ask(engine, TextPrompt("\u00e9" * seed), seed=seed, **warm) for seed in range(1, 13)))
+    for pieces in answers:
+        shown, entries = "", []
+        for piece in pieces:
+            shown += piece.text
+            entries += piece.logprobs
+            assert all(entry.offset <= len(shown) for entry in piece.logprobs)
+        joined = b"".join(entry.token.data for entry in entries).decode("utf-8", "replace")
+        assert joined == shown if pieces[-1].finish_reason == "length" else joined.startswith(shown)
+        assert [entry.offset for entry in entries] == sorted(entry.offset for entry in entries)
+        for entry in entries:
+            assert len(entry.alternatives) == 3
+            if entry.token.data.isascii() and entry.token.data:
+                assert shown[entry.offset :].startswith(entry.token.name)
+        if not stop:
+            assert len(entries) == 40
+
+
+def test_an_end_token_is_no_part_of_the_text(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model("llama"), tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    said = tokenizer.encode(generated(folder, tokenizer.encode("x"), 3))
+    settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": said[2]}))
+    engine = make_engine(folder)
+    ((piece,),) = run(ask(engine, TextPrompt("x"), streamed=False, logprobs=0))
+    engine.close()
+    assert piece.tokens == 3
+    assert [entry.token.id for entry in piece.logprobs] == said[:2]
+    assert piece.finish_reason == "stop"
+
+
 def test_without_max_tokens_the_answer_may_fill_the_context(engine: TransformersEngine) -> None:
     (pieces,) = run(ask(engine, TextPrompt("x" * 100), max_tokens=None, ignore_eos=True))
     assert sum(piece.tokens for piece in pieces) == engine.max_model_len - 100

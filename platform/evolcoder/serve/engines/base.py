@@ -89,10 +89,26 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A token as log probabilities show it.
+
+    ``data`` are the bytes that it adds to the text: perhaps part of a character, and none for a special token, which is not
+    shown. ``name`` is its text; of bytes that are no text ``bytes:\\xf0\\x9f``, as OpenAI writes them.
+    """
+
+    id: int
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    token: str
+    """``offset``: at which character of the answer the token begins."""
+
+    token: Token
     logprob: float
-    alternatives: tuple[tuple[str, float], ...]
+    alternatives: tuple[tuple[Token, float], ...]
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from evolcoder.serve.engines.base import EngineError, FinishReason, Piece, SamplingParams, TokenLogprob
 from evolcoder.serve.engines.sampling import RowSampler
-from evolcoder.serve.engines.text import StopScanner, TokenDecoder
+from evolcoder.serve.engines.text import StopScanner, TokenDecoder, TokenNames
 
 Delivery = Piece | EngineError
 
@@ -38,6 +38,7 @@ class Row:
         prompt: what the model reads.
         follows: the tokens that the answer's text follows: the prompt, or an encoder-decoder's start tokens.
         decode: tokens to text, special tokens left out.
+        names: of all tokens, for log probabilities.
         stop_ids: tokens that end the answer.
         streamed: deliver as the text grows; else once, at the end.
     """
@@ -51,6 +52,7 @@ class Row:
         sampling: SamplingParams,
         max_tokens: int,
         decode: Callable[[list[int]], str],
+        names: TokenNames,
         stop_ids: Collection[int],
         channel: ReplyChannel,
         streamed: bool,
@@ -60,11 +62,13 @@ class Row:
         seed = None if sampling.seed is None else f"{sampling.seed} {index}"
         self.sampler = RowSampler(sampling, random.Random(seed))
         self.token = -1
-        self._decode, self._stop_ids, self._streamed = decode, stop_ids, streamed
+        self._names, self._stop_ids, self._streamed = names, stop_ids, streamed
         self._text = TokenDecoder(decode, follows)
         self._stops = StopScanner(sampling.stop)
         self._generated = 0
+        self._decoded = self._shown = 0  # characters of the answer: decoded so far, and of those not held back
         self._unsent = Piece(index, "", 0)
+        self._logprobs: list[TokenLogprob] = []  # of tokens whose text is not shown yet
 
     @property
     def reserved_tokens(self) -> int:
@@ -83,33 +87,43 @@ class Row:
         """
         self.token = token
         self._generated += 1
-        shown, reason = self._new_text(token)
-        entry: tuple[TokenLogprob, ...] = ()
-        if logprobs is not None:
-            (text, value), *alternatives = [(self._decode([one]), value) for one, value in logprobs]
-            entry = (TokenLogprob(text, value, tuple(alternatives)),)
+        ended, before = token in self._stop_ids, self._decoded
+        shown, reason = self._end("stop") if ended else self._new_text(token)
+        self._shown += len(shown)
+        if logprobs is not None and not ended:
+            (own, value), *others = [(self._names[one], value) for one, value in logprobs]
+            # The token ends the decoded text, if there is any. Its characters: those that begin in it, and one that it goes on with.
+            characters = sum(place == 0 or not 0x80 <= byte < 0xC0 for place, byte in enumerate(own.data))
+            offset = max(before, self._decoded - characters)
+            self._logprobs.append(TokenLogprob(own, value, tuple(others), offset))
+        # A token is shown with its text. Those that stand behind a stop string have no text in the answer, which ends there;
+        # any others that are left at the end are tokens without text.
+        all_of_them = reason is not None and not self._stops.stopped
+        entries = tuple(entry for entry in self._logprobs if all_of_them or entry.offset < self._shown)
+        self._logprobs = self._logprobs[len(entries) :]
         unsent = self._unsent
-        piece = Piece(self.index, unsent.text + shown, unsent.tokens + 1, reason, unsent.logprobs + entry)
-        if reason is None and not (self._streamed and (piece.text or piece.logprobs)):
+        piece = Piece(self.index, unsent.text + shown, unsent.tokens + 1, reason, unsent.logprobs + entries)
+        if reason is None and not (self._streamed and piece.text):
             self._unsent = piece
             return None
         self._unsent = Piece(self.index, "", 0)
         return piece
 
     def _new_text(self, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._stop_ids:
-            return self._rest(), "stop"
-        shown = self._stops.feed(self._text.feed(token))
+        decoded = self._text.feed(token)
+        self._decoded += len(decoded)
+        shown = self._stops.feed(decoded)
         if self._stops.stopped:
             return shown, "stop"
-        if self._generated == self.max_tokens:  # what was held back may hold a stop string that only now is certain
-            shown += self._rest()
-            return shown, "stop" if self._stops.stopped else "length"
-        return shown, None
+        if self._generated < self.max_tokens:
+            return shown, None
+        rest, reason = self._end("length")
+        return shown + rest, reason
 
-    def _rest(self) -> str:
-        shown = self._stops.feed(self._text.flush())
-        return shown + self._stops.flush()
+    def _end(self, reason: FinishReason) -> tuple[str, FinishReason]:
+        """What was held back; it may hold a stop string that only now is certain."""
+        shown = self._stops.feed(self._text.flush()) + self._stops.flush()
+        return shown, "stop" if self._stops.stopped else reason
 
 
 def deliver(deliveries: Iterable[tuple[Row, Delivery]]) -> None:

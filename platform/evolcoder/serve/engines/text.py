@@ -1,8 +1,12 @@
-"""Incremental detokenisation: whole characters only, and nothing from a stop string on. Pure."""
+"""Incremental detokenisation: whole characters only, and nothing from a stop string on; and each token's own bytes. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from evolcoder.serve.engines.base import Token
 
 CONTEXT_TOKENS = 6
 """How many prompt tokens are decoded along with the first new ones: some tokenizers drop a leading space otherwise."""
@@ -84,3 +88,44 @@ class TokenDecoder:
             return ""
         self._start, self._shown = self._shown, len(self._tokens)
         return after[len(before) :]
+
+
+class TokenNames:
+    """The name and the own bytes of each token of a tokenizer.
+
+    Decoding one token alone would not do: SentencePiece drops its leading space, and of half a character U+FFFD is left.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._added = dict(tokenizer.added_tokens_decoder)
+        self._special = {*tokenizer.all_special_ids, *(number for number, token in self._added.items() if token.special)}
+        self._decoder = repr(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None))
+        # GPT-2's alphabet, in which byte-level tokens are written: printable bytes stand for themselves, and the others for
+        # the characters from 256 on, in their order.
+        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        others = [byte for byte in range(256) if byte not in printable]
+        self._bytes = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+        self._known: dict[int, Token] = {}
+
+    def __getitem__(self, number: int) -> Token:
+        if number not in self._known:
+            written = self._tokenizer.convert_ids_to_tokens(number) or ""
+            data = b"" if number in self._special else self._data(number, written)
+            try:
+                name = data.decode() or written
+            except UnicodeDecodeError:
+                name = "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+            self._known[number] = Token(number, name, data)
+        return self._known[number]
+
+    def _data(self, number: int, written: str) -> bytes:
+        if number in self._added:
+            return str(self._added[number].content).encode()
+        if "ByteLevel" in self._decoder and all(letter in self._bytes for letter in written):
+            return bytes(self._bytes[letter] for letter in written)
+        if "ByteFallback" in self._decoder and re.fullmatch("<0x[0-9A-F]{2}>", written):
+            return bytes([int(written[3:5], 16)])
+        if "▁" in self._decoder:
+            return written.replace("▁", " ").encode()
+        return str(self._tokenizer.decode([number])).encode("utf-8", "replace")

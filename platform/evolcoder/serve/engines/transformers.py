@@ -36,6 +36,7 @@ from evolcoder.serve.engines.loading import cache_budget_bytes, load_model
 from evolcoder.serve.engines.prompts import PromptError, encode_prompt, find_infill
 from evolcoder.serve.engines.rows import Delivery, ReplyChannel, Row, deliver
 from evolcoder.serve.engines.sampling import sample_tokens, top_logprobs
+from evolcoder.serve.engines.text import TokenNames
 
 PREFILL_TOKENS = 4096
 """Prompts are read in batches of at most this many tokens, padding included, unless one alone is longer.
@@ -75,6 +76,9 @@ class TransformersEngine:
         self.max_model_len = min(loaded.max_model_len, self._cache_tokens)
         self._loaded = replace(loaded, max_model_len=self.max_model_len)
         self._infill = find_infill(loaded.tokenizer)
+        self._names = TokenNames(loaded.tokenizer)
+        # Never cleaned up: that would take spaces out of code which the model wrote.
+        self._decode = partial(loaded.tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         self._special_ids = dict(loaded.tokenizer.get_added_vocab())
         self._arrivals: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._waiting: deque[Row] = deque()
@@ -154,7 +158,8 @@ class TransformersEngine:
             follows=list(self._loaded.decoder_start) or prompt,
             sampling=sampling,
             max_tokens=min(room, sampling.max_tokens or room),
-            decode=partial(self._loaded.tokenizer.decode, skip_special_tokens=True),
+            decode=self._decode,
+            names=self._names,
             stop_ids=stop_ids,
             channel=channel,
             streamed=streamed,
