@@ -92,7 +92,7 @@ class Row:
         self._shown += len(shown)
         if logprobs is not None and not ended:
             (own, value), *others = [(self._names[one], value) for one, value in logprobs]
-            # The token ends the decoded text, if there is any. Its characters: those that begin in it, and one that it goes on with.
+            # The token ends the decoded text, if there is any. Its characters: those that begin in it, and one that it ends.
             characters = sum(place == 0 or not 0x80 <= byte < 0xC0 for place, byte in enumerate(own.data))
             offset = max(before, self._decoded - characters)
             self._logprobs.append(TokenLogprob(own, value, tuple(others), offset))
