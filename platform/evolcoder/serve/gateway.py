@@ -71,8 +71,8 @@ class Gateway:
         app.add_api_route("/v1/models/{name:path}", self._models, methods=["GET"])
         app.add_api_route("/v1/chat/completions", self._generate, methods=["POST"], response_model=None)
         app.add_api_route("/v1/completions", self._generate, methods=["POST"], response_model=None)
-        app.add_exception_handler(RequestError, self._on_request_error)
-        app.add_exception_handler(HTTPException, self._on_http_error)
+        app.add_exception_handler(RequestError, self._on_error)
+        app.add_exception_handler(HTTPException, self._on_error)
         return app
 
     async def _health(self) -> Response:
@@ -219,20 +219,18 @@ class Gateway:
                 param="model",
             )
 
-    async def _on_request_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestError)
+    async def _on_error(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):  # an unknown route or method
+            error = RequestError(f"{request.method} {request.url.path}: {error.detail}.", status=error.status_code)
         # What was refused before it was taken up is counted here; the rest is counted where it ends.
-        if not getattr(request.state, "counted", False) and request.url.path.startswith("/v1/"):
+        elif request.url.path.startswith("/v1/") and not getattr(request.state, "counted", False):
+            assert isinstance(error, RequestError)
             self._metrics.requests.labels(request.url.path, str(error.status)).inc()
+        assert isinstance(error, RequestError)
         headers = {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(error_reply(error), status_code=error.status, headers=headers)
-
-    async def _on_http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        message = f"{request.method} {request.url.path}: {error.detail}."
-        return JSONResponse(error_reply(RequestError(message, status=error.status_code)), status_code=error.status_code)
 
 
 class _InFlightRequest:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from evolcoder.serve.engines.base import (
     ChatPrompt,
@@ -147,28 +147,23 @@ class CompletionRequest(_GenerationBody):
         return GenerationRequest(prompts, self.sampling(self.max_tokens or COMPLETION_DEFAULT_TOKENS, self.logprobs), self.n)
 
 
-def _text_alone(kind: str) -> str:
-    if kind != "text":
-        raise ValueError(f"the model reads text alone, so a part of the type {kind[:40]} cannot be sent")
-    return kind
-
-
-class ContentPart(_Request):
-    type: Annotated[str, AfterValidator(_text_alone)]
-    text: str
-
-
-def _content_parts(value: object) -> object:
+def _message_text(value: object) -> str:
+    """A message's text, which may come in parts."""
     if value is None or isinstance(value, str):
-        return [{"type": "text", "text": value or ""}]
-    if isinstance(value, list):
-        return value
-    raise ValueError("must be a string or a list of text parts")
+        return value or ""
+    if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
+        raise ValueError("must be a string or a list of text parts")
+    for place, part in enumerate(value):
+        if part.get("type") != "text":
+            raise ValueError(f"part {place} has the type {str(part.get('type'))[:40]}, and the model reads text alone")
+        if not isinstance(part.get("text"), str):
+            raise ValueError(f"part {place} has no text")
+    return "".join(part["text"] for part in value)
 
 
 class ChatMessage(_Request):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[list[ContentPart], BeforeValidator(_content_parts)] = []
+    content: Annotated[str, PlainValidator(_message_text)] = ""
 
 
 class ChatRequest(_GenerationBody):
@@ -187,16 +182,10 @@ class ChatRequest(_GenerationBody):
         """
         if self.top_logprobs and not self.logprobs:
             raise RequestError("top_logprobs: it needs logprobs to be true.", param="top_logprobs")
-        prompt = ChatPrompt(
-            tuple(
-                # ``developer`` is OpenAI's newer name for what chat templates know as ``system``.
-                {
-                    "role": "system" if message.role == "developer" else message.role,
-                    "content": "".join(part.text for part in message.content),
-                }
-                for message in self.messages
-            )
-        )
+        # ``developer`` is OpenAI's newer name for what chat templates know as ``system``.
+        roles = ["system" if message.role == "developer" else message.role for message in self.messages]
+        texts = [message.content for message in self.messages]
+        prompt = ChatPrompt(tuple({"role": role, "content": text} for role, text in zip(roles, texts, strict=True)))
         sampling = self.sampling(self.max_completion_tokens or self.max_tokens, self.top_logprobs if self.logprobs else None)
         return GenerationRequest((prompt,), sampling, self.n)
 

@@ -6,10 +6,10 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evolcoder.serve.engines.base import Piece, Token, TokenLogprob
+from evolcoder.serve.engines.base import Piece, TokenLogprob
 from evolcoder.serve.protocol import RequestError
 
 
@@ -19,10 +19,6 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-
-    def to_json(self) -> dict[str, int]:
-        total = self.prompt_tokens + self.completion_tokens
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens, "total_tokens": total}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +37,39 @@ class ReplyFormat:
         """A reply that is not streamed; each of ``pieces`` holds one whole answer."""
         choices: list[dict[str, Any]] = []
         for piece in sorted(pieces, key=lambda piece: piece.index):  # they arrive in the order in which they end
-            choice: dict[str, Any] = {"index": piece.index}
-            if self.chat:
-                choice["message"] = {"role": "assistant", "content": piece.text}
-                choice["logprobs"] = _chat_logprobs(piece.logprobs)
-            else:
-                choice["text"] = piece.text
-                choice["logprobs"] = _text_logprobs(piece.logprobs)
-            choices.append({**choice, "finish_reason": piece.finish_reason})
-        return {**self._head("chat.completion"), "choices": choices, "usage": usage.to_json()}
+            said = {"message": {"role": "assistant", "content": piece.text}} if self.chat else {"text": piece.text}
+            choices.append({"index": piece.index, **said, **self._logprobs_and_end(piece)})
+        return self._reply("chat.completion", choices, usage)
 
     def opening(self, index: int) -> dict[str, Any]:
         """The first chunk of each answer in a chat's stream: it carries the role, and no text."""
         delta = {"role": "assistant", "content": ""}
-        return self._chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
+        return self._reply("chat.completion.chunk", [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
 
     def chunk(self, piece: Piece) -> dict[str, Any]:
         """One piece of a stream."""
-        choice: dict[str, Any] = {"index": piece.index}
+        said: dict[str, Any] = {"text": piece.text}
         if self.chat:
-            choice["delta"] = {"content": piece.text} if piece.text else {}
-            choice["logprobs"] = _chat_logprobs(piece.logprobs)
-        else:
-            choice["text"] = piece.text
-            choice["logprobs"] = _text_logprobs(piece.logprobs)
-        choice["finish_reason"] = piece.finish_reason
-        return self._chunk([choice])
+            said = {"delta": {"content": piece.text} if piece.text else {}}
+        return self._reply("chat.completion.chunk", [{"index": piece.index, **said, **self._logprobs_and_end(piece)}])
 
     def closing(self, usage: Usage) -> dict[str, Any]:
         """The last chunk of a stream whose client asked for the usage."""
-        return {**self._chunk([]), "usage": usage.to_json()}
+        return self._reply("chat.completion.chunk", [], usage)
 
-    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self._head("chat.completion.chunk"), "choices": choices}
+    def _logprobs_and_end(self, piece: Piece) -> dict[str, Any]:
+        logprobs = None
+        if piece.logprobs:
+            logprobs = _chat_logprobs(piece.logprobs) if self.chat else _text_logprobs(piece.logprobs)
+        return {"logprobs": logprobs, "finish_reason": piece.finish_reason}
 
-    def _head(self, chat_object: str) -> dict[str, Any]:
+    def _reply(self, chat_object: str, choices: list[dict[str, Any]], usage: Usage | None = None) -> dict[str, Any]:
         prefix, kind = ("chatcmpl", chat_object) if self.chat else ("cmpl", "text_completion")
-        return {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
+        head = {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
+        if usage is None:
+            return {**head, "choices": choices}
+        total = usage.prompt_tokens + usage.completion_tokens
+        return {**head, "choices": choices, "usage": {**asdict(usage), "total_tokens": total}}
 
 
 def error_reply(error: RequestError) -> dict[str, Any]:
@@ -89,9 +81,7 @@ def event(data: dict[str, Any] | None) -> str:
     return f"data: {'[DONE]' if data is None else json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _text_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
-    if not entries:
-        return None
+def _text_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any]:
     top: list[dict[str, float]] = []
     for entry in entries:
         named: dict[str, float] = {}
@@ -106,16 +96,10 @@ def _text_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
     }
 
 
-def _chat_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
-    if not entries:
-        return None
-    return {
-        "content": [
-            {**_token_entry(e.token, e.logprob), "top_logprobs": [_token_entry(*pair) for pair in e.alternatives]}
-            for e in entries
-        ]
-    }
-
-
-def _token_entry(token: Token, logprob: float) -> dict[str, Any]:
-    return {"token": token.name, "logprob": logprob, "bytes": list(token.data)}
+def _chat_logprobs(entries: Sequence[TokenLogprob]) -> dict[str, Any]:
+    content = []
+    for entry in entries:
+        pairs = [(entry.token, entry.logprob), *entry.alternatives]
+        named = [{"token": token.name, "logprob": logprob, "bytes": list(token.data)} for token, logprob in pairs]
+        content.append({**named[0], "top_logprobs": named[1:]})
+    return {"content": content}

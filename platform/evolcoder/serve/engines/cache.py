@@ -121,9 +121,6 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]
         rows, longest = len(cache.lengths), max(cache.lengths)
         return self.keys[:rows, :, :longest], self.values[:rows, :, :longest]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.get_seq_length(), 0
-
     def get_seq_length(self) -> int:
-        """Where the next step's longest row ends: ``begin_step`` has counted its token already."""
-        return max(self._cache.lengths, default=0)
+        """What was in the cache before this step: ``begin_step`` has counted the step's own token already."""
+        return max(self._cache.lengths, default=1) - 1
