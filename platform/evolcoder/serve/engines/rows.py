@@ -66,7 +66,9 @@ class Row:
         self._text = TokenDecoder(decode, follows)
         self._stops = StopScanner(sampling.stop)
         self._generated = 0
-        self._decoded = self._shown = 0  # characters of the answer: decoded so far, and of those not held back
+        # Characters of the answer: decoded so far, of those not held back, and those that its tokens have at least begun.
+        self._decoded = self._shown = self._begun = 0
+        self._offset = 0  # where its last token begins
         self._unsent = Piece(index, "", 0)
         self._logprobs: list[TokenLogprob] = []  # of tokens whose text is not shown yet
 
@@ -92,10 +94,16 @@ class Row:
         self._shown += len(shown)
         if logprobs is not None and not ended:
             (own, value), *others = [(self._names[one], value) for one, value in logprobs]
-            # The token ends the decoded text, if there is any. Its characters: those that begin in it, and one that it ends.
-            characters = sum(place == 0 or not 0x80 <= byte < 0xC0 for place, byte in enumerate(own.data))
-            offset = max(before, self._decoded - characters)
-            self._logprobs.append(TokenLogprob(own, value, tuple(others), offset))
+            # Which character the token begins with is told by its bytes: those of 10xxxxxx go on with one that has begun.
+            begins = sum(not 0x80 <= byte < 0xC0 for byte in own.data)
+            goes_on = 0x80 <= next(iter(own.data), 0) < 0xC0
+            offset = self._begun - goes_on
+            if self._decoded == before:
+                self._begun += begins
+            else:  # what was decoded is whole: bytes that are no character, and were counted otherwise, no longer matter
+                offset, self._begun = max(offset, self._decoded - begins - goes_on), self._decoded
+            self._offset = max(self._offset, offset)
+            self._logprobs.append(TokenLogprob(own, value, tuple(others), self._offset))
         # A token is shown with its text. Those that stand behind a stop string have no text in the answer, which ends there;
         # any others that are left at the end are tokens without text.
         all_of_them = reason is not None and not self._stops.stopped
