@@ -41,7 +41,7 @@ def answered(tokens: list[int], max_tokens: int = 100, **sampling: Any) -> list[
         ([A, BEGINS, GOES_ON, ENDS, B, END], {}, [("a", [0]), (" \U0001f389", [1, 2, 2]), ("b", [3]), ("", [])]),
         ([BEGINS, GOES_ON, END], {}, [(" \ufffd", [0, 1])]),
         ([A, B, NEWLINE], {"stop": ("\n",)}, [("a", [0]), ("b", [1]), ("", [])]),
-        ([A, B, NEWLINE, B, END], {"stop": ("b\n\n",)}, [("a", [0]), ("b\nb", [1, 2, 3])]),
+        ([A, B, NEWLINE, B, END], {"stop": ("b\n\n",)}, [("a", [0]), ("b\n", [1, 2]), ("b", [3])]),
         ([A, B, NEWLINE], {"stop": ("b\n",)}, [("a", [0]), ("", [])]),
     ],
 )
