@@ -22,7 +22,7 @@ import ray.train
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from evolcoder.errors import TrainingError
+from evolcoder.errors import ModelError, TrainingError
 from evolcoder.models import check_loaded, drop_unreadable_pad
 from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
@@ -187,6 +187,10 @@ def _load_model(folder: Path, precision: Precision, config: dict[str, Any]) -> A
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise TrainingError(f"The base model in {folder} cannot be loaded: {reason}") from error
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):  # which ZeRO-3's own way of loading raises
+            raise
+        raise ModelError(f"{folder} has weights of other sizes than its config.json says.") from error
     finally:
         del partitioned  # transformers partitions every model that is loaded while this object lives
 
