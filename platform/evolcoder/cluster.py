@@ -147,10 +147,3 @@ def machine_count() -> int:
     import ray
 
     return len({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]})
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

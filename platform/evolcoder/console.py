@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol, TextIO
 
@@ -87,7 +87,7 @@ class Reporter:
             with Live(console=self._console, refresh_per_second=4, transient=False) as live:
                 yield _LiveProgress(label, total, live)
         else:
-            yield _LineProgress(label, total, self)
+            yield _LineProgress(label, total, self._emit)
 
     def _emit(self, kind: str, data: Mapping[str, Any], text: str) -> None:
         if self.mode == "json":
@@ -104,26 +104,24 @@ class _LiveProgress:
         self.update(0)
 
     def update(self, done: int, **figures: object) -> None:
-        seconds = time.monotonic() - self._started
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(
+        bar, lines = Table.grid(padding=(0, 1)), Table.grid()
+        bar.add_row(
             f"  {self._label}",
             ProgressBar(total=max(self._total, 1), completed=done, width=28),
             f"{done}/{self._total}",
-            f"{format_seconds(seconds)}{_time_left(done, self._total, seconds)}",
+            _times(done, self._total, time.monotonic() - self._started),
         )
-        details = Table.grid()
-        details.add_row(grid)
+        lines.add_row(bar)
         if figures:
-            details.add_row(f"  [dim]{escape(_figures_text(figures))}[/dim]")
-        self._live.update(details)
+            lines.add_row(f"  [dim]{escape(_figures_text(figures))}[/dim]")
+        self._live.update(lines)
 
 
 class _LineProgress:
-    """A line at the start, every few seconds, and at the end."""
+    """A line every few seconds, and at the end."""
 
-    def __init__(self, label: str, total: int, reporter: Reporter) -> None:
-        self._label, self._total, self._reporter = label, total, reporter
+    def __init__(self, label: str, total: int, emit: Callable[[str, Mapping[str, Any], str], None]) -> None:
+        self._label, self._total, self._emit = label, total, emit
         self._started = self._printed = time.monotonic()
         self._complete = False
 
@@ -135,9 +133,9 @@ class _LineProgress:
         self._printed, self._complete = now, done >= self._total
         seconds = now - self._started
         data = {"label": self._label, "done": done, "total": self._total, "seconds": round(seconds, 1), **figures}
-        left = _time_left(done, self._total, seconds)
-        text = f"  {self._label} {done}/{self._total}  {format_seconds(seconds)}{left}  {escape(_figures_text(figures))}"
-        self._reporter._emit("progress", data, text.rstrip())
+        times = _times(done, self._total, seconds)
+        text = f"  {self._label} {done}/{self._total}  {times}  {escape(_figures_text(figures))}"
+        self._emit("progress", data, text.rstrip())
 
 
 def format_seconds(seconds: float) -> str:
@@ -166,7 +164,7 @@ def _figures_text(figures: Mapping[str, object]) -> str:
     return "  ".join(f"{name.replace('_', ' ')} {format_figure(value)}" for name, value in figures.items())
 
 
-def _time_left(done: int, total: int, seconds: float) -> str:
-    if not 0 < done < total:
-        return ""
-    return f", about {format_seconds(seconds / done * (total - done))} left"
+def _times(done: int, total: int, seconds: float) -> str:
+    """How long it took so far, and how long the rest will take at that rate."""
+    left = f", about {format_seconds(seconds / done * (total - done))} left" if 0 < done < total else ""
+    return format_seconds(seconds) + left

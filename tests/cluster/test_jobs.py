@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from tests.ports import free_port
 
-from evolcoder.cluster import free_port
 from evolcoder.endpoint.scripted.server import scripted_teacher
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
-from evolcoder.cluster import free_port
 from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.limits.limiter import Permit

@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 import openai
 import pytest
+from tests.ports import free_port
 
-from evolcoder.cluster import free_port
 from evolcoder.endpoint import transport
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.endpoint.scripted.server import Script, scripted_teacher

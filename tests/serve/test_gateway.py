@@ -14,8 +14,8 @@ import openai
 import pytest
 import requests
 import uvicorn
+from tests.ports import free_port
 
-from evolcoder.cluster import free_port
 from evolcoder.serve.engines.base import (
     Accepted,
     EngineError,

@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from tests.ports import free_port
 
-from evolcoder.cluster import free_port
 from evolcoder.endpoint.scripted.server import FAULTS, Script, scripted_teacher
 from evolcoder.storage.hashes import stable_hash
 
