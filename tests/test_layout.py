@@ -15,7 +15,7 @@ STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
     {"benchmark_table", "encodable", "errors", "exits", "records", "templates", "rendering", "thinking"},
     {"storage", "console", "settings", "settings_files"},
-    {"runs"},
+    {"runs", "variants"},
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
     {"models"},
     {*STAGES, "plan", "doctor"},

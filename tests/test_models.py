@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from evolcoder.errors import ModelError
-from evolcoder.models import data_rounds, find_model
+from evolcoder.models import find_model
 from evolcoder.settings import RunSettings
+from evolcoder.variants import data_rounds
 
 
 @pytest.fixture

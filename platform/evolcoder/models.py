@@ -1,7 +1,7 @@
 """Which model a setting names: its folder, the name it is served under, a fingerprint, and the prompts it expects.
 
-A model is ``embedded``, ``tuned`` (what this run trained), a local folder in Hugging Face's layout, or a hub id. This
-module finds files; it loads no weights.
+A model is ``embedded``, ``tuned`` or another that this run trained (``variants.py``), a local folder in Hugging Face's layout,
+or a hub id. This module finds files; it loads no weights.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings import EMBEDDED, RunSettings
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import read_manifest
+from evolcoder.variants import run_variants
 
-TUNED = "tuned"
 BASE = "base"
 CARD_FILE = "evolcoder.json"
 """In each exported model: how it was made, and which prompts it expects."""
@@ -49,12 +49,13 @@ def find_model(which: str, settings: RunSettings) -> Model:
         which = settings.train.base_model
     if which == EMBEDDED:
         return Model(embedded_model_folder(), EMBEDDED_MODEL_NAME, embedded_model_fingerprint(), "chat")
-    if which == TUNED:
-        place = RunFolder.open(settings).train(data_rounds(settings))
-        manifest = read_manifest(place)
-        if manifest is None:
-            raise ModelError(f"{place} holds no trained model yet; run `evolcoder train` first, or name another model.")
-        return Model((place / "model").local_path, f"{settings.name}-tuned", manifest.content_hash, "wizardcoder")
+    for variant in run_variants(settings):
+        if which == variant.name:
+            place = RunFolder.open(settings).train(variant.folder)
+            manifest = read_manifest(place)
+            if manifest is None:
+                raise ModelError(f"{place} holds no trained model yet; run `evolcoder train` first, or name another model.")
+            return Model((place / "model").local_path, f"{settings.name}-{which}", manifest.content_hash, "wizardcoder")
     folder = Path(which).expanduser()
     name = folder.resolve().name
     if not folder.is_dir():
@@ -64,11 +65,6 @@ def find_model(which: str, settings: RunSettings) -> Model:
     config = read_config(folder)
     sizes = {f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.suffix in {".safetensors", ".bin", ".json"}}
     return Model(folder, name, fingerprint({"config": config, "sizes": sizes}), _style(folder))
-
-
-def data_rounds(settings: RunSettings) -> int:
-    """The last round whose rows the model is trained on."""
-    return settings.evolve.rounds if settings.train.data_rounds is None else settings.train.data_rounds
 
 
 def read_config(folder: Path) -> dict[str, Any]:

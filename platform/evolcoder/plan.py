@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from evolcoder.console import Reporter
 from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings, TrainSettings
 from evolcoder.storage.stage import Manifest
+from evolcoder.variants import own_variant, run_variants
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -129,8 +130,8 @@ def evolve_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, 
 
 def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: int | None) -> tuple[str, list[str], Rows]:
     train = settings.train
-    rows_by_now = forecast.seeds * (1 + (settings.evolve.rounds if train.data_rounds is None else train.data_rounds))
-    steps = train.max_steps or math.ceil(rows_by_now / train.global_batch_size) * (train.epochs or 1)
+    rows_by_now = forecast.seeds * len(own_variant(settings).rounds)
+    steps = _steps(train, rows_by_now)
     rows: Rows = [
         ["base model", train.base_model],
         ["rows, at most", rows_by_now],
@@ -145,6 +146,21 @@ def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: 
         rows.append(["parameters", parameters])
         rows.append(["GiB a worker, before activations", round(training_memory_gib(train, parameters), 1)])
     return "Train", ["", "value"], rows
+
+
+def study_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, list[str], Rows]:
+    """What a study trains and scores, the run's own model among it."""
+    rows: Rows = []
+    for variant in run_variants(settings):
+        most = forecast.seeds * len(variant.rounds)
+        rows.append([variant.name, variant.label, variant.seed, most, _steps(settings.train, most)])
+    scores = (len(rows) + ("base" in settings.evaluate.models)) * len(settings.evaluate.benchmarks)
+    title = f"Study: {len(rows)} models to train, {scores} scores"
+    return title, ["model", "trained on", "seed", "rows, at most", "steps"], rows
+
+
+def _steps(train: TrainSettings, rows: int) -> int:
+    return train.max_steps or -(-rows * (train.epochs or 1) // train.global_batch_size)
 
 
 def _lengths(rounds: Sequence[Manifest]) -> tuple[float, float, bool]:

@@ -34,8 +34,9 @@ class RunFolder:
     def dataset(self) -> Folder:
         return self.root / "dataset"
 
-    def train(self, data_rounds: int) -> Folder:
-        return self.root / f"train/{data_rounds}"
+    def train(self, variant: int | str) -> Folder:
+        """Of ``Variant.folder``."""
+        return self.root / f"train/{variant}"
 
     def evaluation(self, model: str, benchmark: str) -> Folder:
         return self.root / f"evaluate/{model}/{benchmark}"

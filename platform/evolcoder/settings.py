@@ -310,6 +310,27 @@ class EvaluateSettings(Section):
         return self
 
 
+class StudySettings(Section):
+    """Which models a run trains and scores beside its own, to compare them; see ``variants.py``."""
+
+    base_rounds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """For each k of these, one that is trained on rounds 0 to k."""
+    alone: bool = False
+    """One for each of these rounds (all rounds when there are none), trained on that round by itself."""
+    matched: Literal["rows", "tokens"] | None = None
+    """Those of ``alone`` are trained on as much as the smallest of their rounds has."""
+    leave_out: tuple[str, ...] = ()
+    """For each of these operators, one that is trained without the rows that it made."""
+    seeds: tuple[int, ...] = ()
+    """Each model is trained again under these seeds."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySettings:
+        if self.matched and not self.alone:
+            raise ValueError("study.matched is for rounds that are trained on alone; set study.alone to true, or leave it out")
+        return self
+
+
 class RunSettings(Section):
     """A whole run; ``<storage>/<name>`` is its folder."""
 
@@ -321,6 +342,7 @@ class RunSettings(Section):
     train: TrainSettings = TrainSettings()
     serve: ServeSettings = ServeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    study: StudySettings = StudySettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSettings:
@@ -328,4 +350,15 @@ class RunSettings(Section):
             raise ValueError(
                 f"train.data_rounds={self.train.data_rounds} asks for more rounds than evolve.rounds={self.evolve.rounds}"
             )
+        for last in self.study.base_rounds:
+            if last > self.evolve.rounds:
+                raise ValueError(f"study.base_rounds holds {last}, which is more than evolve.rounds={self.evolve.rounds}")
+        operators = [item if isinstance(item, str) else item.name for item in self.evolve.operators]
+        for operator in self.study.leave_out:
+            if operator not in operators:
+                raise ValueError(
+                    f"study.leave_out holds {operator!r}, which is not in evolve.operators{suggestion(operator, operators)}"
+                )
+        if self.study != StudySettings() and "tuned" not in self.evaluate.models:
+            raise ValueError("study compares models that the run trains; add tuned to evaluate.models, or leave study out")
         return self

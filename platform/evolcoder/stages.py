@@ -15,11 +15,12 @@ from typing import Literal
 from evolcoder.evaluate.measurement import model_stage
 from evolcoder.evolve.dataset.build import dataset_stage
 from evolcoder.evolve.rounds.identity import round_stages
-from evolcoder.models import TUNED, Model, data_rounds, find_model
+from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage
+from evolcoder.variants import TUNED, Variant, run_variants
 
 Kind = Literal["round", "dataset", "train", "evaluate", "report"]
 
@@ -32,36 +33,56 @@ class RunStage:
     label: str
     stage: Stage
     model: str = ""
-    """Which model an evaluation scores, as ``evaluate.models`` names it."""
+    """Which model a training makes or an evaluation scores: ``base``, or the name of a variant."""
     benchmark: str = ""
+    variant: Variant | None = None
+    """Of a training."""
 
 
 def run_stages(settings: RunSettings, run: RunFolder) -> list[RunStage]:
     """Every stage that the settings ask for, in an order in which they can be made."""
     rounds = round_stages(settings, run)
     dataset = dataset_stage(settings, run, rounds)
-    trained = train_stage(settings, run, dataset, lambda: find_model("base", settings).fingerprint)
+    base_fingerprint = cache(lambda: find_model(BASE, settings).fingerprint)
+    trainings = [
+        RunStage(
+            "train",
+            _training_label(variant),
+            train_stage(settings, run, dataset, base_fingerprint, variant),
+            variant.name,
+            "",
+            variant,
+        )
+        for variant in run_variants(settings)
+    ]
+    trained = {entry.model: entry.stage for entry in trainings}
+    scored = [name for which in settings.evaluate.models for name in (trained if which == TUNED else (which,))]
     scores = [
         RunStage("evaluate", f"evaluate {which} on {benchmark}", stage, which, benchmark)
-        for which in settings.evaluate.models
-        for benchmark, stage in _evaluations(settings, run, which, trained).items()
+        for which in scored
+        for benchmark, stage in _evaluations(settings, run, which, trained.get(which)).items()
     ]
     return [
         *(RunStage("round", f"round {number}", stage) for number, stage in enumerate(rounds)),
         RunStage("dataset", "data set", dataset),
-        RunStage("train", f"train on rounds 0-{data_rounds(settings)}", trained),
+        *trainings,
         *scores,
         # What decides a report is all that it shows: study/report.py says so when it draws one.
         RunStage("report", "report", Stage("report", run.report, {}, packages=("altair", "vl-convert-python"))),
     ]
 
 
-def _evaluations(settings: RunSettings, run: RunFolder, which: str, trained: Stage) -> dict[str, Stage]:
+def _training_label(variant: Variant) -> str:
+    seed = f", seed {variant.seed}" if variant.folder.endswith(f"-seed-{variant.seed}") else ""
+    return f"train on {variant.label}{seed}"
+
+
+def _evaluations(settings: RunSettings, run: RunFolder, which: str, trained: Stage | None) -> dict[str, Stage]:
     """The scores of one model, by benchmark. What is found out of the model is found out once, when it is needed."""
     found: Callable[[], Model] = cache(lambda: find_model(which, settings))
     wanted = settings.evaluate
     style = (lambda: found().style) if wanted.style == "auto" else wanted.style
-    model = trained if which == TUNED else lambda: found().fingerprint
+    model = trained or (lambda: found().fingerprint)
     return {
         benchmark: model_stage(wanted, benchmark, run.evaluation(which, benchmark), model, style)
         for benchmark in wanted.benchmarks

@@ -1,6 +1,7 @@
 """What each verb does, from settings to the last line it shows.
 
-The command line and submitted jobs both call these functions. Here, and only here, stages are put together: a verb that
+The command line and submitted jobs both call these functions, with the settings, the reporter, and the arguments as typed,
+for the commands that the verb suggests next. Here, and only here, stages are put together: a verb that
 needs the embedded teacher or a local model served starts it and passes its address on. Heavy packages are imported by
 the verb that uses them.
 """
@@ -15,19 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
-from evolcoder.errors import ClusterError
-from evolcoder.models import BASE, TUNED, Model, find_model
+from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
+from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, StudySettings
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.storage.stage import Stage
+from evolcoder.variants import TUNED
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
-
-Verb = Callable[[RunSettings, Reporter, str], None]
-"""Called with the settings, the reporter, and the arguments as typed, for the commands that the verb suggests next."""
 
 
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -186,7 +185,7 @@ def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing."""
-    from evolcoder.plan import evolve_table, forecast_evolve, seed_count, training_table
+    from evolcoder.plan import evolve_table, forecast_evolve, seed_count, study_table, training_table
 
     manifests = (entry.stage.manifest() for entry in _of_kinds(settings, RunFolder.open(settings), "round"))
     finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
@@ -194,6 +193,8 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.stage(f"Plan {settings.name}: nothing is sent")
     reporter.table(*evolve_table(settings, forecast))
     reporter.table(*training_table(settings, forecast, _base_parameters(settings)))
+    if settings.study != StudySettings():
+        reporter.table(*study_table(settings, forecast))
     status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
 
@@ -209,10 +210,26 @@ def _of_kinds(settings: RunSettings, run: RunFolder, *kinds: Kind) -> list[RunSt
 
 
 def _make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
-    """Make the run's stages of these kinds, all of a kind that follow one another at once."""
+    """Make the run's stages of these kinds, all of a kind and a model at once.
+
+    Raises:
+        IncompleteError: of a study's models, some could not be trained or scored; all else is made.
+    """
     run = _open(settings)
-    for kind, group in groupby(_of_kinds(settings, run, *kinds), key=lambda entry: entry.kind):
-        _MAKERS[kind](settings, run, list(group), reporter)
+    failed: dict[str, EvolcoderError] = {}
+    for (kind, model), group in groupby(_of_kinds(settings, run, *kinds), key=lambda entry: (entry.kind, entry.model)):
+        if model in failed:
+            continue
+        try:
+            _MAKERS[kind](settings, run, list(group), reporter)
+        except (TrainingError, ModelError, DataError, IncompleteError) as error:
+            if not model or settings.study == StudySettings():
+                raise
+            reporter.warn(f"{model} is left out: {error.message}")
+            failed[model] = error
+    if failed:
+        first = next(iter(failed.values()))
+        raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
     return run
 
 
@@ -242,18 +259,18 @@ def _merge_rounds(settings: RunSettings, run: RunFolder, _: Sequence[RunStage], 
 def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.train.launch import train as train_model
 
-    reporter.stage(f"Train {settings.name}")
     for entry in trainings:
-        train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter)
+        reporter.stage(f"Train {settings.name}" if entry.model == TUNED else f"Train {entry.model}: {entry.label}")
+        train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter, entry.variant)
 
 
 def _evaluate(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
-    for which, entries in groupby(scores, key=lambda entry: entry.model):
-        model = find_model(which, settings)
-        reporter.stage(f"Evaluate {which}: {model.name}")
-        stages = {entry.benchmark: entry.stage for entry in entries}
-        with run.lock("evaluate"):
-            _score(settings, stages, _served(model, settings, reporter), reporter)
+    which = scores[0].model
+    model = find_model(which, settings)
+    reporter.stage(f"Evaluate {which}: {model.name}")
+    stages = {entry.benchmark: entry.stage for entry in scores}
+    with run.lock("evaluate"):
+        _score(settings, stages, _served(model, settings, reporter), reporter)
 
 
 def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], reporter: Reporter) -> None:
@@ -271,7 +288,7 @@ _MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, Sequence[RunStage], Report
     "evaluate": _evaluate,
     "report": _report,
 }
-"""How the stages of each kind are made."""
+"""How the stages of each kind, and of one model, are made."""
 
 
 def _score(

@@ -14,7 +14,7 @@ from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
-from evolcoder.study.compare import compare, compare_evaluations, show_comparison
+from evolcoder.study.compare import compare, compare_evaluations, holm, show_comparison
 
 
 def test_flips_are_named_both_ways() -> None:
@@ -51,6 +51,21 @@ def test_rates_of_several_samples_are_permuted() -> None:
     assert better.p_value == pytest.approx(2 / 2**12, abs=0.002)
     mixed = {task: 0.6 if int(task) % 2 else 0.0 for task in first}
     assert compare(first, mixed).p_value > 0.2
+
+
+def test_several_comparisons_are_corrected_for_their_number() -> None:
+    """Holm's own steps: the smallest times 3, the next times 2, none below one before it, none above 1."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_a_correction_never_lowers_a_p_value_or_changes_their_order(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
+    by_value = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    assert [corrected[place] for place in by_value] == sorted(corrected)
 
 
 def evaluation(place: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:

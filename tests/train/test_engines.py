@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from evolcoder.settings import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.job import TrainingJob
+from evolcoder.variants import up_to
 
 COMBINATIONS = [
     *((zero, precision, None) for zero in (0, 1, 2, 3) for precision in ("fp32", "bf16")),
@@ -29,10 +31,11 @@ Curve = list[tuple[float, float | None]]
 
 def train_each(model: str) -> list[Curve]:
     """Loss and gradient norm of three steps; the rate of the second is 0, so the third must find the second's loss."""
-    from evolcoder.cluster import free_port
-
+    with socket.socket() as probe:  # this file is run as a program, which finds no neighbour
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     from evolcoder.train.loop import build_engine
     from evolcoder.train.steps import loss_tokens, optimizer_step
 
@@ -43,7 +46,7 @@ def train_each(model: str) -> list[Curve]:
             {"zero_stage": zero, "offload": offload, "global_batch_size": 2, "micro_batch_size": 1, "weight_decay": 0.1}
         )
         nowhere = Folder.open("/nonexistent")
-        job = TrainingJob(settings, Path(model), 0, 3, False, nowhere, nowhere, None)
+        job = TrainingJob(settings, Path(model), up_to(0), 3, False, nowhere, nowhere, None)
         engine = build_engine(job, precision)  # type: ignore[arg-type]
         results = [optimizer_step(engine, [[row] for row in rows], loss_tokens(rows), rate, 0) for rate in (1e-2, 0.0, 1e-2)]
         curves.append([(result.loss, result.grad_norm) for result in results])

@@ -22,6 +22,7 @@ from evolcoder.train.launch import train
 from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
 from evolcoder.train.schedule import learning_rate
+from evolcoder.variants import up_to
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def plain_losses(settings: RunSettings, run: RunFolder, model_folder: Path) -> l
 
     work = run.root / "reference"
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    prepare(run.dataset, dataset_manifest(run), 1, tokenizer, settings.train.sequence_length, work)
+    prepare(run.dataset, dataset_manifest(run), up_to(1), tokenizer, settings.train.sequence_length, work)
     rows = EncodedRows(work)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)

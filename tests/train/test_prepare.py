@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from evolcoder.runs import RunFolder
 from evolcoder.train.job import ENCODED_FILE
 from evolcoder.train.loop import EncodedRows
 from evolcoder.train.prepare import dataset_manifest, prepare
+from evolcoder.variants import Variant, up_to
 
 
-def encoded_texts(run: RunFolder, rounds: int, tokenizer: Any) -> list[str]:
+def encoded_texts(run: RunFolder, rounds: int | Variant, tokenizer: Any) -> list[str]:
     work = run.root / "work"
-    prepare(run.dataset, dataset_manifest(run), rounds, tokenizer, 500, work)
+    prepare(run.dataset, dataset_manifest(run), up_to(rounds) if isinstance(rounds, int) else rounds, tokenizer, 500, work)
     rows = EncodedRows(work)
     return [tokenizer.decode(rows[n].tokens[rows[n].prompt_tokens :]) for n in range(len(rows))]
 
@@ -27,11 +29,46 @@ def test_rows_up_to_the_round_are_encoded_in_order(
     assert encoded_texts(run, 0, tiny_tokenizer) == ["A<|im_end|>", "B<|im_end|>"]
 
 
+def test_a_round_alone_and_rows_without_an_operator(
+    make_run: Callable[..., Any], row: Callable[..., Any], tiny_tokenizer: Any
+) -> None:
+    rows = [row(n, n // 2, "a", "ABCDEF"[n]) for n in range(6)]
+    rows[3]["operator"] = "constraints"
+    _, run = make_run(rows=rows)
+    assert encoded_texts(run, Variant((1,)), tiny_tokenizer) == ["C<|im_end|>", "D<|im_end|>"]
+    assert encoded_texts(run, replace(up_to(2), leave_out="constraints"), tiny_tokenizer) == [
+        f"{letter}<|im_end|>" for letter in "ABCEF"
+    ]
+
+
+@pytest.mark.parametrize("matched", ["rows", "tokens"])
+def test_rounds_are_matched_to_the_smallest(
+    make_run: Callable[..., Any], row: Callable[..., Any], tiny_tokenizer: Any, matched: Any
+) -> None:
+    """Of round 0 there are 8 short rows, of round 1 there are 3 of about three times their tokens."""
+    sizes = {0: (8, 4), 1: (3, 100)}
+    rows = [row(100 * r + n, r, "a", "x" * length) for r, (count, length) in sizes.items() for n in range(count)]
+    _, run = make_run(rows=rows)
+    found = {
+        r: prepare(
+            run.dataset, dataset_manifest(run), Variant((r,), r, "", matched, (0, 1)), tiny_tokenizer, 500, run.root / f"w{r}"
+        )
+        for r in sizes
+    }
+    if matched == "rows":
+        assert (found[0].rows, found[1].rows) == (3, 3)
+    else:
+        smallest = prepare(run.dataset, dataset_manifest(run), Variant((1,)), tiny_tokenizer, 500, run.root / "w").tokens
+        assert found[1].tokens == smallest
+        longest = found[0].tokens / found[0].rows
+        assert smallest - longest < found[0].tokens <= smallest
+
+
 def test_what_was_cut_and_left_out_is_counted(
     make_run: Callable[..., Any], row: Callable[..., Any], tiny_tokenizer: Any
 ) -> None:
     _, run = make_run(rows=[row(0, 0, "a", "A"), row(1, 0, "b", "B" * 500), row(2, 0, "c" * 500, "C")])
-    prepared = prepare(run.dataset, dataset_manifest(run), 0, tiny_tokenizer, 200, run.root / "work")
+    prepared = prepare(run.dataset, dataset_manifest(run), up_to(0), tiny_tokenizer, 200, run.root / "work")
     assert (prepared.rows, prepared.truncated, prepared.dropped) == (2, 1, 1)
 
 
@@ -54,10 +91,10 @@ def test_a_training_set_that_leaves_no_row_is_refused(
 ) -> None:
     _, run = make_run(rows=[row(0, 0, "c" * 500, "C")])
     with pytest.raises(DataError, match=r"all 1 prompts fill train\.sequence_length=200"):
-        prepare(run.dataset, dataset_manifest(run), 0, tiny_tokenizer, 200, run.root / "work")
+        prepare(run.dataset, dataset_manifest(run), up_to(0), tiny_tokenizer, 200, run.root / "work")
     _, empty = make_run("empty", rows=[])
     with pytest.raises(DataError, match="it is empty"):
-        prepare(empty.dataset, dataset_manifest(empty), 0, tiny_tokenizer, 200, empty.root / "work")
+        prepare(empty.dataset, dataset_manifest(empty), up_to(0), tiny_tokenizer, 200, empty.root / "work")
 
 
 def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], tiny_tokenizer: Any) -> None:
@@ -67,7 +104,7 @@ def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], ti
 
     _, run = make_run()
     local = run.root / "work"
-    prepare(run.dataset, dataset_manifest(run), 1, tiny_tokenizer, 500, local)
+    prepare(run.dataset, dataset_manifest(run), up_to(1), tiny_tokenizer, 500, local)
     other = Folder(pafs.SubTreeFileSystem(str(local.local_path.parent), pafs.LocalFileSystem()), "work")
     assert not other.is_local
     assert other.exists(ENCODED_FILE)

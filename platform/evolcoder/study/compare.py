@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, fsum
 
@@ -55,6 +55,16 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
     as_large = sum(abs(fsum(draw.choice((value, -value)) for value in flips)) >= observed for _ in range(_RESAMPLES))
     p_value = (as_large + 1) / (_RESAMPLES + 1)
     return Comparison(len(shared), gained, lost, mean, p_value, f"paired permutation, {_RESAMPLES} draws")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for their number by Holm's step-down method (Holm 1979), in the order given."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
 
 
 def compare_evaluations(first: Folder, second: Folder) -> Comparison:

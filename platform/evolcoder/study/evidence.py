@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
-from evolcoder.models import BASE, TUNED
+from evolcoder.models import BASE
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings import RunSettings, StudySettings
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import verified_manifest
-from evolcoder.study.compare import compare, natural, pass_rates
+from evolcoder.storage.stage import Manifest, verified_manifest
+from evolcoder.study.compare import compare, holm, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
+from evolcoder.variants import TUNED
 
 LINEAGES = 6
 """How many seeds are followed through the rounds in the report."""
@@ -41,6 +42,9 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         if entry.kind == "round" and manifest
     ]
     evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
+    trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
+    # What is of a study is left out where there is none: a report of that time still says what it would say today.
+    study = {"variants": _variants(trainings, evaluations)} if settings.study != StudySettings() else {}
     return {
         "name": settings.name,
         "scores": [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations],
@@ -48,11 +52,10 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "published": [{"model": f"{p.model} {p.size}".strip(), "humaneval": p.humaneval, "mbpp": p.mbpp} for p in PUBLISHED],
         "rounds": [_round(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
         "dataset": next((manifest.summary for entry, manifest in made if entry.kind == "dataset"), None),
-        "training": next(
-            (_training(entry.stage.folder, manifest.summary) for entry, manifest in made if entry.kind == "train"), None
-        ),
+        "training": _training(*trainings[TUNED]) if TUNED in trainings else None,
         "lineages": _lineages([folder for folder, _ in rounds]),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude=None if study else {"study"}),
+        **study,
     }
 
 
@@ -109,8 +112,34 @@ def _round(number: int, folder: Folder, summary: Evidence) -> Evidence:
     }
 
 
-def _training(folder: Folder, summary: Evidence) -> Evidence:
-    return {"summary": summary, "steps": [json.loads(line) for line in folder.read_text("metrics.jsonl").splitlines()]}
+def _training(entry: RunStage, manifest: Manifest) -> Evidence:
+    lines = entry.stage.folder.read_text("metrics.jsonl").splitlines()
+    return {"summary": manifest.summary, "steps": [json.loads(line) for line in lines]}
+
+
+def _variants(trainings: Mapping[str, tuple[RunStage, Manifest]], evaluations: Sequence[RunStage]) -> list[Evidence]:
+    """Each model that was trained: on what, and how it does against the base model on the same problems.
+
+    The p-values of all comparisons are corrected for their number by Holm's method.
+    """
+    places = {(entry.model, entry.benchmark): entry.stage.folder for entry in evaluations}
+    found = []
+    for (model, benchmark), place in places.items():
+        if model in trainings and (BASE, benchmark) in places:
+            found.append((model, benchmark, compare(pass_rates(places[BASE, benchmark]), pass_rates(place))))
+    corrected = holm([result.p_value for _, _, result in found])
+    against: defaultdict[str, list[Evidence]] = defaultdict(list)
+    for (model, benchmark, result), p_value in zip(found, corrected, strict=True):
+        flips = {"gained": len(result.gained), "lost": len(result.lost)}
+        against[model].append({"benchmark": benchmark, "difference": result.difference, **flips, "p_corrected": p_value})
+    variants = []
+    for model, (entry, manifest) in trainings.items():
+        assert entry.variant is not None, "every training is of a variant"
+        last = entry.variant.rounds[-1] if entry.variant.from_the_start and not entry.variant.leave_out else None
+        described = {"model": model, "label": entry.variant.label, "seed": entry.variant.seed, "rounds_from_the_start": last}
+        counted = {key: manifest.summary[key] for key in ("rows", "tokens", "steps", "last_loss", "seconds")}
+        variants.append({**described, **counted, "against_base": against[model]})
+    return variants
 
 
 def _lineages(rounds: Sequence[Folder]) -> list[list[Evidence]]:

@@ -23,6 +23,7 @@ def draw(evidence: dict[str, Any], narrow: bool = False) -> dict[str, alt.Chart]
     charts = {
         "scores": scores(evidence, "humaneval", "HumanEval", narrow),
         "scores_mbpp": scores(evidence, "mbpp", "MBPP", narrow),
+        "by_round": by_round(evidence, narrow),
         "evolution": evolution(evidence, narrow),
         "training": training(evidence, narrow),
     }
@@ -34,7 +35,7 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -
 
     Narrow, each model's name stands above its bar, where it has the whole width.
     """
-    ours = [s for s in evidence["scores"] if s["benchmark"] == benchmark and s["k"] == 1]
+    ours = [s for s in evidence["scores"] if s["benchmark"] == benchmark and s["k"] == 1 and s["role"] in ("base", "tuned")]
     if not ours:
         return None
     rows = [
@@ -84,6 +85,34 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -
         names = base.mark_text(align="left", dy=-9, fontSize=12, limit=270, color="#212529")
         layers.append(names.encode(x=alt.datum(0), text="model:N"))
     return alt.layer(*layers).properties(width=255 if narrow else 620, height=alt.Step(40 if narrow else 20))
+
+
+def by_round(evidence: dict[str, Any], narrow: bool) -> alt.LayerChart | None:
+    """pass@1 of the models that were trained on rounds 0 to k, with 95 % intervals; one line for each benchmark."""
+    last = {v["model"]: v["rounds_from_the_start"] for v in evidence.get("variants", [])}
+    rows = [
+        {
+            "round": last[s["role"]],
+            "benchmark": s["benchmark"],
+            "value": 100 * s["value"],
+            "low": 100 * s["interval"][0],
+            "high": 100 * s["interval"][1],
+        }
+        for s in evidence["scores"]
+        if s["k"] == 1 and last.get(s["role"]) is not None
+    ]
+    if len({row["round"] for row in rows}) < 2:
+        return None
+    axis = alt.Axis(values=sorted({row["round"] for row in rows}), format="d", grid=False)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("round:Q", title="trained on rounds 0 to", axis=axis, scale=alt.Scale(padding=12, nice=False, zero=False)),
+        color=alt.Color("benchmark:N", title=None, legend=alt.Legend(orient="bottom", columns=2)),
+    )
+    value = alt.Y("value:Q", title="pass@1, %", scale=alt.Scale(zero=False))
+    line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean(value):Q", title="pass@1, %", scale=alt.Scale(zero=False)))
+    points = base.mark_point(filled=True, size=40).encode(y=value)
+    intervals = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return alt.layer(intervals, line, points).properties(width=240 if narrow else 680, height=200 if narrow else 240)
 
 
 def evolution(evidence: dict[str, Any], narrow: bool) -> alt.Chart | None:

@@ -24,6 +24,7 @@ from evolcoder.storage.folders import Folder
 from evolcoder.templates import alpaca_prompt
 from evolcoder.train.internals import gathered_weights
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob
+from evolcoder.variants import TUNED
 
 SHARD_SIZE = "5GB"
 
@@ -44,7 +45,9 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
     with tempfile.TemporaryDirectory(prefix="evolcoder-model-", dir=nearby) as temporary:
         folder = Path(temporary) / MODEL_FOLDER
         write_model(engine.module, weights, tokenizer, folder)
-        card = {"prompt_style": "wizardcoder", "base_model": job.settings.base_model, "data_rounds": job.data_rounds}
+        card = {"prompt_style": "wizardcoder", "base_model": job.settings.base_model, "data_rounds": job.variant.rounds[-1]}
+        if job.variant.name != TUNED:
+            card["variant"] = job.variant.label
         (folder / CARD_FILE).write_text(json.dumps(card, indent=1), "utf-8")
         verify_model(folder)
         _publish(folder, job.out)

@@ -9,6 +9,7 @@ from typing import Any
 from evolcoder.settings import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision
+from evolcoder.variants import Variant
 
 ENCODED_FILE = "encoded.arrow"
 METRICS_FILE = "metrics.jsonl"
@@ -28,7 +29,7 @@ class TrainingJob:
 
     settings: TrainSettings
     base_model: Path
-    data_rounds: int
+    variant: Variant
     steps: int
     gpu: bool
     out: Folder

@@ -13,7 +13,7 @@ from evolcoder.board import start_board
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
-from evolcoder.models import data_rounds, read_config
+from evolcoder.models import read_config
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
@@ -24,17 +24,26 @@ from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, dataset_manifest, prepare
 from evolcoder.train.resources import check_resources
+from evolcoder.variants import Variant, own_variant
 
 CHECKPOINTS = "checkpoints"
 
 
-def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path, reporter: Reporter) -> Manifest:
-    """Fine-tune ``base_model`` on the run's training set and export it; does nothing when that is done.
+def train(
+    settings: RunSettings,
+    run: RunFolder,
+    stage: Stage,
+    base_model: Path,
+    reporter: Reporter,
+    variant: Variant | None = None,
+) -> Manifest:
+    """Fine-tune ``base_model`` on the rows that the variant takes of the run's training set; does nothing when that is done.
 
     After an interruption the same call goes on from the last checkpoint.
 
     Args:
-        stage: as ``identity.train_stage`` makes it, with the training set as its input.
+        stage: as ``identity.train_stage`` makes it of the variant, with the training set as its input.
+        variant: the run's own model when it is None.
 
     Raises:
         RunFolderError: there is no training set. RunBusyError: another process trains this run.
@@ -42,19 +51,20 @@ def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path,
         ClusterError: the cluster can never have what ``train.workers`` asks for.
         TrainingError: training failed in a way that another try would not mend.
     """
+    variant = variant or own_variant(settings)
     with run.lock(STAGE):
         dataset = dataset_manifest(run)
         stage = stage.pinned()
         state = stage.state()
         if state.done and state.manifest is not None:
-            reporter.say(f"training on rounds 0-{data_rounds(settings)} is done: nothing is trained again")
+            reporter.say(f"training on {variant.label} is done: nothing is trained again")
             return state.manifest
         out = stage.folder
         if state.reason:
             reporter.say(f"the model in {out} is made again: {state.reason}")
         work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
         with ray_session():
-            job, prepared = _prepare_job(settings, run, dataset, base_model, work, reporter)
+            job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
             from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
 
             stage.begin()
@@ -68,19 +78,25 @@ def train(settings: RunSettings, run: RunFolder, stage: Stage, base_model: Path,
 
 
 def _prepare_job(
-    settings: RunSettings, run: RunFolder, dataset: Manifest, base_model: Path, work: Folder, reporter: Reporter
+    settings: RunSettings,
+    run: RunFolder,
+    variant: Variant,
+    dataset: Manifest,
+    base_model: Path,
+    work: Folder,
+    reporter: Reporter,
 ) -> tuple[TrainingJob, Prepared]:
-    wanted, rounds = settings.train, data_rounds(settings)
+    wanted = settings.train.model_copy(update={"seed": variant.seed})
     config = read_config(base_model)
     _check_base_model(base_model, config, wanted.sequence_length)
     vocabulary = (config.get("text_config") or config).get("vocab_size")
     gpu = check_resources(wanted, reporter)
     tokenizer = _load_tokenizer(base_model)
-    prepared = prepare(run.dataset, dataset, rounds, tokenizer, wanted.sequence_length, work, vocabulary)
+    prepared = prepare(run.dataset, dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
     steps = total_steps(wanted, prepared.rows)
     device = f"{wanted.workers} {'GPU' if gpu else 'CPU'} worker{'s' if wanted.workers > 1 else ''}"
     reporter.say(
-        f"{prepared.rows:,} rows of rounds 0-{rounds} ({prepared.tokens:,} tokens), "
+        f"{prepared.rows:,} rows of {variant.label} ({prepared.tokens:,} tokens), "
         f"{steps:,} steps of {wanted.global_batch_size} rows on {device}"
     )
     if prepared.truncated:
@@ -89,7 +105,7 @@ def _prepare_job(
         reporter.warn(
             f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
         )
-    return TrainingJob(wanted, base_model, rounds, steps, gpu, run.train(rounds), work, start_board()), prepared
+    return TrainingJob(wanted, base_model, variant, steps, gpu, run.train(variant.folder), work, start_board()), prepared
 
 
 def _check_base_model(folder: Path, config: dict[str, Any], sequence_length: int) -> None:

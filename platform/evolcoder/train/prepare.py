@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,14 @@ from evolcoder.errors import DataError, RunFolderError
 from evolcoder.runs import RunFolder
 from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 from evolcoder.train.job import ENCODED_FILE
+from evolcoder.variants import Variant
 
 ROWS_PER_BATCH = 1000
-_COLUMNS = ["round", "instruction", "input", "response"]
+_COLUMNS = ["id", "round", "operator", "instruction", "input", "response"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,13 @@ def dataset_manifest(run: RunFolder) -> Manifest:
 def prepare(
     dataset: Folder,
     manifest: Manifest,
-    data_rounds: int,
+    variant: Variant,
     tokenizer: Any,
     sequence_length: int,
     work: Folder,
     vocabulary: int | None = None,
 ) -> Prepared:
-    """Encode the rows of rounds 0 to ``data_rounds`` into ``work``, in the order of the training set.
+    """Encode the rows that the variant takes into ``work``, in the order of the training set.
 
     Args:
         vocabulary: rows of the model's embedding, if known.
@@ -62,10 +64,11 @@ def prepare(
     """
     rows = truncated = dropped = tokens = 0
     work.make()
+    ids = None if variant.matched is None else _matching_ids(dataset, manifest, variant, tokenizer, sequence_length)
     with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
         for batch in _batches(dataset, manifest):
-            wanted = [(r["instruction"], r["input"], r["response"]) for r in batch.to_pylist() if r["round"] <= data_rounds]
-            encoded = encode(wanted, tokenizer, sequence_length, vocabulary)
+            taken = (row for row in batch.to_pylist() if _is_taken(row, variant) and (ids is None or row["id"] in ids))
+            encoded = encode([_texts(row) for row in taken], tokenizer, sequence_length, vocabulary)
             writer.write_batch(to_batch(encoded.rows))
             rows += len(encoded.rows)
             truncated += encoded.truncated
@@ -77,8 +80,42 @@ def prepare(
             if dropped
             else "it is empty; look at the rejects of the rounds"
         )
-        raise DataError(f"No row of rounds 0 to {data_rounds} in {dataset} can be trained on: {why}.")
+        raise DataError(f"No row of {variant.label} in {dataset} can be trained on: {why}.")
     return Prepared(rows, truncated, dropped, tokens)
+
+
+def _is_taken(row: Mapping[str, Any], variant: Variant) -> bool:
+    return row["round"] in variant.rounds and row["operator"] != variant.leave_out
+
+
+def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["instruction"], row["input"], row["response"]
+
+
+def _matching_ids(dataset: Folder, manifest: Manifest, variant: Variant, tokenizer: Any, sequence_length: int) -> set[str]:
+    """Of the variant's rows so many that they are no more, in rows or tokens, than the smallest of the matched rounds holds.
+
+    Which ones is drawn by a hash of their ids, so that it depends on no seed and not on their order.
+    """
+    sizes = dict.fromkeys(variant.matched_rounds, 0)
+    own: dict[str, int] = {}
+    for batch in _batches(dataset, manifest):
+        for row in batch.to_pylist():
+            if row["round"] in sizes:
+                size = 1
+                if variant.matched == "tokens":
+                    size = sum(len(encoded.tokens) for encoded in encode([_texts(row)], tokenizer, sequence_length).rows)
+                sizes[row["round"]] += size
+                if _is_taken(row, variant):
+                    own[row["id"]] = size
+    chosen: set[str] = set()
+    left = min(sizes.values())
+    for row_id in sorted(own, key=lambda row_id: stable_hash("matched", row_id)):
+        left -= own[row_id]
+        if left < 0:
+            break
+        chosen.add(row_id)
+    return chosen
 
 
 def _batches(dataset: Folder, manifest: Manifest) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,70 @@
+"""How the stages of several models are put together; whole verbs are run in test_loop.py and test_cli.py."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolcoder import verbs
+from evolcoder.console import Reporter
+from evolcoder.errors import ClusterError, EvolcoderError, IncompleteError, TrainingError
+from evolcoder.settings import RunSettings
+
+
+def made_and_said(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, study: dict[str, Any], failing: dict[str, EvolcoderError]
+) -> tuple[list[str], str, EvolcoderError | None]:
+    """What was made, what was said, and how it ended, when what is made of some models fails."""
+    made: list[str] = []
+
+    def make(settings: Any, run: Any, entries: list[Any], reporter: Any) -> None:
+        (model,) = {entry.model for entry in entries}
+        if model in failing:
+            raise failing[model]
+        made.append(f"{entries[0].kind} {model}".strip())
+
+    monkeypatch.setattr(verbs, "_MAKERS", dict.fromkeys(verbs._MAKERS, make))
+    settings = RunSettings.model_validate({"name": "r", "storage": str(folder), "study": study})
+    stream = io.StringIO()
+    try:
+        verbs._make(settings, Reporter("plain", stream), *verbs._MAKERS)
+    except EvolcoderError as error:
+        return made, stream.getvalue(), error
+    return made, stream.getvalue(), None
+
+
+def test_a_model_that_cannot_be_trained_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    diverged = TrainingError("The loss is nan at step 7.")
+    made, said, error = made_and_said(monkeypatch, tmp_path, {"base_rounds": [0, 1]}, {"rounds-0": diverged})
+    trained = ["train tuned", "train rounds-0-1"]
+    scored = ["evaluate base", "evaluate tuned", "evaluate rounds-0-1"]
+    assert made == ["round", "dataset", *trained, *scored, "report"]
+    assert "rounds-0 is left out: The loss is nan at step 7." in said
+    assert isinstance(error, IncompleteError)
+    assert error.message == "The same command tries rounds-0 again; all else is made. The loss is nan at step 7."
+
+
+def test_the_only_model_stops_the_run_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    diverged = TrainingError("The loss is nan at step 7.")
+    made, said, error = made_and_said(monkeypatch, tmp_path, {}, {"tuned": diverged})
+    assert (made, said, error) == (["round", "dataset"], "", diverged)
+
+
+def test_without_a_study_a_score_that_is_not_complete_stops_the_run_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left = IncompleteError("3 questions got no answer.")
+    made, _, error = made_and_said(monkeypatch, tmp_path, {}, {"base": left})
+    assert (made, error) == (["round", "dataset", "train tuned"], left)
+    made, _, error = made_and_said(monkeypatch, tmp_path, {"base_rounds": [0]}, {"base": left})
+    assert made[-3:] == ["evaluate tuned", "evaluate rounds-0", "report"]
+    assert isinstance(error, IncompleteError)
+
+
+def test_what_another_model_would_meet_too_stops_the_run_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = ClusterError("The Ray cluster does not answer.")
+    made, _, error = made_and_said(monkeypatch, tmp_path, {"base_rounds": [0, 1]}, {"rounds-0": gone})
+    assert (made, error) == (["round", "dataset", "train tuned"], gone)
