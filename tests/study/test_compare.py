@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolcoder.console import Reporter
@@ -41,6 +41,26 @@ def test_order_of_models_does_not_change_the_p_value(pairs: dict[str, tuple[bool
     assert there.p_value == back.p_value
     assert (there.gained, there.lost) == (back.lost, back.gained)
     assert 0 <= there.p_value <= 1
+
+
+def test_how_many_problems_would_show_a_difference() -> None:
+    """As Connor 1987 has it for pairs of 0 and 1: (1.96 + 0.84)^2 x the variance of the differences / difference^2."""
+    first = {str(n): False for n in range(100)}
+    second = {str(n): n < 10 for n in range(100)}  # 10 points better: of each difference the variance is 0.0909
+    assert compare(first, second).problems_needed == 72
+    assert compare(first, first).problems_needed is None
+    assert compare({"a": True}, {"a": False}).problems_needed is None
+    assert compare({}, {}).problems_needed is None
+
+
+@settings(deadline=None)
+@given(st.integers(1, 8), st.integers(2, 6))
+def test_more_problems_of_the_same_kind_need_not_many_more(flips: int, times: int) -> None:
+    few = compare({str(n): False for n in range(10)}, {str(n): n < flips for n in range(10)})
+    many = compare({str(n): False for n in range(10 * times)}, {str(n): n < flips * times for n in range(10 * times)})
+    assert few.problems_needed is not None
+    assert many.problems_needed is not None
+    assert abs(few.problems_needed - many.problems_needed) <= 0.12 * few.problems_needed + 1
 
 
 def test_rates_of_several_samples_are_permuted() -> None:

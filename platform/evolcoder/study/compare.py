@@ -7,7 +7,8 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, fsum
+from math import ceil, comb, fsum
+from statistics import NormalDist, variance
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
@@ -17,6 +18,8 @@ from evolcoder.storage.stage import verified_manifest
 
 _RESAMPLES = 10_000
 _SEED = 0
+_EFFECT_OF_POWER = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
+"""Squared, the distance between no difference and one, in standard errors, at which a two-sided test at 5 % has 80 % power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Comparison:
     """``gained`` and ``lost`` are problems on which the second, or the first, does better.
 
     ``difference`` is the second's pass@1 less the first's, over the shared problems; ``test`` names the paired test.
+    ``problems_needed`` is about how many problems of this kind would show such a difference, at p < 0.05, four times of
+    five; None where there is none to show.
     """
 
     shared: int
@@ -32,6 +37,7 @@ class Comparison:
     difference: float
     p_value: float
     test: str
+    problems_needed: int | None
 
 
 def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
@@ -46,15 +52,19 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
     gained = [task for task in shared if differences[task] > 0]
     lost = [task for task in shared if differences[task] < 0]
     mean = fsum(differences.values()) / len(shared) if shared else 0.0
+    needed = None
+    if mean and len(shared) > 1:
+        needed = ceil(_EFFECT_OF_POWER * variance(differences.values(), mean) / mean**2)
     flips = [value for value in differences.values() if value]
     if all(abs(value) == 1.0 for value in flips):
         tail = sum(comb(len(flips), k) for k in range(min(len(gained), len(lost)) + 1))
-        return Comparison(len(shared), gained, lost, mean, min(1.0, 2 * (tail / 2 ** len(flips))), "McNemar, exact")
+        p_value, test = min(1.0, 2 * (tail / 2 ** len(flips))), "McNemar, exact"
+        return Comparison(len(shared), gained, lost, mean, p_value, test, needed)
     draw = random.Random(_SEED)
     observed = abs(fsum(flips)) - 1e-12  # the same differences in another order may sum to a little less
     as_large = sum(abs(fsum(draw.choice((value, -value)) for value in flips)) >= observed for _ in range(_RESAMPLES))
     p_value = (as_large + 1) / (_RESAMPLES + 1)
-    return Comparison(len(shared), gained, lost, mean, p_value, f"paired permutation, {_RESAMPLES} draws")
+    return Comparison(len(shared), gained, lost, mean, p_value, f"paired permutation, {_RESAMPLES} draws", needed)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -89,9 +99,10 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
 
 def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
     """The difference, whether it is more than chance, and what flipped."""
-    columns = ["shared tasks", "pass@1 difference %", "gained", "lost", "p", "test"]
+    columns = ["shared tasks", "pass@1 difference %", "gained", "lost", "p", "test", "tasks needed to show it"]
     counts = (len(comparison.gained), len(comparison.lost))
-    row = (comparison.shared, round(100 * comparison.difference, 1), *counts, round(comparison.p_value, 4), comparison.test)
+    difference, p_value = round(100 * comparison.difference, 1), round(comparison.p_value, 4)
+    row = (comparison.shared, difference, *counts, p_value, comparison.test, comparison.problems_needed)
     reporter.table("Second against first", columns, [row])
     for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
         if tasks:

@@ -130,8 +130,9 @@ def _variants(trainings: Mapping[str, tuple[RunStage, Manifest]], evaluations: S
     corrected = holm([result.p_value for _, _, result in found])
     against: defaultdict[str, list[Evidence]] = defaultdict(list)
     for (model, benchmark, result), p_value in zip(found, corrected, strict=True):
-        flips = {"gained": len(result.gained), "lost": len(result.lost)}
-        against[model].append({"benchmark": benchmark, "difference": result.difference, **flips, "p_corrected": p_value})
+        shown = {"benchmark": benchmark, "difference": result.difference, "p_corrected": p_value}
+        flips = {"gained": len(result.gained), "lost": len(result.lost), "problems_needed": result.problems_needed}
+        against[model].append(shown | flips)
     variants = []
     for model, (entry, manifest) in trainings.items():
         assert entry.variant is not None, "every training is of a variant"
