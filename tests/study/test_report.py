@@ -195,29 +195,34 @@ def test_on_a_phone_pictures_are_shown_that_need_not_be_made_smaller(settings: R
 
 
 def test_a_study_shows_each_model_by_its_rounds_and_against_the_base_model(settings: RunSettings) -> None:
-    settings = RunSettings.model_validate(settings.model_dump() | {"study": {"base_rounds": [0], "leave_out": ["constraints"]}})
+    study = {"base_rounds": [0], "leave_out": ["constraints"], "seeds": [7]}
+    settings = RunSettings.model_validate(settings.model_dump() | {"study": study})
     run = RunFolder.open(settings)
     make_rounds(run)
-    for folder in ("0", "1", "without-constraints"):
+    for folder in ("0", "1", "without-constraints", "0-seed-7"):
         place = run.train(folder)
         place.write_text("metrics.jsonl", "".join(json.dumps({"step": n, "loss": 1.0}) + "\n" for n in (1, 2)))
         summary = {"rows": 2, "tokens": 20, "steps": 2, "last_loss": 1.0, "seconds": 3.0}
         Stage("train", place, {}).publish(["metrics.jsonl"], summary)
     few, many = [True, *[False] * 7], [True] * 8
-    make_scores(run, {"base": few, "tuned": many, "rounds-0": few})
+    make_scores(run, {"base": few, "tuned": many, "rounds-0": few, "rounds-0-seed-7": [False] * 8})
     draw(settings, run)
     evidence = json.loads(run.report.read_text("report.json"))
     by_model = {variant["model"]: variant for variant in evidence["variants"]}
-    assert list(by_model) == ["tuned", "rounds-0", "without-constraints"]
-    assert [variant["rounds_from_the_start"] for variant in by_model.values()] == [1, 0, None]
+    assert list(by_model) == ["tuned", "rounds-0", "without-constraints", "rounds-0-seed-7"]
+    assert [variant["rounds_from_the_start"] for variant in by_model.values()] == [1, 0, None, 0]
     (against,) = by_model["tuned"]["against_base"]
     assert (against["gained"], against["lost"], against["difference"]) == (7, 0, 7 / 8)
-    assert against["p_corrected"] == pytest.approx(2 * 2 / 2**7), "of two comparisons"
+    assert against["p_corrected"] == pytest.approx(3 * 2 / 2**7), "of three comparisons"
+    (spread,) = evidence["over_seeds"]
+    assert (spread["label"], spread["seeds"], spread["mean"]) == ("rounds 0-0", 2, 1 / 16)
+    assert spread["deviation"] == pytest.approx(1 / 8 / 2**0.5)
     assert by_model["without-constraints"]["against_base"] == []
     assert run.report.exists("figures/by_round.svg")
     html = run.report.read_text("report.html")
     assert "rounds 0-1 without constraints" in html
     assert html.count('<div class="card ') == 2, "base and tuned"
+    assert "standard deviation of 8.8 points" in html
     assert "+87.5 points" in run.report.read_text("report.md")
 
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from operator import itemgetter
+from statistics import fmean, stdev
 from typing import Any
 
 from evolcoder.models import BASE
@@ -44,10 +45,13 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
     trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
     # What is of a study is left out where there is none: a report of that time still says what it would say today.
-    study = {"variants": _variants(trainings, evaluations)} if settings.study != StudySettings() else {}
+    scores = [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations]
+    study: Evidence = {}
+    if settings.study != StudySettings():
+        study = {"variants": _variants(trainings, evaluations), "over_seeds": _over_seeds(trainings, scores)}
     return {
         "name": settings.name,
-        "scores": [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations],
+        "scores": scores,
         "comparisons": list(_comparisons(evaluations)),
         "published": [{"model": f"{p.model} {p.size}".strip(), "humaneval": p.humaneval, "mbpp": p.mbpp} for p in PUBLISHED],
         "rounds": [_round(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
@@ -141,6 +145,20 @@ def _variants(trainings: Mapping[str, tuple[RunStage, Manifest]], evaluations: S
         counted = {key: manifest.summary[key] for key in ("rows", "tokens", "steps", "last_loss", "seconds")}
         variants.append({**described, **counted, "against_base": against[model]})
     return variants
+
+
+def _over_seeds(trainings: Mapping[str, tuple[RunStage, Manifest]], scores: Sequence[Evidence]) -> list[Evidence]:
+    """The scores of models that learned from the same rows under several seeds: how much the seed alone does."""
+    by_rows: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for score in scores:
+        entry, _ = trainings.get(score["role"], (None, None))
+        if entry is not None and entry.variant is not None and score["k"] == 1:
+            by_rows[entry.variant.label, score["benchmark"]].append(score["value"])
+    return [
+        {"label": label, "benchmark": benchmark, "seeds": len(values), "mean": fmean(values), "deviation": stdev(values)}
+        for (label, benchmark), values in by_rows.items()
+        if len(values) > 1
+    ]
 
 
 def _lineages(rounds: Sequence[Folder]) -> list[list[Evidence]]:

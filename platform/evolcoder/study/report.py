@@ -87,7 +87,7 @@ def render(template: str, evidence: Evidence, figures: dict[str, str], narrow_fi
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     columns, rows = score_table(evidence)
     return environment.get_template(template).render(
-        **{"variants": [], **evidence},
+        **{"variants": [], "over_seeds": [], **evidence},
         figures=_images(figures),
         narrow_figures=_images(narrow_figures),
         score_columns=columns,
