@@ -245,3 +245,19 @@ def test_every_benchmark_can_be_evaluated_and_an_unknown_one_is_said_beside_them
     assert settings.evaluate.benchmarks == tuple(BENCHMARKS)
     with pytest.raises(SettingsError, match=rf"no benchmark 'apps'; benchmarks: {', '.join(map(re.escape, BENCHMARKS))}"):
         parse_settings({"name": "r", "evaluate": {"benchmarks": ["apps"]}}, "x.yaml")
+
+
+def test_what_came_later_is_no_part_of_the_identity_unless_it_is_set() -> None:
+    plain = teacher_in().teacher.identity()
+    assert not {"extra_body", "thinking_marks", "stream", "max_tokens_field"} & set(plain)
+    assert teacher_in(stream=True, max_tokens_field="max_completion_tokens").teacher.identity() == plain
+    assert teacher_in(extra_body={"top_k": 4}).teacher.identity()["extra_body"] == {"top_k": 4}
+    assert teacher_in(thinking_marks=None).teacher.identity()["thinking_marks"] is None
+    assert teacher_in(thinking_marks=[["<a>", "</a>"]]).teacher.identity()["thinking_marks"] == [["<a>", "</a>"]]
+    assert teacher_in(temperature=None, top_p=None).teacher.identity() != plain
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "max_tokens", "max_completion_tokens", "temperature", "stream", "n"])
+def test_a_field_that_has_a_setting_is_refused_in_the_extra_body(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"teacher.extra_body.*'{name}'"):
+        teacher_in(extra_body={name: 1})

@@ -63,6 +63,17 @@ class EndpointSettings(Section):
     api_key_env: str | None = None
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
+    max_tokens_field: Text | None = None
+    stream: bool | None = None
+
+
+_OWN_FIELDS = {
+    **{name: f"is set by teacher.{name}" for name in ("model", "temperature", "top_p", "max_tokens", "stream")},
+    "max_completion_tokens": "is set by teacher.max_tokens with teacher.max_tokens_field=max_completion_tokens",
+    "messages": "holds the prompt of each row",
+    "n": "would ask, and pay, for answers that nobody reads",
+}
+"""Why a field of a request cannot stand in ``teacher.extra_body``."""
 
 
 class TeacherSettings(Section):
@@ -70,7 +81,7 @@ class TeacherSettings(Section):
         {
             "base_url", "api_key_env", "endpoints", "max_concurrency", "requests_per_minute", "tokens_per_minute", "budget_usd",
             "usd_per_million_input_tokens", "usd_per_million_output_tokens", "batch", "batch_poll_seconds", "timeout_seconds",
-            "max_attempts", "transport",
+            "max_attempts", "transport", "max_tokens_field", "stream",
         }
     )  # fmt: skip
 
@@ -79,9 +90,18 @@ class TeacherSettings(Section):
     api_key_env: str = "OPENAI_API_KEY"
     endpoints: tuple[EndpointSettings, ...] = ()
     """Several endpoints or keys that serve the same model; each has the limits of requests and tokens to itself."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
+    """None, here and below: it is not sent, and the endpoint's own default holds."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
     max_tokens: PositiveInt = 2048
+    max_tokens_field: Text = "max_tokens"
+    """The field of a request that holds ``max_tokens``: OpenAI's reasoning models know only ``max_completion_tokens``."""
+    stream: bool = False
+    """Whether replies are asked for as a stream, which some endpoints insist on."""
+    extra_body: dict[str, Any] = {}
+    """More fields for every request; one that is null keeps a field from being sent, such as ``seed``."""
+    thinking_marks: tuple[tuple[Text, Text], ...] | None = ()
+    """What stands around a model's thinking, besides the marks that are known; None: all text is answer."""
     max_concurrency: PositiveInt = 64
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
@@ -95,6 +115,19 @@ class TeacherSettings(Section):
     max_attempts: PositiveInt = 6
     transport: Literal["openai", "aiohttp"] = "openai"
     """What carries requests: the openai package, or aiohttp alone, which takes less CPU time a call."""
+
+    def identity(self) -> dict[str, Any]:
+        """What came later is a part of it only where it is set: rounds that were finished before stay as they are."""
+        later: dict[str, Any] = {"extra_body": {}, "thinking_marks": []}
+        return {name: value for name, value in super().identity().items() if later.get(name, ...) != value}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _fields_without_a_setting(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in given:
+            if name in _OWN_FIELDS:
+                raise ValueError(f"the field {name!r} {_OWN_FIELDS[name]}")
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> TeacherSettings:

@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
 from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, StudySettings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, StudySettings, TeacherSettings
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.storage.stage import Stage
@@ -109,7 +109,9 @@ def evaluate_apart(
             evaluate_samples(samples, benchmark, wanted.extraction, place, wanted, reporter)
     elif model is not None and base_url is not None:
         reporter.stage(f"Evaluate {model} at {base_url}")
-        endpoint = Endpoint(base_url, model, api_key_from_environment(settings.teacher.api_key_env))
+        key = api_key_from_environment(settings.teacher.api_key_env)
+        dialect = {name: getattr(settings.teacher, name) for name in ("max_tokens_field", "stream")}
+        endpoint = Endpoint(base_url, model, key, settings_section="evaluate", **dialect)
         stages = {name: model_stage(wanted, name, at, f"{base_url} {model}", wanted.style) for name, at in places.items()}
         _score(settings, stages, _reached(endpoint), reporter)
     elif model is not None:
@@ -369,15 +371,25 @@ def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoin
         endpoints = []
         for one in teacher.endpoints or (EndpointSettings(),):
             key = api_key_from_environment(one.api_key_env or teacher.api_key_env)
-            place = one.base_url or teacher.base_url
-            endpoints.append(
-                Endpoint(place, teacher.model, key, teacher.timeout_seconds, teacher.max_attempts, teacher.transport)
-            )
-            check_endpoint(endpoints[-1])  # before Ray starts, so that a wrong key is said at once
+            endpoint = Endpoint(one.base_url or teacher.base_url, teacher.model, key, **_manner(teacher, one))
+            check_endpoint(endpoint)  # before Ray starts, so that a wrong key is said at once
+            endpoints.append(endpoint)
         yield endpoints
         return
     with ray_session():
         if machine_count() > 1:
             raise ClusterError("The embedded teacher answers on one machine alone: set teacher.base_url to an endpoint.")
         with _served(find_model(EMBEDDED, settings), settings, reporter) as endpoint:
-            yield [replace(endpoint, timeout_seconds=teacher.timeout_seconds, max_attempts=teacher.max_attempts)]
+            yield [replace(endpoint, **_manner(teacher))]
+
+
+def _manner(teacher: TeacherSettings, one: EndpointSettings | None = None) -> dict[str, Any]:
+    """How the teacher is asked, as the fields of an ``Endpoint``."""
+    own = EndpointSettings() if one is None else one
+    return {
+        "timeout_seconds": teacher.timeout_seconds,
+        "max_attempts": teacher.max_attempts,
+        "transport": teacher.transport,
+        "max_tokens_field": own.max_tokens_field or teacher.max_tokens_field,
+        "stream": teacher.stream if own.stream is None else own.stream,
+    }

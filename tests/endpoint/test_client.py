@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.ports import free_port
 
 from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
@@ -175,21 +176,74 @@ def test_when_the_last_endpoint_closes_what_waits_at_a_paused_one_ends_too() -> 
 
 
 def test_a_refused_request_fails_alone_and_at_once() -> None:
+    """For ever, where the endpoint answers others; where it answers none, the endpoint may be at fault."""
+    with scripted_teacher() as teacher:
+
+        async def ask(*others: str) -> list[Any]:
+            client = EndpointClient(endpoint_of(teacher), 4)
+            bad = client._request("/completions", {"messages": "not what this address takes"}, SAMPLING)
+            outcomes = await asyncio.gather(bad, *(client.complete(o, SAMPLING) for o in others), return_exceptions=True)
+            await client.close()
+            return outcomes
+
+        bad, good = asyncio.run(ask("def f("))
+        assert isinstance(bad, RequestFailed)
+        assert bad.kind == "refused"
+        assert isinstance(good, TeacherReply)
+        assert teacher.counts()["refused"] == 1
+        [alone] = asyncio.run(ask())
+        assert isinstance(alone, RequestFailed)
+        assert alone.kind == "rejected"
+
+
+def test_an_endpoint_that_refuses_everything_is_one_sentence() -> None:
     with scripted_teacher() as teacher:
 
         async def ask() -> list[Any]:
             client = EndpointClient(endpoint_of(teacher), 4)
-            bad = client._request("/completions", {"messages": "not what this address takes"}, SAMPLING)
-            good = client.complete("def f(", SAMPLING)
-            outcomes = await asyncio.gather(bad, good, return_exceptions=True)
+            bad = [client._request("/completions", {"messages": str(n)}, SAMPLING) for n in range(100)]
+            outcomes = await asyncio.gather(*bad, return_exceptions=True)
             await client.close()
             return outcomes
 
-        bad, good = asyncio.run(ask())
-        assert isinstance(bad, RequestFailed)
-        assert bad.kind == "rejected"
-        assert isinstance(good, TeacherReply)
-        assert teacher.counts()["refused"] == 1
+        outcomes = asyncio.run(ask())
+        assert isinstance(outcomes[-1], EndpointError)
+        assert "has refused 16 requests and answered none (400" in str(outcomes[-1])
+        assert teacher.counts()["refused"] <= 20
+
+
+def test_a_stream_brings_the_same_reply_and_its_faults_are_faults() -> None:
+    with scripted_teacher() as teacher:
+        [whole], _ = ask_all(endpoint_of(teacher), 1)
+        [streamed], _ = ask_all(endpoint_of(teacher, stream=True, max_tokens_field="max_tokens"), 1)
+        assert streamed == whole
+        [short], _ = ask_all(endpoint_of(teacher, stream=True, max_tokens_field="max_completion_tokens"), 1)
+        assert isinstance(short, TeacherReply)
+    for fault, kind in (("dropped", "dropped"), ("html", "garbage"), ("error_503", "server_error")):
+        with scripted_teacher(Script(faults={fault: 1.0})) as teacher:
+            [outcome], _ = ask_all(endpoint_of(teacher, max_attempts=1, stream=True), 1)
+        assert isinstance(outcome, RequestFailed)
+        assert outcome.kind == kind
+
+
+class _Dialect(ScriptedTeacher):
+    """Takes no ``max_tokens``."""
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if "max_tokens" in await request.json():
+            said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            return self._refuse(request, 400, said, "unsupported_parameter")
+        return await super()._answer(request)
+
+
+def test_a_field_that_is_not_taken_stops_all_with_the_setting_to_change() -> None:
+    with scripted_teacher(kind=_Dialect) as teacher:
+        outcomes, _ = ask_all(endpoint_of(teacher), 40, concurrency=4)
+        assert all(isinstance(outcome, EndpointError) for outcome in outcomes)
+        assert "set teacher.max_tokens_field=max_completion_tokens" in str(outcomes[0])
+        assert teacher.counts()["refused"] <= 4
+        outcomes, _ = ask_all(endpoint_of(teacher, max_tokens_field="max_completion_tokens"), 3)
+        assert all(isinstance(outcome, TeacherReply) for outcome in outcomes)
 
 
 class _Gate:

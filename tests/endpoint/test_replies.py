@@ -1,4 +1,4 @@
-"""Replies, the names and consequences of refusals, and Retry-After in all its forms."""
+"""Replies in all the shapes in which they come: whole or as a stream, with thinking beside them, cut, refused, broken off."""
 
 from __future__ import annotations
 
@@ -9,71 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.replies import LONGEST_RETRY_AFTER_SECONDS, failure_of_status, parse_reply, retry_after_seconds
-from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
+from evolcoder.endpoint.replies import parse_reply
+from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, request_body, sent_body
 
 ENDPOINT = Endpoint("http://x/v1", "m")
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "3"}, 3.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after": "Thu, 01 Jan 1970 00:01:30 GMT"}, 30.0),
-        ({"retry-after": "-5"}, 0.0),
-        ({"retry-after": "1e9"}, LONGEST_RETRY_AFTER_SECONDS),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": ""}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after_seconds(headers, now=60.0) == seconds
+def parsed(data: Any) -> TeacherReply:
+    return parse_reply(data if isinstance(data, str) else json.dumps(data), ENDPOINT)
 
 
-@given(st.text(max_size=20))
-def test_no_header_breaks_the_reading(value: str) -> None:
-    seconds = retry_after_seconds({"retry-after": value}, now=0.0)
-    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER_SECONDS
+def completion(message: dict[str, Any], finish_reason: str | None = "stop", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"message": message, "finish_reason": finish_reason}], **more}
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "retryable"),
-    [(429, "rate_limited", True), (500, "server_error", True), (408, "server_error", True), (400, "rejected", False)],
-)
-def test_a_status_has_its_fault(status: int, kind: str, retryable: bool) -> None:
-    failure = failure_of_status(status, {}, None, ENDPOINT)
-    assert (failure.kind, failure.retryable, failure.maybe_billed, failure.endpoint_error) == (kind, retryable, False, None)
+def stream(*events: Any, end: str = "data: [DONE]\n\n") -> str:
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + end
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "word"),
-    [
-        (401, {"message": "Incorrect API key"}, "API key"),
-        (402, {"message": "Insufficient balance"}, "credit"),
-        (403, None, "forbids"),
-        (404, '{"error": {"message": "no such model"}}', "no such model"),
-        (429, {"code": "insufficient_quota"}, "quota"),
-        (400, {"error": {"code": "model_not_found"}}, "model"),
-    ],
-)
-def test_what_every_request_would_meet_stops_the_run(status: int, body: Any, word: str) -> None:
-    error = failure_of_status(status, {}, body, ENDPOINT).endpoint_error
-    assert error is not None
-    assert word in error.message
-
-
-@pytest.mark.parametrize("status", [400, 429])
-def test_what_one_request_meets_does_not(status: int) -> None:
-    assert failure_of_status(status, {}, {"error": {"code": "other"}}, ENDPOINT).endpoint_error is None
-
-
-@pytest.mark.parametrize("body", [{"detail": "no"}, "no", ["no"], '{"error": "no"}', {"error": {"message": "no"}}])
-def test_a_refusal_says_what_the_endpoint_said(body: Any) -> None:
-    assert "no" in failure_of_status(400, {}, body, ENDPOINT).message
+def piece(content: str | None = None, finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": content, **delta}, "finish_reason": finish_reason}]}
 
 
 _json = st.recursive(
@@ -85,15 +40,86 @@ _json = st.recursive(
 )
 
 
-@given(st.text() | _json.map(json.dumps))
+@given(st.text() | _json.map(json.dumps) | _json.map(lambda data: stream(data)))
 def test_any_body_is_a_reply_or_garbage(text: str) -> None:
     try:
-        outcome: TeacherReply | str = parse_reply(text)
+        outcome: TeacherReply | str = parsed(text)
     except RequestFailed as failure:
         outcome = failure.kind
-    assert isinstance(outcome, TeacherReply) or outcome == "garbage"
+    assert isinstance(outcome, TeacherReply) or outcome in ("garbage", "dropped")
 
 
 def test_usage_and_content_may_be_missing() -> None:
-    reply = parse_reply('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
+    reply = parsed('{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":null}]}')
     assert reply == TeacherReply("", "", 0, 0)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_in_a_field_of_its_own_is_no_part_of_the_text_and_its_tokens_count(field: str) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 90}
+    reply = parsed(completion({"content": "Answer.", field: "Let me think."}, usage=usage))
+    assert reply == TeacherReply("Answer.", "stop", 5, 90)
+    assert parsed(completion({field: "Let me"}, "length", usage=usage)) == TeacherReply("", "length", 5, 90)
+
+
+def test_content_in_parts_is_the_text_of_those_that_are_text() -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Answer."}]
+    assert parsed(completion({"content": parts})).text == "Answer."
+
+
+def test_a_refusal_in_place_of_content_is_named() -> None:
+    reply = parsed(completion({"role": "assistant", "refusal": "I cannot."}))
+    assert (reply.text, reply.finish_reason) == ("I cannot.", "refusal")
+
+
+def test_half_a_pair_is_replaced_and_counted() -> None:
+    reply = parsed('{"choices":[{"message":{"content":"a \\ud83d b"},"finish_reason":"stop"}]}')
+    assert (reply.text, reply.replaced_characters) == ("a \ufffd b", 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "maybe_billed"),
+    [
+        ({"error": {"message": "Rate limit exceeded: free-models-per-min.", "code": 429}}, "rate_limited", False),
+        ({"choices": [{"error": {"code": 502, "message": "no"}, "message": {"content": "half"}}]}, "server_error", True),
+        (completion({"content": "half"}, "error"), "server_error", True),
+        (completion({"content": "half"}, "insufficient_system_resource"), "server_error", True),
+        (stream(piece("ha"), {"error": {"message": "Overloaded", "code": 503}}), "server_error", False),
+        (stream(piece("ha"), end=""), "dropped", True),
+        (stream(piece("ha"), end='data: {"choi'), "garbage", True),
+    ],
+)
+def test_an_error_under_status_200_is_no_reply(body: Any, kind: str, maybe_billed: bool) -> None:
+    with pytest.raises(RequestFailed) as caught:
+        parsed(body)
+    assert (caught.value.kind, caught.value.maybe_billed, caught.value.retryable) == (kind, maybe_billed, True)
+
+
+def test_a_stream_is_the_reply_that_it_makes_together() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+    pieces = [piece(None, role="assistant", reasoning_content="Hm."), piece("a \ud83d"), piece("\ude00 b"), piece(None, "stop")]
+    reply = parsed(": OPENROUTER PROCESSING\n\n" + stream(*pieces, usage))
+    assert reply == TeacherReply("a \N{GRINNING FACE} b", "stop", 3, 4)
+    assert parsed(stream(piece("a"), piece(None, "length"), end="")).finish_reason == "length"
+    text = stream({"choices": [{"text": "a"}]}, {"choices": [{"text": "b", "finish_reason": "stop"}]})
+    assert parsed(text.replace("\n", "\r\n")).text == "ab"
+
+
+BODY = request_body("m", {"messages": []}, SamplingSettings(1.0, 0.9, 100, seed=1))
+
+
+def test_an_endpoint_is_asked_in_its_own_words() -> None:
+    assert sent_body(BODY, ENDPOINT) == BODY
+    other = sent_body(BODY, Endpoint("http://x/v1", "m", max_tokens_field="max_completion_tokens", stream=True))
+    assert "max_tokens" not in other
+    assert (other["max_completion_tokens"], other["stream"], other["stream_options"]) == (100, True, {"include_usage": True})
+    assert "stream" not in sent_body(BODY, Endpoint("http://x/v1", "m", stream=True), batch=True)
+
+
+def test_what_is_none_is_not_sent() -> None:
+    sampling = SamplingSettings(
+        None, None, 100, seed=1, extra_body={"seed": None, "stream_options": None, "reasoning_effort": "low"}
+    )
+    body = request_body("m", {"messages": []}, sampling)
+    sent = sent_body(body, Endpoint("http://x/v1", "m", stream=True))
+    assert sent == {"model": "m", "messages": [], "max_tokens": 100, "reasoning_effort": "low", "stream": True}

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from evolcoder.endpoint.replies import failure_of_status, reply_of
+from evolcoder.endpoint.refusals import failure_of_status
+from evolcoder.endpoint.replies import reply_of
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
 from evolcoder.endpoint.transport import failures_named, openai_client
 from evolcoder.errors import EndpointError
@@ -99,7 +100,7 @@ class BatchApi:
         if batch.status == "failed":
             errors = getattr(batch.errors, "data", None) or []
             said = "; ".join(str(error.message) for error in errors[:3]) or "no reason given"
-            raise RequestFailed("rejected", f"the batch {batch.id} was refused: {said}", retryable=False)
+            raise RequestFailed("batch_refused", f"the batch {batch.id} was refused: {said}", retryable=False)
         for name in (batch.output_file_id, batch.error_file_id):
             if name:
                 content = await self._patiently(partial(self._openai.files.content, name))
@@ -159,6 +160,6 @@ def _outcome(line: str, endpoint: Endpoint) -> tuple[str, TeacherReply | Request
     if status != 200:
         return key, failure_of_status(int(status or 500), {}, body, endpoint)
     try:
-        return key, reply_of(body)
+        return key, reply_of(body, endpoint)
     except RequestFailed as failure:
         return key, failure

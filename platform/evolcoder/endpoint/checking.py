@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from evolcoder.endpoint.replies import failure_of_status
+from evolcoder.endpoint.refusals import failure_of_status
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import EndpointError
 

@@ -13,8 +13,12 @@ close the endpoint. When no endpoint is left, the run stops. The client knows no
 | timeout         | no whole reply within ``timeout_seconds``: retried                                        |
 | garbage         | a reply that is no completion (truncated JSON, HTML): retried                             |
 | unreachable     | no connection: retried; after ``max_attempts`` in a row, the endpoint is closed           |
-| closed          | 401, 402, 403, 404, an exhausted quota: the endpoint is closed at once                    |
-| rejected        | any other 4xx: RequestFailed for this request, at once                                    |
+| closed          | 401, 402, 403, 404, an exhausted quota, a field that it does not take: closed at once      |
+| refused         | a filter or a policy: RequestFailed for this request, at once and for ever                |
+| too_long        | the request does not fit the model: the same                                              |
+| rejected        | any other 4xx: refused, where the endpoint answers other requests; else it may be at fault |
+
+What is refused while the endpoint has answered nothing yet may be its fault: after some such refusals it is closed.
 """
 
 from __future__ import annotations
@@ -25,12 +29,19 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evolcoder.endpoint.limits.limiter import Limiter
 from evolcoder.endpoint.replies import parse_reply
-from evolcoder.endpoint.requests import Endpoint, RequestFailed, SamplingSettings, TeacherReply, request_body
+from evolcoder.endpoint.requests import (
+    Endpoint,
+    RequestFailed,
+    SamplingSettings,
+    TeacherReply,
+    request_body,
+    sent_body,
+)
 from evolcoder.endpoint.transport import Transport, failures_named, transport_to
 from evolcoder.errors import EndpointError, EvolcoderError
 
@@ -38,6 +49,9 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _RATE_LIMIT_PATIENCE = 10
 """How many times as often a request is tried when it meets a rate limit rather than a fault of its own."""
+_LOOK_SECONDS = 0.05
+_REFUSALS_OF_ALL = 16
+"""So many refusals and no reply at all: it is the endpoint, or how it is asked."""
 
 
 @dataclass
@@ -57,6 +71,7 @@ class EndpointClient:
     Args:
         endpoints: all serve one model; ``model`` and ``max_attempts`` are those of the first.
         on_closed: is called with the reason for which an endpoint was closed.
+        answered_before: whether the model is known to answer such requests, from an earlier run.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class EndpointClient:
         max_concurrency: int,
         limiter: Limiter | None = None,
         on_closed: Callable[[EndpointError], None] | None = None,
+        answered_before: bool = False,
     ) -> None:
         given = [endpoints] if isinstance(endpoints, Endpoint) else list(endpoints)
         self.faults: Counter[str] = Counter()
@@ -75,6 +91,9 @@ class EndpointClient:
         self._limiter = Limiter(len(given)) if limiter is None else limiter
         self._slots = asyncio.Semaphore(max_concurrency)
         self._jitter = random.Random()
+        self._answers = answered_before
+        self._refusals = 0
+        self._undecided = self._on_their_way = 0
         self._stopped: EvolcoderError | None = None
         self._stop = asyncio.Event()
 
@@ -101,10 +120,15 @@ class EndpointClient:
         kinds: list[str] = []
         while True:
             try:
-                return await self._attempt(path, body)
+                self._on_their_way += 1
+                reply = await self._attempt(path, body)
+                self._answers = True
+                return reply
             except RequestFailed as failure:
                 self.faults[failure.kind] += 1
                 kinds.append(failure.kind)
+                if failure.kind == "rejected":
+                    raise await self._refusal(failure) from None
                 limited = kinds.count("rate_limited")
                 of_endpoint = kinds.count("closed") + kinds.count("unreachable")
                 of_request = len(kinds) - limited - of_endpoint
@@ -116,6 +140,16 @@ class EndpointClient:
                     with contextlib.suppress(TimeoutError):  # or wake when the client stops
                         async with asyncio.timeout(self._pause_seconds(len(kinds))):
                             await self._stop.wait()
+            finally:
+                self._on_their_way -= 1
+
+    async def _refusal(self, failure: RequestFailed) -> RequestFailed:
+        """What a rejection says: that this request is refused for ever, if the endpoint answers others."""
+        self._undecided += 1
+        while not self._answers and self._undecided < self._on_their_way and not self._stopped:
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._undecided -= 1
+        return replace(failure, kind="refused") if self._answers else failure
 
     async def _attempt(self, path: str, body: dict[str, Any]) -> TeacherReply:
         """Send once. Raises RequestFailed, or EvolcoderError when the run must stop."""
@@ -134,8 +168,8 @@ class EndpointClient:
             try:
                 with failures_named(connection.endpoint):
                     async with asyncio.timeout(connection.endpoint.timeout_seconds):
-                        text = await connection.transport.post(path, body)
-                reply = parse_reply(text)
+                        text = await connection.transport.post(path, sent_body(body, connection.endpoint))
+                reply = parse_reply(text, connection.endpoint)
                 connection.unreachable = 0
             except RequestFailed as failure:
                 maybe_billed = failure.maybe_billed
@@ -153,7 +187,14 @@ class EndpointClient:
         """
         connection = self._connections[number]
         reason = failure.endpoint_error
-        if failure.kind == "rate_limited":
+        if failure.kind in ("rejected", "refused", "too_long") and not self._answers:
+            self._refusals += 1
+            if self._refusals >= _REFUSALS_OF_ALL:
+                reason = EndpointError(
+                    f"The endpoint {connection.endpoint.base_url} has refused {self._refusals} requests and answered none "
+                    f"({failure.message}); change what it is asked for, or take another endpoint."
+                )
+        elif failure.kind == "rate_limited":
             asked = failure.retry_after_seconds
             self._limiter.pause(number, self._pause_seconds(1) if asked is None else asked, True)
         elif failure.kind == "unreachable" and time.monotonic() >= connection.quiet_until:

@@ -1,103 +1,115 @@
-"""From what an endpoint sent to a reply, or to the failure that it stands for. Pure: sends and waits for nothing."""
+"""From what an endpoint sent with status 200 to a reply, or to the failure that it stands for. Pure: sends nothing.
+
+A reply may be one JSON object or server-sent events, a chat completion or a completion of raw text. It passes through
+``encodable`` here, and nowhere else.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import json
-import time
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from evolcoder.encodable import encodable_text
+from evolcoder.endpoint.refusals import failure_in_reply
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
-from evolcoder.errors import EndpointError
 
-LONGEST_RETRY_AFTER_SECONDS = 600.0
-_TRANSIENT_STATUS = frozenset({408, 409, 425})
-_MESSAGE_CHARACTERS = 200
+_BROKEN_OFF = {
+    "error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout",
+}  # fmt: skip
+"""Reasons to finish that another try may mend."""
+_MAY_STAND_FOR_CONTENT = {"content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"}
+"""A message without text may be all thinking, a refusal, or a call that nobody asked for."""
 
 
-def parse_reply(text: str) -> TeacherReply:
-    """The reply in a chat completion's or a completion's JSON.
+def parse_reply(text: str, endpoint: Endpoint) -> TeacherReply:
+    """The reply in the text that came with status 200.
 
     Raises:
-        RequestFailed: ``garbage``, for whatever is no such JSON.
+        RequestFailed: ``garbage``, for whatever is no reply; ``dropped``, for one that broke off; or what the error in it says.
     """
     try:
-        return reply_of(json.loads(text))
-    except (ValueError, RecursionError):
+        data = _joined(text, endpoint) if re.match(r"\s*(?:data|event|id|retry)?:", text) else json.loads(text)
+        return reply_of(data, endpoint)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise _garbage(text) from None
 
 
-def reply_of(data: Any) -> TeacherReply:
+def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
     """The reply in a decoded completion. Raises as ``parse_reply`` does."""
     try:
-        choice = data["choices"][0]
-        content = choice["message"]["content"] if "message" in choice else choice["text"]
+        choices = data.get("choices")
+        if not choices and _is_error(data):
+            raise failure_in_reply(data, endpoint)
+        choice = choices[0]
+        if choice.get("error"):
+            raise replace(failure_in_reply(choice, endpoint), maybe_billed=True)
+        message = choice["message"] if "message" in choice else {"content": choice["text"]}
+        content = message.get("content")
+        if content is None and not _MAY_STAND_FOR_CONTENT & set(message):
+            raise KeyError("content")
         usage = data.get("usage") or {}
         prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         reason = str(choice.get("finish_reason") or "")
+        if not content and message.get("refusal"):
+            content, reason = str(message["refusal"]), "refusal"
     except (ValueError, LookupError, TypeError, AttributeError):
         raise _garbage(str(data)) from None
-    if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    if content is not None and not isinstance(content, str):
+    if reason.lower() in _BROKEN_OFF:
+        raise RequestFailed("server_error", f"the reply ended with finish_reason {reason}", maybe_billed=True)
+    if content is not None and not isinstance(content, str | list):
         raise RequestFailed("garbage", "the reply's content is no text", maybe_billed=True)
-    return TeacherReply(content or "", reason, max(prompt, 0), max(completion, 0))
+    text, replaced = encodable_text(_text_of(content))
+    return TeacherReply(text, encodable_text(reason)[0], max(prompt, 0), max(completion, 0), replaced)
+
+
+def _is_error(data: Mapping[str, Any]) -> bool:
+    """Whether a reply without choices says what went wrong."""
+    named = any(data.get(key) for key in ("error", "errors", "base_resp")) or data.get("object") == "error"
+    return named or bool(data.get("detail")) or bool(data.get("code") and (data.get("message") or data.get("msg")))
+
+
+def _joined(text: str, endpoint: Endpoint) -> dict[str, Any]:
+    """The completion that server-sent events make together, as if it had come in one piece."""
+    contents: list[str] = []
+    refusals: list[str] = []
+    whole: dict[str, Any] = {"finish_reason": None}
+    usage: Any = None
+    ended = False
+    for line in re.split(r"\r\n|\r|\n", text):
+        name, _, value = line.partition(":")
+        if name != "data" or not value.strip():
+            continue
+        if value.strip() == "[DONE]":
+            ended = True
+            break
+        event = json.loads(value)
+        if event.get("error"):
+            raise failure_in_reply(event, endpoint)
+        usage = event.get("usage") or usage
+        for choice in event.get("choices") or ():
+            if choice.get("error"):
+                raise failure_in_reply(choice, endpoint)
+            if choice.get("index"):
+                continue
+            delta = choice.get("delta") or choice.get("message") or choice
+            contents.append(_text_of(delta.get("content") if delta is not choice else choice.get("text")))
+            refusals.append(str(delta.get("refusal") or ""))
+            whole["finish_reason"] = choice.get("finish_reason") or whole["finish_reason"]
+    if not ended and whole["finish_reason"] is None:
+        raise RequestFailed("dropped", "the stream ended before the reply did", maybe_billed=True)
+    message = {"content": "".join(contents) or None, "refusal": "".join(refusals)}
+    return {"choices": [whole | {"message": message}], "usage": usage}
+
+
+def _text_of(content: Any) -> str:
+    """Content is text, or a list of parts of which some are text (others are thinking, or pictures)."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return content if isinstance(content, str) else ""
 
 
 def _garbage(text: str) -> RequestFailed:
     return RequestFailed("garbage", f"the reply is no completion: {' '.join(text.split())[:80]!r}", maybe_billed=True)
-
-
-def failure_of_status(status: int, headers: Mapping[str, str], body: object, endpoint: Endpoint) -> RequestFailed:
-    """What an HTTP status of 400 or more stands for; ``body`` is decoded JSON, or text."""
-    if isinstance(body, str):
-        with contextlib.suppress(ValueError):
-            body = json.loads(body)
-    error = body.get("error", body) if isinstance(body, Mapping) else body
-    code = error.get("code") if isinstance(error, Mapping) else None
-    said = (error.get("message") if isinstance(error, Mapping) else error) or body or "no reason given"
-    message = " ".join(str(said).split())[:_MESSAGE_CHARACTERS]
-    sentence = _refusal_of_all(status, code, message, endpoint)
-    if sentence is not None:
-        return RequestFailed("closed", sentence, endpoint_error=EndpointError(sentence))
-    message = f"{status} {message}"
-    if status == 429:
-        return RequestFailed("rate_limited", message, retry_after_seconds=retry_after_seconds(headers, time.time()))
-    if status in _TRANSIENT_STATUS or status >= 500:
-        return RequestFailed("server_error", message)
-    return RequestFailed("rejected", message, retryable=False)
-
-
-def _refusal_of_all(status: int, code: object, message: str, endpoint: Endpoint) -> str | None:
-    """The sentence for what every request would meet alike; None for what may be this one's alone."""
-    base_url, model = endpoint.base_url, endpoint.model
-    if status == 401:
-        return f"The endpoint {base_url} refuses the API key (401: {message}); set the variable that holds it."
-    if status == 403:
-        return f"The endpoint {base_url} forbids this (403: {message}); use a key that may use {model}."
-    if status == 402 or (status == 429 and code == "insufficient_quota"):
-        return f"The account at {base_url} has no quota left ({message}); add credit, then run this again."
-    if status == 404 or code == "model_not_found":
-        return f"The endpoint {base_url} does not know the model {model!r}, or has no such address ({message}); correct either."
-    return None
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait as the reply's headers ask (``retry-after-ms``, or ``retry-after`` as seconds or a date).
-
-    Args:
-        now: seconds since the epoch, against which a date counts.
-    """
-    milliseconds, after = headers.get("retry-after-ms"), headers.get("retry-after", "").strip()
-    try:
-        if milliseconds is not None:
-            seconds = float(milliseconds) / 1000
-        elif after[:1].isalpha():
-            seconds = email.utils.parsedate_to_datetime(after).timestamp() - now
-        else:
-            seconds = float(after)
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS) if seconds == seconds else None  # NaN is no answer

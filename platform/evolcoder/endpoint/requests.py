@@ -21,27 +21,45 @@ class Endpoint:
     timeout_seconds: float = 600.0
     max_attempts: int = 6
     transport: TransportName = "openai"
+    max_tokens_field: str = "max_tokens"
+    """By which name it takes the limit of a reply's tokens."""
+    stream: bool = False
+    """Whether replies are asked for as server-sent events."""
+    settings_section: str = "teacher"
+    """The section of the settings that messages tell the user to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How the endpoint is to draw its answer. ``stop`` and ``seed`` are sent only when set."""
+    """How the endpoint is to draw its answer. What is None or empty is not sent.
 
-    temperature: float
-    top_p: float
+    ``extra_body`` holds further fields of the request; one that is None keeps a field from being sent.
+    """
+
+    temperature: float | None
+    top_p: float | None
     max_tokens: int
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherReply:
-    """One answer. Token counts are the server's; both are 0 when it reports no usage. ``text`` may be empty."""
+    """One answer. Token counts are the server's; both are 0 when it reports no usage. ``text`` may be empty.
+
+    ``replaced_characters``: how many could not be encoded, and are U+FFFD in ``text``.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    replaced_characters: int = 0
+
+
+FOR_EVER = frozenset({"refused", "too_long"})
+"""Kinds of failures that no other try can mend."""
 
 
 @dataclass(eq=False)
@@ -65,15 +83,23 @@ class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row
 
 def request_body(model: str, content: Mapping[str, Any], sampling: SamplingSettings) -> dict[str, Any]:
     """The JSON body of a request: it decides the reply, so that its hash can stand for it."""
-    body: dict[str, Any] = {
-        "model": model,
-        **content,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-    }
+    body: dict[str, Any] = {"model": model, **content}
+    if sampling.temperature is not None:
+        body["temperature"] = sampling.temperature
+    if sampling.top_p is not None:
+        body["top_p"] = sampling.top_p
+    body["max_tokens"] = sampling.max_tokens
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     if sampling.seed is not None:
         body["seed"] = sampling.seed
-    return body
+    return body | dict(sampling.extra_body)
+
+
+def sent_body(body: Mapping[str, Any], endpoint: Endpoint, batch: bool = False) -> dict[str, Any]:
+    """The same request in the words of one endpoint. The journal's key does not depend on them."""
+    sent = dict(body)
+    sent[endpoint.max_tokens_field] = sent.pop("max_tokens")
+    if endpoint.stream and not batch:
+        sent = {"stream_options": {"include_usage": True}} | sent | {"stream": True}
+    return {name: value for name, value in sent.items() if value is not None}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from evolcoder.endpoint.replies import failure_of_status
+from evolcoder.endpoint.refusals import failure_of_status
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 
 if TYPE_CHECKING:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from evolcoder.endpoint.journal.reader import recorded_tokens
 from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
+from evolcoder.endpoint.scripted import server
+from evolcoder.endpoint.scripted.batches import BatchEndpoints
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.errors import BudgetError, EndpointError
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
@@ -26,6 +30,7 @@ from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row
 from evolcoder.evolve.rules.operators import operators_of
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import stable_hash
 
 PLAN = RoundPlan(1, 0, operators_of(("constraints", "complexity")), 500, Script.model, 1.0, 0.95, 200)
 POOL = [seed(f"Write a function that adds {number}.") for number in range(20)]
@@ -167,3 +172,30 @@ def test_a_killed_run_finds_its_batches_again(folder: Folder) -> None:
     assert all(row.status == "kept" for row in rows)
     lines = [parse_line(line) for name in (folder / "01").names() for line in (folder / "01").read_bytes(name).splitlines(True)]
     assert len({line.key for line in lines if isinstance(line, Entry)}) == len(lines) == 40
+
+
+class _Refusing(BatchEndpoints):
+    """Refuses lines that ask for much, by a filter; or every line, for a field."""
+
+    def _outcome(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        body = line["body"]
+        error: dict[str, Any] | None = None
+        if "max_tokens" not in body:
+            error = {"message": "Unsupported parameter: 'max_completion_tokens'.", "param": "max_completion_tokens"}
+        elif stable_hash(json.dumps(body)) < "4":
+            error = {"message": "The response was filtered.", "code": "content_filter"}
+        if error is None:
+            return super()._outcome(line)
+        return {"custom_id": line["custom_id"], "error": None, "response": {"status_code": 400, "body": {"error": error}}}
+
+
+def test_a_line_that_is_refused_eliminates_its_row_and_a_wrong_field_stops_the_run(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BatchEndpoints", _Refusing)
+    with scripted_teacher(Script(**QUICK)) as teacher:
+        with pytest.raises(EndpointError, match=r"set teacher\.max_tokens_field=max_tokens"):
+            asyncio.run(evolved_by(job_of(teacher, folder, max_tokens_field="max_completion_tokens")))
+        rows = asyncio.run(evolved_by(job_of(teacher, folder)))
+    assert {row.status for row in rows} == {"kept", "eliminated"}
+    assert {row.reason for row in rows} == {None, "refused"}

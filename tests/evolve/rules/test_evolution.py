@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 
 import pytest
 from tests.evolve.rows import seed
@@ -14,6 +15,7 @@ from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, faile
 from evolcoder.evolve.rules.operators import child_id, operators_of
 from evolcoder.records import Instruction
 from evolcoder.settings import PAPER_OPERATORS
+from evolcoder.thinking import marks_with
 
 PLAN = RoundPlan(1, 0, operators_of(PAPER_OPERATORS), 100, "teacher", 1.0, 0.95, 50)
 PARENT = seed("Add two numbers.", input="1 2")
@@ -89,3 +91,55 @@ def test_the_judge_is_asked_between_and_ends_a_row_that_says_nothing_new() -> No
     assert len({sampling.seed for _, sampling in asked}) == 3
     row, asked = evolve(task, TeacherReply("Equal", "stop", 30, 1), plan=judged)
     assert (row.status, row.reason, len(asked)) == ("eliminated", "no_information_gain", 2)
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ((TeacherReply("", "length", 1, 1),), "truncated_instruction"),
+        ((TeacherReply("<think>Let me", "max_tokens", 1, 1),), "truncated_instruction"),
+        ((TeacherReply("Add", "content_filter", 1, 1),), "filtered_instruction"),
+        ((TeacherReply("Add three.", "tool_calls", 1, 1),), "ended_by_tool_calls"),
+        ((TeacherReply("Add three.", "stop", 1, 1), TeacherReply("", "length", 1, 1)), "truncated_response"),
+        ((TeacherReply("Add three.", "stop", 1, 1), TeacherReply("a + b", "SAFETY", 1, 1)), "filtered_response"),
+        ((RequestFailed("refused", "400 content_filter", retryable=False),), "refused"),
+        ((TeacherReply("Add three.", "stop", 1, 1), RequestFailed("too_long", "400 x", retryable=False)), "too_long"),
+    ],
+)
+def test_what_no_other_try_mends_eliminates_the_row_by_its_name(
+    replies: tuple[TeacherReply | Exception, ...], reason: str
+) -> None:
+    row, asked = evolve(*replies)
+    assert (row.status, row.reason, len(asked)) == ("eliminated", reason, len(replies))
+
+
+def test_thinking_is_left_out_of_all_replies_and_counted() -> None:
+    counts: Counter[str] = Counter()
+    replies = iter(
+        [
+            TeacherReply("<think>Hm.</think>\n\nAdd three.", "stop", 1, 9),
+            TeacherReply("It is not equal, I think.\n</think>\n\nNot Equal", "stop", 1, 9),
+            TeacherReply("<plan>So.</plan>\na + b + c", "stop", 1, 9, replaced_characters=2),
+        ]
+    )
+
+    async def ask(prompt: str, sampling: SamplingSettings) -> Asked:
+        return Asked(next(replies), "key")
+
+    plan = dataclasses.replace(PLAN, judge=True, thinking_marks=marks_with((("<plan>", "</plan>"),)))
+    row = asyncio.run(evolve_row(PARENT, plan, ask, counts))
+    assert (row.status, row.instruction, row.response) == ("kept", "Add three.", "a + b + c")
+    assert row.completion_tokens == 27
+    assert counts["replies_with_thinking"] == 3
+    assert counts["thinking_characters"] > 40
+    assert counts["replaced_characters"] == 2
+
+
+def test_what_is_null_is_not_asked_for_and_more_fields_are() -> None:
+    plan = dataclasses.replace(PLAN, temperature=None, top_p=None, judge=True, extra_body={"reasoning_effort": "low"})
+    _, asked = evolve(
+        TeacherReply("Add three.", "stop", 1, 1), TeacherReply("no", "stop", 1, 1), TeacherReply("a", "stop", 1, 1), plan=plan
+    )
+    assert {(sampling.temperature, sampling.top_p, sampling.extra_body["reasoning_effort"]) for _, sampling in asked} == {
+        (None, None, "low")
+    }

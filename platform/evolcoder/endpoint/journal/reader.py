@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.journal.lines import Entry, Item, Release, Replaces, Reservation, Spent, key_of, parse_line
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.storage.folders import Folder
@@ -29,6 +30,10 @@ class JournalReader:
                 elif parse_line(line) is None:
                     self.damaged_lines += 1
 
+    def __bool__(self) -> bool:
+        """Whether it holds any reply."""
+        return bool(self._places or self._texts)
+
     def __contains__(self, key: str) -> bool:
         return key in self._places or key in self._texts
 
@@ -42,7 +47,8 @@ class JournalReader:
         entry = parse_line(line) if line is not None else None
         if not isinstance(entry, Entry):
             return None
-        return TeacherReply(entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens)
+        text, replaced = encodable_text(entry.text)  # earlier versions kept texts as they came
+        return TeacherReply(text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens, replaced)
 
 
 def read_lines(folder: Folder, name: str) -> Iterator[tuple[int, bytes]]:

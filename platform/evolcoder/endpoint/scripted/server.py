@@ -156,7 +156,8 @@ class ScriptedTeacher:
             return self._refuse(request, 404, f"The model {body.get('model')!r} does not exist.", "model_not_found")
         if ("messages" if request.path.endswith("/chat/completions") else "prompt") not in body:
             return self._refuse(request, 400, "The request lacks its content.", "invalid_request_error")
-        request_hash = stable_hash(request.path, json.dumps(body, sort_keys=True))
+        asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+        request_hash = stable_hash(request.path, json.dumps(asked, sort_keys=True))
         fault = self.draw_fault(request_hash)
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
@@ -191,7 +192,8 @@ class ScriptedTeacher:
             return _error(429, "Rate limit reached.", "rate_limit_exceeded", headers)
         if fault in ("error_500", "error_503"):
             return _error(int(fault[-3:]), "The server had an error.", "server_error")
-        text = json.dumps(self.completion(request.path.endswith("/chat/completions"), body, request_hash, fault))
+        completion = self.completion(request.path.endswith("/chat/completions"), body, request_hash, fault)
+        text = _events(completion) if body.get("stream") else json.dumps(completion)
         if fault == "html":
             return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
         if fault == "truncated_json":
@@ -199,14 +201,14 @@ class ScriptedTeacher:
         if fault in ("dropped", "slow_drip"):
             return await self._reply_in_parts(request, text.encode(), request_hash, fault)
         self.good_replies[request_hash] += 1
-        return web.Response(text=text, content_type="application/json")
+        return web.Response(text=text, content_type="text/event-stream" if body.get("stream") else "application/json")
 
     def completion(self, chat: bool, body: Mapping[str, Any], request_hash: str, fault: str | None) -> dict[str, Any]:
         """The JSON of a good reply, whose content may be faulty. Its tokens are counted, whether or not it arrives."""
         text = {"empty": "", "refusal": "Sorry, I cannot help with that."}.get(fault or "", self.script.text(request_hash))
         prompt_tokens = len(json.dumps(body.get("messages") or body.get("prompt"))) // 4
         tokens = len(text) // 4 + 1
-        limit = int(body.get("max_tokens") or 1 << 30)
+        limit = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1 << 30)
         reason = "stop"
         if fault == "length" or tokens > limit:
             tokens, reason = min(tokens, limit), "length"
@@ -274,3 +276,15 @@ def scripted_teacher(
 
 def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.json_response({"error": {"message": message, "code": code}}, status=status, headers=headers)
+
+
+def _events(completion: Mapping[str, Any]) -> str:
+    """A completion as server-sent events: some pieces of text, the reason to finish, the usage."""
+    choice = completion["choices"][0]
+    text = choice["message"]["content"] if "message" in choice else choice["text"]
+    pieces = [text[start : start + 20] for start in range(0, len(text), 20)]
+    deltas = [{"delta": {"content": piece}} if "message" in choice else {"text": piece} for piece in [*pieces, ""]]
+    choices = [{"index": 0, "finish_reason": None} | delta for delta in deltas]
+    choices[-1]["finish_reason"] = choice["finish_reason"]
+    chunks = [{"choices": [one]} for one in choices] + [{"choices": [], "usage": completion["usage"]}]
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -20,8 +21,8 @@ from evolcoder.endpoint.journal.reader import JournalReader
 from evolcoder.endpoint.journal.writer import JournalWriter
 from evolcoder.endpoint.limits.limiter import Permit
 from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
-from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply, request_body
-from evolcoder.errors import EvolcoderError
+from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply, request_body, sent_body
+from evolcoder.errors import EndpointError, EvolcoderError
 from evolcoder.evolve.rounds.worker import RoundJob
 from evolcoder.evolve.rules.evolution import Asked, evolve_row
 from evolcoder.records import Instruction
@@ -61,6 +62,9 @@ class BatchEvolver:
         self._replies: dict[str, TeacherReply] = {}  # those of the rows at hand that the reader does not know
         self._failures: dict[str, RequestFailed] = {}
         self._tries: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()  # in the replies of the rows at hand
+        self._answers = bool(self._paid)
+        self._endpoint_error: EndpointError | None = None
         self._looks: dict[str, tuple[int, int]] = {}
         self._totals = Counter(damaged_lines=self._paid.damaged_lines)
 
@@ -104,6 +108,7 @@ class BatchEvolver:
                 evolved, missing = await self._pass_over(rows)
             write(evolved)
             self._totals.update(row.status for row in evolved)
+            self._totals.update(self._changes)
             self._tell()
             self._replies.clear()
             self._failures.clear()
@@ -113,9 +118,10 @@ class BatchEvolver:
         """The rows that lack no reply, evolved; and of each other row its next request, by key."""
         evolved: list[Instruction] = []
         missing: dict[str, dict[str, Any]] = {}
+        self._changes = Counter()  # each pass evolves all rows anew
         for row in rows:
             try:
-                evolved.append(await evolve_row(row, self._job.plan, self._find))
+                evolved.append(await evolve_row(row, self._job.plan, self._find, self._changes))
             except _ReplyMissing as one:
                 missing[one.key] = one.body
         return evolved, missing
@@ -127,9 +133,11 @@ class BatchEvolver:
         reply = self._replies.get(key) or self._paid.find(key)
         if reply is not None:
             return Asked(reply, key)
-        if key in self._failures:
-            raise self._failures[key]
-        raise _ReplyMissing(key, body)
+        failure = self._failures.get(key)
+        if failure is None:
+            raise _ReplyMissing(key, body)
+        # What the endpoint refuses while it answers others, it refuses for ever.
+        raise replace(failure, kind="refused") if failure.kind == "rejected" and self._answers else failure
 
     async def _ask_for(self, requests: Mapping[str, dict[str, Any]]) -> None:
         """Ask each of them once, in as few batches as the limits allow."""
@@ -146,7 +154,7 @@ class BatchEvolver:
                     for task in done:
                         permits[waiting[task]] = task.result()
                         del waiting[task]
-                batches = batches_of({key: requests[key] for key in permits})
+                batches = batches_of({key: sent_body(requests[key], self._job.endpoints[0], batch=True) for key in permits})
                 await asyncio.gather(*(self._see_through(lines, permits) for lines in batches))
         finally:
             for task in waiting:
@@ -173,10 +181,13 @@ class BatchEvolver:
         for key, permit in open_permits.items():
             self._settle(key, permit, rest)
         await self._journal.flush()
+        if self._endpoint_error is not None:
+            raise self._endpoint_error
 
     def _settle(self, key: str, permit: Permit, outcome: TeacherReply | RequestFailed) -> None:
         self._totals["requests"] += 1
         if isinstance(outcome, TeacherReply):
+            self._answers = True
             self._limiter.release(permit, outcome, True)
             self._note(key, outcome)
             self._limiter.recorded(outcome)
@@ -185,8 +196,8 @@ class BatchEvolver:
             return
         self._limiter.release(permit, None, outcome.maybe_billed)
         self._tries[key] += 1
-        lasts = not outcome.retryable or outcome.endpoint_error is not None
-        if lasts or self._tries[key] >= self._job.endpoints[0].max_attempts:
+        self._endpoint_error = self._endpoint_error or outcome.endpoint_error
+        if not outcome.retryable or self._tries[key] >= self._job.endpoints[0].max_attempts:
             self._failures[key] = outcome
 
     def _note(self, key: str, reply: TeacherReply) -> None:

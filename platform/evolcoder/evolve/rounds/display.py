@@ -11,7 +11,7 @@ from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.evolve.rounds.identity import round_name
 from evolcoder.evolve.rounds.progress import RoundProgress
-from evolcoder.settings import RunSettings
+from evolcoder.settings import RunSettings, TeacherSettings
 from evolcoder.storage.stage import Manifest
 
 _POLL_SECONDS = 0.5
@@ -65,6 +65,19 @@ def show_totals(totals: Counter[str], progress: Progress, limits: TeacherLimits)
     if limits.usd_per_million_input_tokens is not None:
         figures["usd"] = limits.usd(totals["prompt_tokens"], totals["completion_tokens"])
     progress.update(rows_done(totals), **figures)
+
+
+def say_changes(totals: Counter[str], reasons: Counter[str], teacher: TeacherSettings, reporter: Reporter) -> None:
+    """What became of replies on the way to their rows, and what to do about those that were cut."""
+    if totals["replies_with_thinking"]:
+        characters = f"{totals['thinking_characters']:,} characters, whose tokens are paid for and counted"
+        reporter.say(f"the thinking in {totals['replies_with_thinking']:,} replies is left out ({characters})")
+    if totals["replaced_characters"]:
+        reporter.warn(
+            f"{totals['replaced_characters']:,} characters of replies were halves of a pair, and were replaced by U+FFFD"
+        )
+    if cut := reasons["truncated_instruction"] + reasons["truncated_response"]:
+        reporter.warn(f"{cut:,} rows fell, for a reply was cut at {teacher.max_tokens:,} tokens; raise teacher.max_tokens")
 
 
 def show_rounds(manifests: Sequence[Manifest], settings: RunSettings, reporter: Reporter) -> None:

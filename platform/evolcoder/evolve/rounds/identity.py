@@ -21,6 +21,7 @@ from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EvolveSettings, RunSettings
 from evolcoder.storage.stage import Manifest, Stage
+from evolcoder.thinking import marks_with
 
 
 def round_name(number: int) -> str:
@@ -86,6 +87,8 @@ def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
         top_p=settings.teacher.top_p,
         max_tokens=settings.teacher.max_tokens,
         judge=settings.evolve.judge,
+        extra_body=settings.teacher.extra_body,
+        thinking_marks=marks_with(settings.teacher.thinking_marks),
     )
 
 

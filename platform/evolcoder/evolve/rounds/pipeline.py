@@ -33,12 +33,13 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
-from evolcoder.evolve.rounds.display import by_count, kept_rows, say_why, show_rounds, show_totals, watching
+from evolcoder.evolve.rounds.display import by_count, kept_rows, say_changes, say_why, show_rounds, show_totals, watching
 from evolcoder.evolve.rounds.gather import SMALL_TASK_CPUS, CopyCheck, gather
 from evolcoder.evolve.rounds.identity import finished_rounds, round_name, round_plan, round_stages
 from evolcoder.evolve.rounds.progress import RoundProgress, together
 from evolcoder.evolve.rounds.shards import partition_count, partition_of, read_pool, shard_bytes, write_shard
 from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
+from evolcoder.evolve.rules.evolution import CHANGES
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
@@ -196,6 +197,7 @@ def _make_round(this: _Round, teacher: _Teacher, reporter: Reporter) -> Manifest
             f"for this reason: {merged.examples[fault].rstrip('.')}. The other replies are kept; the same command again sends "
             "only what is missing."
         )
+    say_changes(totals, merged.reasons, this.settings.teacher, reporter)
     manifest = this.stage.publish(merged.files, merged.summary(teacher.limits.usd))
     compact(this.run.journal, f"{this.number:02d}")
     return manifest
@@ -259,9 +261,9 @@ def _evolve_on_workers(
 
     try:
         with watching(read, progress, teacher.limits, reporter):
-            _evolve_pool(this, teacher, board)
+            changes = _evolve_pool(this, teacher, board)
         so_far = together(ray.get(board.read.remote()).values())
-        return so_far.totals, so_far.stop
+        return so_far.totals + changes, so_far.stop
     finally:
         ray.kill(board)
 
@@ -278,8 +280,8 @@ def _job(this: _Round, teacher: _Teacher, concurrency: int) -> RoundJob:
     )
 
 
-def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> None:
-    """Run every row of the pool through the teacher, into this attempt's folder."""
+def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> Counter[str]:
+    """Run every row of the pool through the teacher, into this attempt's folder; returns what was changed in replies."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -307,19 +309,32 @@ def _evolve_pool(this: _Round, teacher: _Teacher, board: Any) -> None:
     )
     sink = _AttemptSink(this.attempt(teacher.epoch).make(), this.partitions)
     evolved.write_datasink(sink, ray_remote_args={"num_cpus": SMALL_TASK_CPUS})
+    return sink.changes
 
 
-class _AttemptSink(Datasink[None]):  # type: ignore[misc]
-    """Writes blocks as Arrow files below ``<attempt>/<partition>``; a task that is tried again overwrites its own files."""
+class _AttemptSink(Datasink[Counter[str]]):  # type: ignore[misc]
+    """Writes blocks as Arrow files below ``<attempt>/<partition>``; a task that is tried again overwrites its own files.
+
+    ``changes`` holds at the end what was changed in replies: each row is counted once, unlike on the board.
+    """
 
     def __init__(self, attempt: Folder, partitions: int) -> None:
         self._attempt = attempt
         self._partitions = partitions
+        self.changes: Counter[str] = Counter()
 
-    def write(self, blocks: Iterable[Any], ctx: Any) -> None:
+    def write(self, blocks: Iterable[Any], ctx: Any) -> Counter[str]:
+        changes: Counter[str] = Counter()
         for index, block in enumerate(blocks):
-            rows = [Instruction.from_row(row) for row in BlockAccessor.for_block(block).to_arrow().to_pylist()]
-            _write_rows(self._attempt, self._partitions, f"{ctx.task_idx:06d}-{index:04d}", rows)
+            rows = BlockAccessor.for_block(block).to_arrow().to_pylist()
+            members = [Instruction.from_row(row) for row in rows]
+            _write_rows(self._attempt, self._partitions, f"{ctx.task_idx:06d}-{index:04d}", members)
+            for row in rows:
+                changes.update({name: row[name] for name in CHANGES})
+        return changes
+
+    def on_write_complete(self, write_result: Any) -> None:
+        self.changes = sum(write_result.write_returns, Counter())
 
 
 def _write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Instruction]) -> None:

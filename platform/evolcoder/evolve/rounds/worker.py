@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,10 @@ from evolcoder.endpoint.journal.reader import JournalReader
 from evolcoder.endpoint.journal.writer import JournalWriter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
-from evolcoder.endpoint.requests import Endpoint, SamplingSettings, request_body
+from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed, SamplingSettings, request_body
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.progress import RoundProgress
-from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
+from evolcoder.evolve.rules.evolution import CHANGES, Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
 
@@ -42,6 +43,12 @@ class RoundJob:
     limits: TeacherLimits
 
 
+def refused_sentence(failure: RequestFailed) -> str:
+    """Why rows fall without a reply, with the words of one refusal."""
+    said = "refuses some requests" if failure.kind == "refused" else "finds some requests too long"
+    return f"the teacher {said} ({failure.message}); their rows are eliminated as {failure.kind}"
+
+
 class RowEvolver:
     """The class that Ray Data maps over a pool; its calls share one client and one journal segment."""
 
@@ -51,10 +58,13 @@ class RowEvolver:
         self._paid = JournalReader(job.journal, job.part)
         self._journal = JournalWriter(job.journal, job.part, job.epoch.number)
         self._limiter = SharedLimiter(job.epoch, job.limits, ledger, self._journal)
-        self._client = EndpointClient(job.endpoints, job.concurrency, self._limiter, self._warn_of_closed)
+        self._client = EndpointClient(
+            job.endpoints, job.concurrency, self._limiter, self._warn_of_closed, answered_before=bool(self._paid)
+        )
         self._name = uuid.uuid4().hex
         self._progress = RoundProgress()
         self._counts = self._progress.totals
+        self._warned: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         if self._paid.damaged_lines:
             self._counts["damaged_lines"] = self._paid.damaged_lines
@@ -62,16 +72,17 @@ class RowEvolver:
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         parent = Instruction.from_row(row)
         child = failed_row(parent, self._job.plan, NOT_ASKED)
+        changes: Counter[str] = Counter()
         if self._progress.stop is None:
             try:
-                child = await evolve_row(parent, self._job.plan, self._ask)
+                child = await evolve_row(parent, self._job.plan, self._ask, changes)
             except EvolcoderError as error:
                 self._progress.stop = type(error)(error.message)
                 await self._report()  # before the row comes out, or the driver might look too early
         self._counts["not_asked" if child.reason == NOT_ASKED else child.status] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
-        return child.to_row()
+        return child.to_row() | {name: changes[name] for name in CHANGES}
 
     async def _ask(self, prompt: str, sampling: SamplingSettings) -> Asked:
         messages = [{"role": "user", "content": prompt}]
@@ -80,7 +91,14 @@ class RowEvolver:
         if paid is not None:
             self._counts["replies_reused"] += 1
             return Asked(paid, key)
-        reply = await self._client.chat(messages, sampling)
+        try:
+            reply = await self._client.chat(messages, sampling)
+        except RequestFailed as failure:
+            if failure.kind in FOR_EVER - self._warned:
+                self._warned.add(failure.kind)
+                self._progress.warnings.add(refused_sentence(failure))
+                await self._report()
+            raise
         await self._journal.append(Entry.of(key, reply))
         self._limiter.recorded(reply)
         self._counts["prompt_tokens"] += reply.prompt_tokens

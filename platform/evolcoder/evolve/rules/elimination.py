@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import string
 
+from evolcoder.endpoint.endings import ending
+
 APOLOGY_WORDS = 80
 PROMPT_PHRASES = ("original task", "rewritten task", "given prompt", "rewritten prompt", "original prompt", "new prompt")
 
@@ -62,8 +64,8 @@ def eliminate_instruction(instruction: str, parent_task: str, finish_reason: str
     """The first rule that an evolved instruction, cleaned, breaks; ``parent_task`` is what it was made from."""
     text = instruction.lower()
     broken = {
+        **_unnatural_endings(finish_reason, "instruction"),
         "empty_instruction": not re.search(r"\w", instruction),
-        "truncated_instruction": finish_reason == "length",
         "copied_prompt": any(phrase in text for phrase in PROMPT_PHRASES),  # it repeats the words that asked for it
         "unchanged": normalised(instruction) == normalised(parent_task),
         "overlong": len(instruction.split()) > max_words,
@@ -76,12 +78,19 @@ def eliminate_response(response: str, finish_reason: str) -> str | None:
     words = response.lower().split()
     bare = (word.strip(string.punctuation) for word in words)
     broken = {
+        **_unnatural_endings(finish_reason, "response"),
         "empty_response": not response,
-        "truncated_response": finish_reason == "length",
         "apology": "sorry" in response.lower() and len(words) < APOLOGY_WORDS,
         "only_stop_words": all(not word or word in _STOP_WORDS for word in bare),
     }
     return next((rule for rule, breaks in broken.items() if breaks), None)
+
+
+def _unnatural_endings(finish_reason: str, what: str) -> dict[str, bool]:
+    """Rules that a reply breaks which did not come to its own end, whatever is left of it."""
+    how = ending(finish_reason)
+    other = how not in ("whole", "cut", "filtered")
+    return {f"truncated_{what}": how == "cut", f"filtered_{what}": how == "filtered", f"ended_by_{how}": other}
 
 
 def normalised(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
+from evolcoder.endpoint.requests import FOR_EVER, RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.evolve.rules.elimination import (
     clean_instruction,
     eliminate_instruction,
@@ -17,11 +19,15 @@ from evolcoder.evolve.rules.elimination import (
 from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
 from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
 from evolcoder.records import Instruction
+from evolcoder.thinking import KNOWN_MARKS, Mark, drop_thinking
 
 FORMAT = 3
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
 NO_INFORMATION_GAIN = "no_information_gain"
 """The reason of a row that the judge calls equal to its parent."""
+
+CHANGES = ("replies_with_thinking", "thinking_characters", "replaced_characters")
+"""What is counted of replies on the way to their rows: thinking that was dropped, and what could not be encoded."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,16 @@ class RoundPlan:
     operators: tuple[Operator, ...]
     max_instruction_words: int
     teacher: str
-    temperature: float
-    top_p: float
+    temperature: float | None
+    top_p: float | None
     max_tokens: int
     judge: bool = False
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    thinking_marks: tuple[Mark, ...] = KNOWN_MARKS
 
     def sampling(self, row_id: str, purpose: str) -> SamplingSettings:
-        return SamplingSettings(self.temperature, self.top_p, self.max_tokens, seed=request_seed(row_id, purpose))
+        seed = request_seed(row_id, purpose)
+        return SamplingSettings(self.temperature, self.top_p, self.max_tokens, (), seed, self.extra_body)
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,17 @@ Ask = Callable[[str, SamplingSettings], Awaitable[Asked]]
 """Puts one user message to the teacher. Raises RequestFailed for this row's fault, EvolcoderError for the run's."""
 
 
-async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruction:
+async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask, counts: Counter[str] | None = None) -> Instruction:
     """What round ``plan.round`` makes of a row of its pool: kept, eliminated by a rule, or failed with the fault.
+
+    Args:
+        counts: what was changed in replies is added here, under the names in ``CHANGES``.
 
     Raises:
         EvolcoderError: the run must stop; nothing is known about the row.
     """
     row = failed_row(parent, plan)
+    ask = _without_thinking(ask, plan.thinking_marks, Counter() if counts is None else counts)
     try:
         task = task_text(parent.instruction, parent.input)
         prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
@@ -71,7 +84,9 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
             return dataclasses.replace(row, status="eliminated", reason=reason)
         if plan.judge:
             # A verdict is no invention: the likeliest one is wanted.
-            likeliest = dataclasses.replace(plan.sampling(row.id, "judge"), temperature=0.0)
+            likeliest = plan.sampling(row.id, "judge")
+            if likeliest.temperature is not None:
+                likeliest = dataclasses.replace(likeliest, temperature=0.0)
             asked = await ask(judge_prompt(task, row.instruction), likeliest)
             row = _with_reply(row, asked)
             if says_equal(asked.reply.text):
@@ -80,13 +95,30 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask) -> Instruct
         row = _with_reply(row, asked, response=without_outer_blank_lines(asked.reply.text))
         reason = eliminate_response(row.response, asked.reply.finish_reason)
         return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
-    except RequestFailed as fault:
-        return dataclasses.replace(row, status="failed", reason=str(fault))
+    except RequestFailed as failure:
+        if failure.kind in FOR_EVER:
+            return dataclasses.replace(row, status="eliminated", reason=failure.kind)
+        return dataclasses.replace(row, status="failed", reason=str(failure))
+
+
+def _without_thinking(ask: Ask, marks: tuple[Mark, ...], counts: Counter[str]) -> Ask:
+    """The same teacher, of whose replies only the answers are heard."""
+
+    async def asking(prompt: str, sampling: SamplingSettings) -> Asked:
+        asked = await ask(prompt, sampling)
+        text, dropped = drop_thinking(asked.reply.text, marks)
+        counts["replies_with_thinking"] += dropped > 0
+        counts["thinking_characters"] += dropped
+        counts["replaced_characters"] += asked.reply.replaced_characters
+        return Asked(dataclasses.replace(asked.reply, text=text), asked.key)
+
+    return asking
 
 
 def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) -> Instruction:
     """A row with its lineage and without a reply: nothing was learned about this member of the pool."""
     operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
+    sampling = {"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens, **plan.extra_body}
     return Instruction(
         id=child_id(parent, operator, plan.round),
         round=plan.round,
@@ -97,7 +129,7 @@ def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) 
         input="",
         response="",
         teacher=plan.teacher,
-        sampling=json.dumps({"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens}),
+        sampling=json.dumps(sampling),
         prompt_tokens=0,
         completion_tokens=0,
         request_keys=[],

@@ -1,0 +1,200 @@
+"""What an endpoint's error stands for: a limit, a fault that passes, a refusal of this request, or one of every request.
+
+Servers say the same in many ways: in the status, in a code, in words, in an error inside a reply with status 200. All of
+them are read here, and nothing is sent. Pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evolcoder.endpoint.requests import Endpoint, RequestFailed
+from evolcoder.errors import EndpointError
+
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+_TRANSIENT_STATUS = frozenset({408, 409, 425})
+_MESSAGE_CHARACTERS = 200
+
+# Each list was put together from what servers are known to say; a sentence that is in none is a refusal without a name.
+_FILTERED = re.compile(
+    r"content[ _-]?(?:filter|policy|management|moderation|violation)|(?:usage|safety|acceptable use) polic"
+    r"|polic\w+[ _-]?violation|responsible ?ai|moderation|data_?inspection|safety system|inappropriate content"
+    r"|sensitive (?:words|content|information)|flagged|prohibited (?:use|content)|prompt.{0,20}(?:blocked|rejected)"
+    r"|\bunsafe\b|invalid_prompt",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context[ _-]?(?:length|window|size)|(?:prompt|input|request|message|content)s?\W+(?:is |are |was )?too (?:long|large)"
+    r"|string_above_max_length|request_too_large|max\w* (?:input|prompt|model|sequence|number of input)[ _]?(?:length|tokens)"
+    r"|max_model_len|too many (?:input )?tokens|input token count|reduce the length|range of input length|prompt_too_long",
+    re.IGNORECASE,
+)
+_LIMITED = re.compile(
+    r"rate[ _-]?limit|too many requests|throttl|concurrency limit|requests per (?:minute|second|day)", re.IGNORECASE
+)
+_NO_QUOTA = re.compile(
+    r"insufficient_quota|insufficient (?:balance|credits?|funds)|billing_hard_limit|exceeded your current quota", re.IGNORECASE
+)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|n[o']t support|only supports?|unrecognized|unknown (?:name|field|parameter|argument)"
+    r"|not permitted|extra_forbidden|unexpected keyword|not allowed|only .{1,20} (?:is|are) allowed|too large|at most|must be"
+    r"|should be|please enable|deprecated|cannot both|out of range|invalid_value|less than|greater than",
+    re.IGNORECASE,
+)
+_FIELDS = (
+    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stream_options", "stream", "seed", "stop",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What an error says, whatever its shape. ``code`` and ``kind`` are words or numbers of the server's own."""
+
+    message: str
+    code: str = ""
+    kind: str = ""
+    parameter: str = ""
+    whole: str = ""
+
+
+def error_body(body: object) -> ErrorBody:
+    """The error in a reply's text or decoded JSON."""
+    if isinstance(body, str):
+        with contextlib.suppress(ValueError):
+            body = json.loads(body)
+    whole = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
+    if isinstance(body, list):
+        body = next((item for item in body if isinstance(item, Mapping)), None)
+    error: Any = body
+    for name in ("error", "errors", "base_resp"):
+        if isinstance(error, Mapping) and error.get(name):
+            error = error[name]
+    if isinstance(error, list):
+        error = error[0] if error else None
+    if not isinstance(error, Mapping):
+        return ErrorBody(_line(error or "no reason given"), whole=whole)
+    detail = error.get("detail")
+    if isinstance(detail, list) and detail and isinstance(detail[0], Mapping):  # FastAPI's: where, and what is wrong there
+        place = detail[0].get("loc")
+        parameter = str(place[-1]) if isinstance(place, list) and place else ""
+        return ErrorBody(_line(f"{parameter}: {detail[0].get('msg')}"), str(detail[0].get("type")), "", parameter, whole)
+    said = next((error[key] for key in ("message", "msg", "status_msg", "detail") if error.get(key)), whole)
+    code = next((error[key] for key in ("code", "status_code", "statusCode", "status") if error.get(key)), "")
+    return ErrorBody(_line(said), str(code), str(error.get("type") or ""), str(error.get("param") or ""), whole)
+
+
+def failure_of_status(status: int, headers: Mapping[str, str], body: object, endpoint: Endpoint) -> RequestFailed:
+    """What an HTTP status of 400 or more stands for; ``body`` is decoded JSON, or text."""
+    error = error_body(body)
+    words = f"{error.code} {error.kind} {error.message}"
+    message = f"{status} {error.message}"
+    if status == 402 or (status == 429 and _NO_QUOTA.search(words)):
+        sentence = f"The account at {endpoint.base_url} has no quota left ({error.message}); add credit, then run this again."
+        return _closed(sentence)
+    if status == 429:
+        return RequestFailed("rate_limited", message, retry_after_seconds=retry_after_seconds(headers, time.time()))
+    if status in _TRANSIENT_STATUS or status >= 500:
+        return RequestFailed("server_error", message)
+    if status == 401:
+        sentence = f"The endpoint {endpoint.base_url} refuses the API key (401: {error.message}); "
+        return _closed(f"{sentence}set the variable that holds it.")
+    if status == 413 or (_TOO_LONG.search(words) and not _max_tokens_alone_too_long(error.message)):
+        return RequestFailed("too_long", message, retryable=False)
+    if _FILTERED.search(words) or _FILTERED.search(error.whole) or status == 451:
+        return RequestFailed("refused", message, retryable=False)
+    if status == 403:
+        sentence = f"The endpoint {endpoint.base_url} forbids this (403: {error.message}); "
+        return _closed(f"{sentence}use a key that may use {endpoint.model}.")
+    if status == 404 or error.code == "model_not_found":
+        sentence = f"The endpoint {endpoint.base_url} does not know the model {endpoint.model!r}, or has no such address "
+        return _closed(f"{sentence}({error.message}); correct either.")
+    advice = _setting_to_change(error, endpoint)
+    if advice is not None:
+        return _closed(f"The endpoint {endpoint.base_url} refuses what it is sent ({message}); {advice}.")
+    return RequestFailed("rejected", message, retryable=False)
+
+
+def failure_in_reply(body: Mapping[str, Any], endpoint: Endpoint) -> RequestFailed:
+    """What an error inside a reply with status 200 stands for: what it would be with a status of its own."""
+    error = error_body(body)
+    words = f"{error.code} {error.kind} {error.message}"
+    if error.code.isdecimal() and 400 <= int(error.code) <= 599:
+        status = int(error.code)
+    elif _NO_QUOTA.search(words):
+        status = 402
+    elif _LIMITED.search(words):
+        status = 429
+    elif re.search(r"authenticat|api[ _]key|unauthori[sz]ed", words, re.IGNORECASE):
+        status = 401
+    elif (
+        re.search(r"invalid|bad ?request|unsupported", words, re.IGNORECASE)
+        or _FILTERED.search(words)
+        or _TOO_LONG.search(words)
+    ):
+        status = 400
+    else:
+        status = 502
+    return failure_of_status(status, {}, body, endpoint)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait as the reply's headers ask (``retry-after-ms``, or ``retry-after`` as seconds or a date).
+
+    Args:
+        now: seconds since the epoch, against which a date counts.
+    """
+    milliseconds, after = headers.get("retry-after-ms"), headers.get("retry-after", "").strip()
+    try:
+        if milliseconds is not None:
+            seconds = float(milliseconds) / 1000
+        elif after[:1].isalpha():
+            seconds = email.utils.parsedate_to_datetime(after).timestamp() - now
+        else:
+            seconds = float(after)
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS) if seconds == seconds else None  # NaN is no answer
+
+
+def _closed(sentence: str) -> RequestFailed:
+    return RequestFailed("closed", sentence, endpoint_error=EndpointError(sentence))
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())[:_MESSAGE_CHARACTERS]
+
+
+def _max_tokens_alone_too_long(message: str) -> bool:
+    """Whether the reply that is asked for fills the whole context, so that no prompt fits beside it."""
+    context = re.search(r"context (?:length|window|size)\D{0,20}(\d+)", message)
+    reply = re.search(r"too large: (\d+)|(\d+) (?:tokens )?(?:in|for) the completion", message)
+    return bool(context and reply and int(reply[1] or reply[2]) >= int(context[1]))
+
+
+def _setting_to_change(error: ErrorBody, endpoint: Endpoint) -> str | None:
+    """What to change where a field that every request has is refused; None where the error names no such field."""
+    if not _UNSUPPORTED.search(f"{error.code} {error.message}"):
+        return None
+    named = [error.parameter] if error.parameter else re.findall(r"\w+", error.message)
+    field = next((name for name in named if name in _FIELDS), error.parameter)
+    section = endpoint.settings_section
+    if field in ("max_tokens", "max_completion_tokens"):
+        if re.search(r"too large|at most|less than|context|exceed|must be|range", error.message):
+            return f"lower {section}.max_tokens"
+        other = "max_tokens" if endpoint.max_tokens_field != "max_tokens" else "max_completion_tokens"
+        return f"set teacher.max_tokens_field={other}"
+    if field == "stream":
+        return f"set teacher.stream={'false' if endpoint.stream else 'true'}"
+    if field in ("temperature", "top_p"):
+        instead = f", or {section}.{field}=null to leave it out" if section == "teacher" else ""
+        return f"set {section}.{field} to what the model takes{instead}"
+    if field in ("", "messages", "prompt", "model", "input") or not field.isidentifier():
+        return None
+    return f"set teacher.extra_body.{field}=null to leave it out"
