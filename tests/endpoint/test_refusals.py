@@ -97,6 +97,7 @@ def test_a_refusal_says_what_the_endpoint_said(body: Any) -> None:
         (403, {"error": {"code": 403, "message": "Flagged.", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}}),
         (400, {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}),
         (400, {"error": {"code": "1301", "message": "Input or output may contain unsafe or sensitive content."}}),
+        (400, {"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": "blocked by content filter"}}}),
         (451, "unavailable"),
     ],
 )
@@ -184,3 +185,17 @@ def test_any_error_has_a_name(status: int, body: Any) -> None:
     failure = failure_of_status(status, {}, body, ENDPOINT)
     assert (failure.kind == "closed") == (failure.endpoint_error is not None)
     assert failure.message
+
+
+def test_what_a_server_says_can_be_written_down() -> None:
+    failure = failure_of_status(400, {}, '{"error": {"message": "a \\ud83d\\nb"}}', ENDPOINT)
+    assert failure.message == "400 a \ufffd b"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["This is not allowed; please stop.", "The seed of doubt must be planted elsewhere.", "Messages must be a list.", "No."],
+)
+def test_other_words_name_no_setting(said: str) -> None:
+    failure = failure_of_status(400, {}, {"error": {"message": said}}, ENDPOINT)
+    assert (failure.kind, failure.endpoint_error) == ("rejected", None)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from evolcoder.endpoint.refusals import failure_of_status
+from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.replies import reply_of
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
 from evolcoder.endpoint.transport import failures_named, openai_client
@@ -99,7 +99,7 @@ class BatchApi:
             batch = await self._patiently(partial(self._openai.batches.retrieve, batch.id))
         if batch.status == "failed":
             errors = getattr(batch.errors, "data", None) or []
-            said = "; ".join(str(error.message) for error in errors[:3]) or "no reason given"
+            said = "; ".join(short_line(error.message) for error in errors[:3]) or "no reason given"
             raise RequestFailed("batch_refused", f"the batch {batch.id} was refused: {said}", retryable=False)
         for name in (batch.output_file_id, batch.error_file_id):
             if name:
@@ -155,7 +155,7 @@ def _outcome(line: str, endpoint: Endpoint) -> tuple[str, TeacherReply | Request
     response = data.get("response")
     if not isinstance(response, Mapping):
         error = data.get("error") or {}
-        return key, RequestFailed("expired", str(error.get("message") or "no reply before the batch ended"))
+        return key, RequestFailed("expired", short_line(error.get("message") or "no reply before the batch ended"))
     status, body = response.get("status_code"), response.get("body")
     if status != 200:
         return key, failure_of_status(int(status or 500), {}, body, endpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from evolcoder.endpoint.refusals import failure_of_status
+from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import EndpointError
 
@@ -46,12 +46,12 @@ def check_endpoint(endpoint: Endpoint) -> None:
         innermost: BaseException = error
         while innermost.__cause__ is not None:
             innermost = innermost.__cause__
-        said = " ".join(str(innermost).split())[:160] or type(innermost).__name__
+        said = short_line(innermost) or type(innermost).__name__
         raise EndpointError(
             f"The endpoint {endpoint.base_url} does not answer ({said}); start it, or correct the base URL."
         ) from None
     entries = data.get("data") if isinstance(data, dict) else None
-    served = [str(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
+    served = [short_line(entry["id"]) for entry in entries or [] if isinstance(entry, dict) and "id" in entry]
     if served and not any(name == endpoint.model or name.endswith("/" + endpoint.model) for name in served):
         known = ", ".join(served[:8]) + (", ..." if len(served) > 8 else "")
         raise EndpointError(

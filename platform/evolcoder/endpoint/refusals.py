@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.errors import EndpointError
 
@@ -48,20 +49,25 @@ _UNSUPPORTED = re.compile(
     r"|should be|please enable|deprecated|cannot both|out of range|invalid_value|less than|greater than",
     re.IGNORECASE,
 )
-_FIELDS = (
-    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stream_options", "stream", "seed", "stop",
-)  # fmt: skip
+_FIELDS = ("max_completion_tokens", "max_tokens", "temperature", "top_p", "stream_options")
+_NAMED = re.compile(
+    r"[`'\"](\w+)[`'\"]|(?:supplied|parameter|argument|property|field|name):? (\w+)|(\w+) (?:parameter|mode|argument|field)"
+)
+"""How a field is named that is a mere word otherwise, such as ``stop``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error says, whatever its shape. ``code`` and ``kind`` are words or numbers of the server's own."""
+    """What an error says, whatever its shape. ``code`` and ``kind`` are words or numbers of the server's own.
+
+    ``inner`` is what a server in between says of the one behind it.
+    """
 
     message: str
     code: str = ""
     kind: str = ""
     parameter: str = ""
-    whole: str = ""
+    inner: str = ""
 
 
 def error_body(body: object) -> ErrorBody:
@@ -69,7 +75,6 @@ def error_body(body: object) -> ErrorBody:
     if isinstance(body, str):
         with contextlib.suppress(ValueError):
             body = json.loads(body)
-    whole = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
     if isinstance(body, list):
         body = next((item for item in body if isinstance(item, Mapping)), None)
     error: Any = body
@@ -79,15 +84,16 @@ def error_body(body: object) -> ErrorBody:
     if isinstance(error, list):
         error = error[0] if error else None
     if not isinstance(error, Mapping):
-        return ErrorBody(_line(error or "no reason given"), whole=whole)
+        return ErrorBody(short_line(error or "no reason given"))
     detail = error.get("detail")
     if isinstance(detail, list) and detail and isinstance(detail[0], Mapping):  # FastAPI's: where, and what is wrong there
         place = detail[0].get("loc")
         parameter = str(place[-1]) if isinstance(place, list) and place else ""
-        return ErrorBody(_line(f"{parameter}: {detail[0].get('msg')}"), str(detail[0].get("type")), "", parameter, whole)
-    said = next((error[key] for key in ("message", "msg", "status_msg", "detail") if error.get(key)), whole)
+        return ErrorBody(short_line(f"{parameter}: {detail[0].get('msg')}"), str(detail[0].get("type")), "", parameter)
+    said = next((error[key] for key in ("message", "msg", "status_msg", "detail") if error.get(key)), json.dumps(body))
     code = next((error[key] for key in ("code", "status_code", "statusCode", "status") if error.get(key)), "")
-    return ErrorBody(_line(said), str(code), str(error.get("type") or ""), str(error.get("param") or ""), whole)
+    inner = json.dumps([error[key] for key in ("innererror", "metadata", "details") if error.get(key)])
+    return ErrorBody(short_line(said), str(code), str(error.get("type") or ""), str(error.get("param") or ""), inner)
 
 
 def failure_of_status(status: int, headers: Mapping[str, str], body: object, endpoint: Endpoint) -> RequestFailed:
@@ -107,7 +113,7 @@ def failure_of_status(status: int, headers: Mapping[str, str], body: object, end
         return _closed(f"{sentence}set the variable that holds it.")
     if status == 413 or (_TOO_LONG.search(words) and not _max_tokens_alone_too_long(error.message)):
         return RequestFailed("too_long", message, retryable=False)
-    if _FILTERED.search(words) or _FILTERED.search(error.whole) or status == 451:
+    if _FILTERED.search(words) or _FILTERED.search(error.inner) or status == 451:
         return RequestFailed("refused", message, retryable=False)
     if status == 403:
         sentence = f"The endpoint {endpoint.base_url} forbids this (403: {error.message}); "
@@ -167,8 +173,9 @@ def _closed(sentence: str) -> RequestFailed:
     return RequestFailed("closed", sentence, endpoint_error=EndpointError(sentence))
 
 
-def _line(said: object) -> str:
-    return " ".join(str(said).split())[:_MESSAGE_CHARACTERS]
+def short_line(said: object) -> str:
+    """What a server said, as a part of one of our sentences."""
+    return encodable_text(" ".join(str(said).split())[:_MESSAGE_CHARACTERS])[0]
 
 
 def _max_tokens_alone_too_long(message: str) -> bool:
@@ -182,8 +189,9 @@ def _setting_to_change(error: ErrorBody, endpoint: Endpoint) -> str | None:
     """What to change where a field that every request has is refused; None where the error names no such field."""
     if not _UNSUPPORTED.search(f"{error.code} {error.message}"):
         return None
-    named = [error.parameter] if error.parameter else re.findall(r"\w+", error.message)
-    field = next((name for name in named if name in _FIELDS), error.parameter)
+    named = [word for words in _NAMED.findall(error.message) for word in words if word in ("stream", "seed", "stop")]
+    named += [word for word in re.findall(r"\w+", error.message) if word in _FIELDS]
+    field = error.parameter or next(iter(named), "")
     section = endpoint.settings_section
     if field in ("max_tokens", "max_completion_tokens"):
         if re.search(r"too large|at most|less than|context|exceed|must be|range", error.message):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from evolcoder.endpoint.refusals import failure_of_status
+from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def failures_named(endpoint: Endpoint) -> Iterator[None]:
         chain: list[BaseException] = [error]
         while (cause := chain[-1].__cause__) is not None:
             chain.append(cause)
-        message = " ".join(str(chain[-1]).split())[:200] or type(chain[-1]).__name__
+        message = short_line(chain[-1]) or type(chain[-1]).__name__
         if any(isinstance(one, aiohttp.ClientConnectorError | aiohttp.InvalidURL) for one in chain):
             raise RequestFailed("unreachable", message) from error
         if any(isinstance(one, aiohttp.ServerTimeoutError | asyncio.TimeoutError) for one in chain):

@@ -28,6 +28,7 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
 from evolcoder.storage.arrow_files import read_rows
+from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest
 
 ROWS = 24
@@ -235,6 +236,38 @@ def test_a_teacher_that_goes_away_stops_the_run_with_a_sentence(local_ray: None,
     with scripted_teacher(Script()) as teacher:
         run_evolve(settings_in(tmp_path, seeds), teacher)
         assert teacher.counts()["answered"] == 2 * ROWS - 10
+
+
+class _Odd(ScriptedTeacher):
+    """Thinks aloud, breaks a character in two, and refuses some requests for ever by a filter."""
+
+    async def _answer(self, request: Any) -> Any:
+        if stable_hash(json.dumps(await request.json(), sort_keys=True)) < "3":
+            return self._refuse(request, 400, "The response was filtered.", "content_filter")
+        return await super()._answer(request)
+
+    def completion(self, *arguments: Any) -> dict[str, Any]:
+        made = super().completion(*arguments)
+        message = made["choices"][0]["message"]
+        message["content"] = f"<think>\nHm.\n</think>\n\n{message['content']} \ud83d"
+        return made
+
+
+@pytest.mark.slow
+def test_odd_replies_become_rows_or_fall_and_the_round_closes(local_ray: None, tmp_path: Path, seeds: Path) -> None:
+    with scripted_teacher(Script(), kind=_Odd) as teacher:
+        settings = settings_in(tmp_path, seeds)
+        manifests, said = run_evolve(settings, teacher)
+        counts = teacher.counts()
+        assert hashes(run_evolve(settings, teacher)[0]) == hashes(manifests)
+        assert teacher.counts() == counts
+    rows = list(read_rows(RunFolder.open(settings).round(1), "*.arrow"))
+    assert {row["reason"] for row in rows} == {None, "refused"}
+    kept = [row for row in rows if row["status"] == "kept"]
+    assert 0 < len(kept) < ROWS
+    assert all(row["response"].endswith(" \ufffd") and "think" not in row["response"] for row in kept)
+    assert f"the thinking in {counts['answered']} replies is left out" in said
+    assert f"{counts['answered']} characters of replies were halves" in said
 
 
 @pytest.mark.slow
