@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import ray
+from tests.evolve.rounds.test_worker import OddTeacher
 
 from evolcoder.console import Reporter
 from evolcoder.endpoint.requests import Endpoint
@@ -28,7 +29,6 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
 from evolcoder.storage.arrow_files import read_rows
-from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest
 
 ROWS = 24
@@ -238,24 +238,9 @@ def test_a_teacher_that_goes_away_stops_the_run_with_a_sentence(local_ray: None,
         assert teacher.counts()["answered"] == 2 * ROWS - 10
 
 
-class _Odd(ScriptedTeacher):
-    """Thinks aloud, breaks a character in two, and refuses some requests for ever by a filter."""
-
-    async def _answer(self, request: Any) -> Any:
-        if stable_hash(json.dumps(await request.json(), sort_keys=True)) < "3":
-            return self._refuse(request, 400, "The response was filtered.", "content_filter")
-        return await super()._answer(request)
-
-    def completion(self, *arguments: Any) -> dict[str, Any]:
-        made = super().completion(*arguments)
-        message = made["choices"][0]["message"]
-        message["content"] = f"<think>\nHm.\n</think>\n\n{message['content']} \ud83d"
-        return made
-
-
 @pytest.mark.slow
 def test_odd_replies_become_rows_or_fall_and_the_round_closes(local_ray: None, tmp_path: Path, seeds: Path) -> None:
-    with scripted_teacher(Script(), kind=_Odd) as teacher:
+    with scripted_teacher(kind=OddTeacher) as teacher:
         settings = settings_in(tmp_path, seeds)
         manifests, said = run_evolve(settings, teacher)
         counts = teacher.counts()
