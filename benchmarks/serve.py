@@ -10,8 +10,10 @@ request for each over HTTP through Ray Serve. With PYTHONPATH=OTHER/platform the
 from __future__ import annotations
 
 import json
+import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from benchmarks.common import parser, print_header, print_row
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
+from evolcoder.errors import EvolcoderError
 from evolcoder.serve.launch import ServedModel, serving
 from evolcoder.settings import ServeSettings
 
@@ -47,6 +50,7 @@ class Bare:
 
         tokenizer: Any = self._loaded.tokenizer
         tokenizer.padding_side = "left"
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         batch = tokenizer(prompts, return_tensors="pt", padding=True).to(self._loaded.device)
         started = time.perf_counter()
         with torch.inference_mode():
@@ -75,18 +79,25 @@ def main() -> None:
     arguments.add_argument(
         "--at-once", nargs="+", type=int, default=[1, 8, 32], choices=range(1, len(PROMPTS) + 1), metavar="N"
     )
-    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--repeats", type=int, default=3, choices=range(1, 101), metavar="N")
     given = arguments.parse_args()
-    folder = given.folder or embedded_model_folder()
+    try:
+        measure(given.folder or embedded_model_folder(), given.at_once, given.repeats)
+    except EvolcoderError as error:
+        sys.exit(error.message)
+
+
+def measure(folder: Path, at_once: Sequence[int], repeats: int) -> None:
+    """Print the table, a row for each number of requests at once."""
     bare = Bare(folder)
     with ray_session(), serving(folder, "model", ServeSettings(), reporter=Reporter()) as served:
         bare.tokens_per_second(PROMPTS[:2])
         served_tokens_per_second(served, PROMPTS[:2])
         print_header("at once", "generate, tokens/s", "endpoint, tokens/s", "endpoint / generate")
-        for count in given.at_once:
+        for count in at_once:
             measured = [
                 (bare.tokens_per_second(PROMPTS[:count]), served_tokens_per_second(served, PROMPTS[:count]))
-                for _ in range(given.repeats)
+                for _ in range(repeats)
             ]
             alone, endpoint = (max(values) for values in zip(*measured, strict=True))
             print_row(count, f"{alone:.0f}", f"{endpoint:.0f}", f"{endpoint / alone:.2f}")

@@ -83,6 +83,20 @@ def test_every_engine_that_the_settings_allow_is_there(tmp_path: Path) -> None:
     assert "serve.engine=vllm is not an engine that this version has" in (load_error("vllm") or "")
 
 
+def test_what_a_replica_meets_is_said_of_the_request_unless_it_is_gone() -> None:
+    from ray.exceptions import ActorDiedError, RayTaskError
+
+    from evolcoder.serve.engines.base import EngineError
+    from evolcoder.serve.replicas import _engine_error
+
+    def said(cause: Exception) -> str:
+        return str(_engine_error(RayTaskError("answer", "", cause)))
+
+    assert said(EngineError("out of memory")) == "out of memory"
+    assert said(TypeError("no\nsuch thing")) == "This request could not be answered (TypeError: no such thing)."
+    assert str(_engine_error(ActorDiedError())) == "The engine has stopped; it is being started again."
+
+
 @pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_one_sentence(local_ray: None, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

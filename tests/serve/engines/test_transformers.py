@@ -282,6 +282,7 @@ def test_without_max_tokens_the_answer_may_fill_the_context(engine: Transformers
     ("prompt", "code", "param", "words"),
     [
         (TextPrompt("x" * 128), "context_length_exceeded", "prompt", "128 tokens"),
+        (ChatPrompt(({"role": "user", "content": "x" * 128},)), "context_length_exceeded", "messages", "tokens"),
         (TokenPrompt((1, 100000)), None, "prompt", "not between 0"),
         (ChatPrompt(({"role": "tool", "content": "x"},)), None, "messages", "no tools here"),
     ],

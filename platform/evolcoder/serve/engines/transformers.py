@@ -24,6 +24,7 @@ import torch
 
 from evolcoder.serve.engines.base import (
     Accepted,
+    ChatPrompt,
     EngineError,
     EngineStats,
     Events,
@@ -122,7 +123,7 @@ class TransformersEngine:
                 f"This model's maximum context length is {self.max_model_len} tokens, but the prompt has {longest} tokens"
                 + ("." if loaded.decoder_start else ", which leaves no room for an answer."),
                 "context_length_exceeded",
-                "prompt",
+                "messages" if isinstance(request.prompts[0], ChatPrompt) else "prompt",
             )
             return
         yield Accepted(sum(len(prompt) for prompt in prompts))
