@@ -261,3 +261,13 @@ def test_what_came_later_is_no_part_of_the_identity_unless_it_is_set() -> None:
 def test_a_field_that_has_a_setting_is_refused_in_the_extra_body(name: str) -> None:
     with pytest.raises(SettingsError, match=rf"teacher.extra_body.*'{name}'"):
         teacher_in(extra_body={name: 1})
+
+
+def test_a_text_that_no_file_can_hold_is_one_sentence() -> None:
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        override_settings({"name": "x"}, ["teacher.model=a\udcff"], source="test")
+
+
+def test_a_batch_has_no_streams() -> None:
+    with pytest.raises(SettingsError, match="no streams"):
+        teacher_in(base_url="http://a/v1", model="m", batch=True, stream=True)

@@ -143,6 +143,8 @@ class TeacherSettings(Section):
             )
         if self.batch and (len(self.endpoints) > 1 or (self.base_url == EMBEDDED and not self.endpoints)):
             raise ValueError("teacher.batch needs one endpoint that has a Batch API; name it, or set teacher.batch to false")
+        if self.batch and (self.stream or any(one.stream for one in self.endpoints)):
+            raise ValueError("a batch has no streams; set teacher.stream or teacher.batch to false")
         if self.base_url == EMBEDDED and self.model != EMBEDDED and not self.endpoints:
             raise ValueError(
                 f"teacher.model is {self.model!r} but teacher.base_url is 'embedded', which serves only the embedded "

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from evolcoder.encodable import encodable_text
 from evolcoder.errors import SettingsError, suggestion
 from evolcoder.settings import RunSettings
 
@@ -102,6 +103,8 @@ def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
         key, separator, _ = override.partition("=")
         if not separator or not key.strip():
             raise SettingsError(f"{override!r} is not an override; write it as section.key=value, e.g. evolve.rounds=2.")
+        if encodable_text(override)[1]:
+            raise SettingsError(f"{override!r} holds bytes that are not UTF-8; write the characters themselves.")
         try:
             yield OmegaConf.from_dotlist([override])
         except YAMLError as error:

@@ -28,6 +28,8 @@ KNOWN_MARKS: tuple[Mark, ...] = (
     ("<|channel>thought", "<channel|>"),  # Gemma 4
     ("<|start|>assistant<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss, with special tokens
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+    ('<details type="reasoning"', "</details>"),  # Open WebUI
+    ("Thinking...", "...done thinking."),  # Ollama's command line
     ("analysis", "assistantfinal"),  # gpt-oss, without them
     ("Here is my thought process:", "Here is my response:"),  # Granite 3.2
 )

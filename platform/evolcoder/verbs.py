@@ -356,7 +356,7 @@ def _served(model: Model, settings: RunSettings, reporter: Reporter) -> Iterator
     from evolcoder.serve.launch import serving
 
     with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        yield Endpoint(served.base_url, served.name, served.api_key)
+        yield Endpoint(served.base_url, served.name, served.api_key, settings_section="evaluate")
 
 
 @contextmanager
@@ -387,6 +387,7 @@ def _manner(teacher: TeacherSettings, one: EndpointSettings | None = None) -> di
     """How the teacher is asked, as the fields of an ``Endpoint``."""
     own = EndpointSettings() if one is None else one
     return {
+        "settings_section": "teacher",
         "timeout_seconds": teacher.timeout_seconds,
         "max_attempts": teacher.max_attempts,
         "transport": teacher.transport,

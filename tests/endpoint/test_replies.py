@@ -81,6 +81,9 @@ def test_half_a_pair_is_replaced_and_counted() -> None:
     ("body", "kind", "maybe_billed"),
     [
         ({"error": {"message": "Rate limit exceeded: free-models-per-min.", "code": 429}}, "rate_limited", False),
+        ({"error": {"code": 502, "message": "no"}, "choices": [{"message": {"content": ""}}]}, "server_error", True),
+        ({"success": False, "errors": [{"code": 7000, "message": "No capacity"}]}, "server_error", False),
+        ({"status": "error", "message": "Model is overloaded"}, "server_error", False),
         ({"choices": [{"error": {"code": 502, "message": "no"}, "message": {"content": "half"}}]}, "server_error", True),
         (completion({"content": "half"}, "error"), "server_error", True),
         (completion({"content": "half"}, "insufficient_system_resource"), "server_error", True),

@@ -41,8 +41,8 @@ def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
     """The reply in a decoded completion. Raises as ``parse_reply`` does."""
     try:
         choices = data.get("choices")
-        if not choices and _is_error(data):
-            raise failure_in_reply(data, endpoint)
+        if data.get("error") or (not choices and _is_error(data)):
+            raise replace(failure_in_reply(data, endpoint), maybe_billed=bool(choices))
         choice = choices[0]
         if choice.get("error"):
             raise replace(failure_in_reply(choice, endpoint), maybe_billed=True)
@@ -67,8 +67,9 @@ def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
 
 def _is_error(data: Mapping[str, Any]) -> bool:
     """Whether a reply without choices says what went wrong."""
-    named = any(data.get(key) for key in ("error", "errors", "base_resp")) or data.get("object") == "error"
-    return named or bool(data.get("detail")) or bool(data.get("code") and (data.get("message") or data.get("msg")))
+    named = data.get("errors") or data.get("base_resp") or data.get("detail") or data.get("object") == "error"
+    told = any(isinstance(data.get(key), str) for key in ("message", "msg"))
+    return bool(named or (told and {"code", "status", "statusCode", "success", "type"} & set(data)))
 
 
 def _joined(text: str, endpoint: Endpoint) -> dict[str, Any]:
