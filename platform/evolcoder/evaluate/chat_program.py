@@ -45,7 +45,7 @@ _OF_THE_CALLER = frozenset({"stdin", "argv"})
 _BUILTINS = frozenset(dir(builtins))
 _ANOTHER_WAY = re.compile(
     r"\bif you(?:'d| would)? (?:want|need|prefer|like)|\balternativ|\banother (?:way|approach|version|solution|option|method)"
-    r"|\byou (?:can|could|may|might) also\b|\b(?:other|second|different) (?:way|approach|version|solution|option|method)",
+    r"|\b(?:can|could|may|might) also\b|\b(?:other|second|different) (?:way|approach|version|solution|option|method)",
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(

@@ -34,6 +34,8 @@ class Measurement:
     style: str
     circumstances: Mapping[str, Any]
     warnings: list[str] = field(default_factory=list)
+    thinking: Mapping[str, int] = field(default_factory=dict)
+    """How many answers held thinking, and of how many characters; of an extraction that leaves it out."""
 
 
 def model_stage(

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -45,7 +46,7 @@ from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
-from evolcoder.thinking import marks_with
+from evolcoder.thinking import drop_thinking, marks_with
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge
@@ -90,7 +91,7 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
     warnings = [*answer_warnings(style, completions), *replaced, *_absence(absent)]
     recorded = circumstances(settings, benchmark)
     measurement = Measurement(stage, benchmark, len(everything), model_name, style.name, recorded, warnings)
-    return _finished(measurement, completions, judging.verdicts, reporter)
+    return _finished(settings, measurement, completions, judging.verdicts, reporter)
 
 
 def evaluate_samples(
@@ -119,7 +120,7 @@ def evaluate_samples(
         return _already_done(folder, reporter)
     verdicts, measurement = _judge_answers(stage, settings, samples_file.name, "samples", completions, reporter)
     measurement.warnings.extend(replacement_warnings(replaced))
-    return _finished(measurement, completions, verdicts, reporter)
+    return _finished(settings, measurement, completions, verdicts, reporter)
 
 
 def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, reporter: Reporter) -> Score:
@@ -143,7 +144,7 @@ def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, 
     completions = read_completions(folder)
     verdicts, measurement = _judge_answers(stage, settings, before["model"], before["style"], completions, reporter)
     passes_by_task(verdicts)  # raises while something could not be run: what stands there is left as it was
-    return _finished(measurement, completions, verdicts, reporter)
+    return _finished(settings, measurement, completions, verdicts, reporter)
 
 
 def _judge_answers(
@@ -290,8 +291,17 @@ class _Judging:
 
 
 def _finished(
-    measurement: Measurement, completions: Sequence[Completion], verdicts: Sequence[Verdict], reporter: Reporter
+    settings: EvaluateSettings,
+    measurement: Measurement,
+    completions: Sequence[Completion],
+    verdicts: Sequence[Verdict],
+    reporter: Reporter,
 ) -> Score:
+    if measurement.stage.resolved_identity["extraction"] == "chat":
+        marks = marks_with(settings.thinking_marks)
+        dropped = [drop_thinking(one.answer, marks)[1] for one in completions if one.kind == "answer"]
+        thinking = {"answers": sum(count > 0 for count in dropped), "characters": sum(dropped)}
+        measurement = replace(measurement, thinking=thinking)
     score = publish(measurement, completions, verdicts)
     show(reporter, read_score(measurement.stage.folder))
     return score

@@ -69,6 +69,7 @@ def publish(measurement: Measurement, completions: Sequence[Completion], verdict
         "groups": score_groups(benchmark.problems(), counts),
         "benchmark_tasks": measurement.benchmark_tasks,
         "inputs": stage.input_hashes(),
+        **({"thinking": measurement.thinking} if any(measurement.thinking.values()) else {}),
         "statuses": dict(Counter(v.status for v in ordered).most_common()),
         "warnings": [*measurement.warnings, *([caveat] if caveat else []), *benchmark.notes],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("evolcoder", *PACKAGES)}},
@@ -113,6 +114,8 @@ def show(reporter: Reporter, data: Mapping[str, Any]) -> None:
     if grouped:
         reporter.table("pass@1 by group", ["by", "group", "tasks", "value %", "stderr %", "95 % interval"], grouped)
     reporter.say("  ".join(f"{status} {count}" for status, count in data["statuses"].items()))
+    if thinking := data.get("thinking"):
+        reporter.say(f"the thinking in {thinking['answers']:,} answers is left out ({thinking['characters']:,} characters)")
     for warning in data["warnings"]:
         reporter.warn(warning)
 
