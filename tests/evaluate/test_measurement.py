@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.measurement import COMPLETIONS, model_stage
+from evolcoder.evaluate.prompts import style_named
+from evolcoder.evaluate.questions import questions
 from evolcoder.records import COMPLETION_SCHEMA, Completion
 from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.arrow_files import arrow_bytes
@@ -75,3 +78,18 @@ def test_marks_of_thinking_decide_only_where_they_are_set(tmp_path: Path) -> Non
     assert marked == {**plain, "thinking_marks": [["<plan>", "</plan>"]]}
     assert stage_in(tmp_path, "chat", thinking_marks=None).resolved_identity == {**plain, "thinking_marks": None}
     assert json.dumps(plain)
+
+
+@pytest.mark.parametrize(
+    ("style", "settings", "keys"),
+    [
+        ("base", {}, ["6d8db2b52d1c73a5e7e2"]),
+        ("chat", {}, ["d6e41f237479286a6cea"]),
+        ("chat", {"samples": 2, "temperature": 0.2}, ["460d7bf7c28d69f4f62f", "3156232b594928b081e7"]),
+    ],
+)
+def test_answers_that_were_kept_are_found_again(style: str, settings: dict[str, Any], keys: list[str]) -> None:
+    """The keys in the ``answers.jsonl`` of runs made before: another key would ask the model again."""
+    humaneval = benchmark_named("humaneval")
+    asked = questions(EvaluateSettings(**settings), humaneval.problems()[:1], style_named(humaneval, style), "m", "fp")
+    assert [question.key for question in asked] == keys

@@ -20,7 +20,7 @@ from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
 from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.client import EndpointClient
-from evolcoder.endpoint.requests import Endpoint, RequestFailed
+from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed
 from evolcoder.errors import DataError, IncompleteError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
@@ -83,9 +83,11 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
             unanswered = asyncio.run(_ask_and_judge(endpoint, style, extraction, asked, answers, judging))
         completions = [answers.known[q.key] for q in asked if q.key in answers.known]
     if unanswered:
+        for_ever = sorted({task for task, failure in unanswered if failure.kind in FOR_EVER})
+        advice = f"leave out what is refused for ever by evaluate.leave_out=[{','.join(for_ever)}]" if for_ever else ""
         raise IncompleteError(
-            f"{len(unanswered)} of {len(asked)} questions got no answer ({unanswered[0]}), so there is no score; "
-            "the others are kept: run the same command again."
+            f"{len(unanswered)} of {len(asked)} questions got no answer ({unanswered[0][1]}), so there is no score; "
+            f"the others are kept: {advice or 'run the same command again'}."
         )
     replaced = replacement_warnings(sum(encodable_text(completion.answer)[1] for completion in completions))
     warnings = [*answer_warnings(style, completions), *replaced, *_absence(absent)]
@@ -194,10 +196,10 @@ async def _ask_and_judge(
     asked: Sequence[Question],
     answers: RowLog[Completion],
     judging: _Judging,
-) -> list[RequestFailed]:
-    """Get the answers that are missing and have each judged; returns what went wrong with the questions that got none."""
+) -> list[tuple[str, RequestFailed]]:
+    """Get the answers that are missing and have each judged; returns the tasks of questions that got none, and why."""
     client = EndpointClient(endpoint, judging.settings.max_concurrency)
-    unanswered: list[RequestFailed] = []
+    unanswered: list[tuple[str, RequestFailed]] = []
     marks = marks_with(judging.settings.thinking_marks)
 
     async def job(question: Question) -> Job | None:
@@ -206,7 +208,7 @@ async def _ask_and_judge(
             try:
                 completion = await _ask(client, style, question)
             except RequestFailed as failure:
-                unanswered.append(failure)
+                unanswered.append((question.problem.task_id, failure))
                 return None
             answers.add(question.key, completion)
         submission = Submission("answer", encodable_text(completion.answer)[0], extraction, style.stops, marks)

@@ -33,7 +33,9 @@ def questions(
         # Greedy answers need no seed; sampled ones get one of their own, so that they differ and can be had again.
         seed = None if settings.temperature == 0 else settings.seed + sample
         sampling = SamplingSettings(settings.temperature, settings.top_p, settings.max_tokens, style.stops, seed)
-        decoding = json.dumps(asdict(sampling), sort_keys=True)
+        # What is not sent is no part of the key: answers that were kept before there was such a field are found again.
+        sent = {name: value for name, value in asdict(sampling).items() if name != "extra_body" or value}
+        decoding = json.dumps(sent, sort_keys=True)
         for problem in problems:
             prompt = style.render(problem)
             key = stable_hash(model_fingerprint, model, style.api, problem.task_id, prompt, decoding, str(sample))
