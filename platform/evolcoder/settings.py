@@ -346,7 +346,7 @@ class EvaluateSettings(Section):
 
 
 class StudySettings(Section):
-    """Which models a run trains and scores beside its own, to compare them; see ``variants.py``."""
+    """Which models a run trains and scores beside its own (see ``variants.py``), and whose scores its report shows too."""
 
     base_rounds: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """For each k of these, one that is trained on rounds 0 to k."""
@@ -358,6 +358,13 @@ class StudySettings(Section):
     """For each of these operators, one that is trained without the rows that it made."""
     seeds: tuple[int, ...] = ()
     """Each model is trained again under these seeds."""
+    beside: tuple[Text, ...] = ()
+    """Folders of other runs, or of single evaluations."""
+
+    @property
+    def several_models(self) -> bool:
+        """Whether it asks for more than the run's own model."""
+        return bool(self.base_rounds or self.alone or self.leave_out or self.seeds)
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySettings:
@@ -394,6 +401,6 @@ class RunSettings(Section):
                 raise ValueError(
                     f"study.leave_out holds {operator!r}, which is not in evolve.operators{suggestion(operator, operators)}"
                 )
-        if self.study != StudySettings() and "tuned" not in self.evaluate.models:
+        if self.study.several_models and "tuned" not in self.evaluate.models:
             raise ValueError("study compares models that the run trains; add tuned to evaluate.models, or leave study out")
         return self

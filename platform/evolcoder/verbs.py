@@ -19,7 +19,7 @@ from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
 from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, StudySettings, TeacherSettings
+from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.storage.stage import Stage
@@ -195,7 +195,7 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.stage(f"Plan {settings.name}: nothing is sent")
     reporter.table(*evolve_table(settings, forecast))
     reporter.table(*training_table(settings, forecast, _base_parameters(settings)))
-    if settings.study != StudySettings():
+    if settings.study.several_models:
         reporter.table(*study_table(settings, forecast))
     status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
@@ -225,7 +225,7 @@ def _make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
         try:
             _MAKERS[kind](settings, run, list(group), reporter)
         except (TrainingError, ModelError, DataError, IncompleteError) as error:
-            if not model or settings.study == StudySettings():
+            if not model or not settings.study.several_models:
                 raise
             reporter.warn(f"{model} is left out: {error.message}")
             failed[model] = error

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from evolcoder.console import Reporter
-from evolcoder.errors import RunFolderError
+from evolcoder.errors import DataError, RunFolderError
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
@@ -224,6 +224,35 @@ def test_a_study_shows_each_model_by_its_rounds_and_against_the_base_model(setti
     assert html.count('<div class="card ') == 2, "base and tuned"
     assert "standard deviation of 8.8 points" in html
     assert "+87.5 points" in run.report.read_text("report.md")
+
+
+def test_scores_of_other_runs_stand_beside_those_of_this_one(settings: RunSettings, tmp_path: Path) -> None:
+    other = RunFolder(Folder.open(tmp_path / "other"))
+    make_scores(other, {"base": [True, True], "tuned": [True, False]})
+    unfinished = other.evaluation("half", "humaneval")
+    unfinished.write_text("score.json", "{}")
+    one = other.evaluation("tuned", "humaneval")
+    here = RunFolder.open(settings)
+    make_rounds(here)
+    make_scores(here, {"base": [True, False]})
+
+    def shown_with(*beside: str) -> list[tuple[str, float]]:
+        chosen = RunSettings.model_validate(settings.model_dump() | {"study": {"beside": beside}})
+        (table,) = (event for event in draw(chosen, here) if event["event"] == "table")
+        return [(row["role"], row["pass@1 %"]) for row in table["rows"]]
+
+    own = ("base", 50.0)
+    assert shown_with(str(tmp_path / "other")) == [
+        own,
+        ("beside: other/base/humaneval", 100.0),
+        ("beside: other/tuned/humaneval", 50.0),
+    ]
+    assert "another run" in here.report.read_text("figures/scores.svg")
+    assert shown_with(str(one)) == [own, ("beside: humaneval", 50.0)]
+    assert shown_with() == [own]
+    assert "another run" not in here.report.read_text("figures/scores.svg")
+    with pytest.raises(DataError, match="which holds no finished evaluation"):
+        shown_with(str(tmp_path / "nowhere"))
 
 
 def test_a_run_without_a_study_says_what_it_said_before_there_were_any(settings: RunSettings) -> None:

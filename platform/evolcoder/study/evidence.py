@@ -11,6 +11,7 @@ from operator import itemgetter
 from statistics import fmean, stdev
 from typing import Any
 
+from evolcoder.errors import DataError
 from evolcoder.models import BASE
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings, StudySettings
@@ -47,20 +48,44 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     # What is of a study is left out where there is none: a report of that time still says what it would say today.
     scores = [{"role": entry.model, **json.loads(entry.stage.folder.read_text("score.json"))} for entry in evaluations]
     study: Evidence = {}
-    if settings.study != StudySettings():
+    if settings.study.several_models:
         study = {"variants": _variants(trainings, evaluations), "over_seeds": _over_seeds(trainings, scores)}
     return {
         "name": settings.name,
-        "scores": scores,
+        "scores": scores + [score for place in settings.study.beside for score in _beside(place)],
         "comparisons": list(_comparisons(evaluations)),
         "published": [{"model": f"{p.model} {p.size}".strip(), "humaneval": p.humaneval, "mbpp": p.mbpp} for p in PUBLISHED],
         "rounds": [_round(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
         "dataset": next((manifest.summary for entry, manifest in made if entry.kind == "dataset"), None),
         "training": _training(*trainings[TUNED]) if TUNED in trainings else None,
         "lineages": _lineages([folder for folder, _ in rounds]),
-        "settings": settings.model_dump(mode="json", exclude=None if study else {"study"}),
+        "settings": settings.model_dump(mode="json", exclude=None if settings.study != StudySettings() else {"study"}),
         **study,
     }
+
+
+def _beside(place: str) -> Iterator[Evidence]:
+    """The finished scores below a folder: of another run, or of one evaluation.
+
+    Raises:
+        DataError: there is none.
+    """
+    folder = Folder.open(place)
+    name = folder.path.rstrip("/").rpartition("/")[2]
+    folders = {name: folder}
+    if not folder.exists("score.json"):
+        files = (folder / "evaluate").names("*/*/score.json", recursive=True)
+        folders = {
+            f"{name}/{file.removesuffix('/score.json')}": folder / "evaluate" / file.removesuffix("/score.json")
+            for file in files
+        }
+    finished = {label: one for label, one in folders.items() if verified_manifest(one) is not None}
+    for label, one in finished.items():
+        yield {**json.loads(one.read_text("score.json")), "role": f"beside: {label}"}
+    if not finished:
+        raise DataError(
+            f"study.beside names {place}, which holds no finished evaluation; name the folder of a run or of a score."
+        )
 
 
 def _comparisons(evaluations: Sequence[RunStage]) -> Iterator[Evidence]:

@@ -3,11 +3,12 @@ nothing to draw; this module writes no files."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
 
-OURS, BASE, PUBLISHED = "#d9480f", "#1971c2", "#ced4da"
+OURS, BASE, BESIDE, PUBLISHED = "#d9480f", "#1971c2", "#9c36b5", "#ced4da"
 _KEPT, _ELIMINATED = "#2b8a3e", "#e8b4a0"
 NARROW_PIXELS = 320
 """What a page has for a picture on a phone of 390 pixels, less its margins and a little."""
@@ -35,19 +36,21 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -
 
     Narrow, each model's name stands above its bar, where it has the whole width.
     """
-    ours = [s for s in evidence["scores"] if s["benchmark"] == benchmark and s["k"] == 1 and s["role"] in ("base", "tuned")]
-    if not ours:
-        return None
-    rows = [
+    shown = {"tuned": "this run, tuned", "base": "this run, base", "beside": "another run"}
+    ours = [
         {
             "model": f"{s['model']} ({s['role']})",
-            "kind": s["role"],
+            "kind": s["role"].partition(":")[0],
             "value": round(100 * s["value"], 1),
             "low": 100 * s["interval"][0],
             "high": 100 * s["interval"][1],
         }
-        for s in ours
+        for s in evidence["scores"]
+        if s["benchmark"] == benchmark and s["k"] == 1 and s["role"].partition(":")[0] in shown
     ]
+    if not ours:
+        return None
+    rows = list(ours)
     rows += [
         {"model": p["model"], "kind": "published", "value": p[benchmark], "low": None, "high": None}
         for p in evidence["published"]
@@ -56,14 +59,16 @@ def scores(evidence: dict[str, Any], benchmark: str, title: str, narrow: bool) -
     order = [row["model"] for row in sorted(rows, key=lambda row: -row["value"])]
     axis = None if narrow else alt.Axis(labelLimit=260)
     base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=order, title=None, axis=axis))
+    colors = {"tuned": OURS, "base": BASE, "beside": BESIDE, "published": PUBLISHED}
+    kinds = [kind for kind in colors if kind != "beside" or any(row["kind"] == kind for row in ours)]
     color = alt.Color(
         "kind:N",
         title=None,
-        scale=alt.Scale(domain=["tuned", "base", "published"], range=[OURS, BASE, PUBLISHED]),
+        scale=alt.Scale(domain=kinds, range=[colors[kind] for kind in kinds]),
         legend=alt.Legend(
             orient="bottom" if narrow else "bottom-right",
             columns=2 if narrow else 1,
-            labelExpr="{'tuned':'this run, tuned','base':'this run, base'}[datum.label] || 'as published'",
+            labelExpr=f"{json.dumps(shown)}[datum.label] || 'as published'",
         ),
     )
     below = 9 if narrow else 0
