@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evolcoder.errors import ModelError
-from evolcoder.models import find_model
+from evolcoder.models import check_loaded, check_tokenizer, find_model
 from evolcoder.settings import RunSettings
 from evolcoder.variants import data_rounds
 
@@ -90,3 +91,23 @@ def test_training_uses_all_rounds_unless_told(settings: RunSettings) -> None:
     assert data_rounds(settings) == settings.evolve.rounds
     fewer = settings.model_copy(update={"train": settings.train.model_copy(update={"data_rounds": 1})})
     assert data_rounds(fewer) == 1
+
+
+@pytest.mark.parametrize("tokens", [[], [7], [3, 7]])
+def test_a_tokenizer_without_a_vocabulary_is_refused(tokens: list[int], tmp_path: Path) -> None:
+    made = SimpleNamespace(encode=lambda text, add_special_tokens: tokens, unk_token_id=7)
+    with pytest.raises(ModelError, match="has no vocabulary for its SimpleNamespace; copy the tokenizer files"):
+        check_tokenizer(made, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"mismatched_keys": {("b", 1, 2), ("a", 1, 2)}, "missing_keys": set()}, "weights of other sizes .*, a among them"),
+        ({"mismatched_keys": set(), "missing_keys": {"y", "x"}}, "lacks 2 of the weights of a Llama, x among them"),
+    ],
+)
+def test_a_model_without_all_of_its_weights_is_refused(report: dict[str, set[object]], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=words):
+        check_loaded(report, "Llama", tmp_path)
+    check_loaded({"mismatched_keys": set(), "missing_keys": set()}, "Llama", tmp_path)

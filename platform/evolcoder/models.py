@@ -24,6 +24,8 @@ BASE = "base"
 CARD_FILE = "evolcoder.json"
 """In each exported model: how it was made, and which prompts it expects."""
 
+COPY_TOKENIZER = "copy the tokenizer files of the model that it was made from into it"
+
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 
 Style = Literal["base", "wizardcoder", "chat"]
@@ -85,6 +87,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelError(f"{file} names no model_type; it must be the configuration of a model.")
     return config
+
+
+def check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Try the tokenizer on a word: where files are missing, transformers may make one with an empty vocabulary.
+
+    Raises:
+        ModelError: it does not know the word.
+    """
+    tokens = tokenizer.encode("def", add_special_tokens=False)
+    if not tokens or tokenizer.unk_token_id in tokens:
+        raise ModelError(f"{folder} has no vocabulary for its {type(tokenizer).__name__}; {COPY_TOKENIZER}.")
 
 
 def drop_unreadable_pad(config: Any) -> None:

@@ -244,10 +244,11 @@ def _refuse_surrogates(value: object, *location: str | int) -> None:
 
 
 def _refuse_unsupported(fields: Mapping[str, Any]) -> None:
+    wanted_format = fields.get("response_format")
     harmless = {
         "tools": fields.get("tool_choice") == "none",
         "functions": fields.get("function_call") == "none",
-        "response_format": fields.get("response_format") == {"type": "text"},
+        "response_format": isinstance(wanted_format, dict) and wanted_format.get("type", "text") == "text",
         "best_of": fields.get("best_of") == fields.get("n", 1),
     }
     for name, message in _UNSUPPORTED.items():

@@ -13,7 +13,7 @@ from evolcoder.board import start_board
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
-from evolcoder.models import read_config
+from evolcoder.models import check_tokenizer, read_config
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
@@ -127,9 +127,11 @@ def _load_tokenizer(base_model: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base_model)
+        tokenizer = AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{base_model} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
+    check_tokenizer(tokenizer, base_model)
+    return tokenizer
 
 
 def _summary(out: Folder, prepared: Prepared) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils.logging import disable_progress_bar
 
 from evolcoder.errors import ModelError
-from evolcoder.models import check_loaded, drop_unreadable_pad
+from evolcoder.models import COPY_TOKENIZER, check_loaded, check_tokenizer, drop_unreadable_pad
 from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
@@ -29,7 +29,6 @@ _LOADING_FAULTS = (
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError,
     SafetensorError, StrictDataclassError, UnpicklingError,
 )  # fmt: skip
-_COPY_TOKENIZER = "copy the tokenizer files of the model that it was made from into it"
 _GENERATES = ("causallm", "lmhead", "conditionalgeneration", "mtmodel")
 """Parts of the names of classes that generate text; BertForMaskedLM and T5EncoderModel have none of them."""
 
@@ -141,16 +140,13 @@ def _reason(error: Exception) -> str:
 
 
 def _read_tokenizer(folder: Path) -> Any:
-    """The tokenizer, tried on a word: where files are missing, transformers may make one with an empty vocabulary."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except _LOADING_FAULTS as error:
         if "trust_remote_code" in str(error):
             raise
-        raise ModelError(f"{folder} has no tokenizer that can be read ({_reason(error)}); {_COPY_TOKENIZER}.") from error
-    tokens = tokenizer.encode("def", add_special_tokens=False)
-    if not tokens or tokenizer.unk_token_id in tokens:
-        raise ModelError(f"{folder} has no vocabulary for its {type(tokenizer).__name__}; {_COPY_TOKENIZER}.")
+        raise ModelError(f"{folder} has no tokenizer that can be read ({_reason(error)}); {COPY_TOKENIZER}.") from error
+    check_tokenizer(tokenizer, folder)
     return tokenizer
 
 
