@@ -113,8 +113,8 @@ class TeacherSettings(Section):
     batch_poll_seconds: PositiveFloat = 30.0
     timeout_seconds: PositiveFloat = 600.0
     max_attempts: PositiveInt = 6
-    transport: Literal["openai", "aiohttp"] = "openai"
-    """What carries requests: the openai package, or aiohttp alone, which takes less CPU time a call."""
+    transport: Literal["openai", "aiohttp"] = "aiohttp"
+    """What carries requests: aiohttp alone, or the openai package, which takes more CPU time a call."""
 
     def identity(self) -> dict[str, Any]:
         """What came later is a part of it only where it is set: rounds that were finished before stay as they are."""

@@ -236,7 +236,6 @@ def _make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
 
 
 def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
-    from evolcoder.cluster import ray_session
     from evolcoder.evolve.rounds.identity import check_benchmarks
 
     last = settings.evolve.rounds
@@ -246,9 +245,9 @@ def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], r
         reporter.say(f"rounds 0 to {last} are done: no request is sent")
         return
     check_benchmarks(settings.evolve)
-    with _teacher(settings, reporter) as endpoints, ray_session():
-        from evolcoder.evolve.rounds.pipeline import evolve as evolve_rounds  # imports Ray, which the session must set up first
+    from evolcoder.evolve.rounds.pipeline import evolve as evolve_rounds
 
+    with _teacher(settings, reporter) as endpoints:
         evolve_rounds(settings, run, endpoints, reporter)
 
 

@@ -13,14 +13,14 @@ from tests.ports import free_port
 from evolcoder.endpoint import transport
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.endpoint.scripted.server import Script, scripted_teacher
-from evolcoder.endpoint.transport import OpenAITransport, failures_named
+from evolcoder.endpoint.transport import AioHttpTransport, OpenAITransport, failures_named
 
 BODY = {"model": Script.model, "messages": [{"role": "user", "content": "q"}]}
 
 
-def post(endpoint: Endpoint) -> str:
+def post(endpoint: Endpoint, kind: type[OpenAITransport] | type[AioHttpTransport] = OpenAITransport) -> str:
     async def act() -> str:
-        one = OpenAITransport(endpoint)
+        one = kind(endpoint)
         try:
             with failures_named(endpoint):
                 return await one.post("/chat/completions", BODY)
@@ -46,3 +46,17 @@ def test_a_reply_comes_as_text_and_exceptions_hold_what_faults_are_named_by() ->
     with pytest.raises(RequestFailed) as gone:
         post(Endpoint(f"http://127.0.0.1:{free_port()}/v1", Script.model))
     assert gone.value.kind == "unreachable", hint
+
+
+@pytest.mark.parametrize("kind", [OpenAITransport, AioHttpTransport])
+def test_requests_go_by_the_proxy_that_the_environment_names(
+    kind: type[OpenAITransport] | type[AioHttpTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted_teacher() as teacher:  # any server reads the path of a request to a proxy
+        monkeypatch.setenv("http_proxy", teacher.base_url.removesuffix("/v1"))
+        assert json.loads(post(Endpoint("http://teacher.invalid/v1", Script.model), kind))["choices"]
+        monkeypatch.setenv("no_proxy", "teacher.invalid")
+        with pytest.raises(RequestFailed, match="unreachable"):
+            post(Endpoint("http://teacher.invalid/v1", Script.model), kind)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.rounds.pipeline import evolve
@@ -19,8 +18,7 @@ def main() -> int:
     endpoint = Endpoint(sys.argv[2], settings.teacher.model, timeout_seconds=20)
 
     def act() -> None:
-        with ray_session():
-            manifests = evolve(settings, RunFolder.open(settings), [endpoint], Reporter("plain", sys.stderr))
+        manifests = evolve(settings, RunFolder.open(settings), [endpoint], Reporter("plain", sys.stderr))
         print(json.dumps([manifest.content_hash for manifest in manifests]))  # noqa: T201
 
     return guarded(act, again="again")

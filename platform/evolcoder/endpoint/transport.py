@@ -1,7 +1,7 @@
 """How a request's JSON reaches an endpoint and its reply comes back as text: by the openai package, or by aiohttp alone.
 
-Both pool as many connections as are needed, send what the OpenAI API asks for, and try nothing again. The openai package
-takes more CPU time a call; it is the default, since it follows the API wherever that goes. What is used of it beyond its
+Both pool as many connections as are needed, send what the OpenAI API asks for, go by the proxy that the environment names,
+and try nothing again. The openai package takes more CPU time a call. What is used of it beyond its
 documented calls stands here alone, as read in 3.54.0; ``tests/endpoint/test_transport.py`` fails when that has moved:
 ``post(cast_to=str)`` gives a reply's text undecoded, and the exceptions below are chained to those of aiohttp.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
@@ -83,6 +85,7 @@ class AioHttpTransport:
             key = self._endpoint.api_key
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # the client's own slots limit it
+                proxy=_proxy_for(self._endpoint.base_url),
                 timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_seconds),
                 headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             )
@@ -96,6 +99,14 @@ class AioHttpTransport:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _proxy_for(base_url: str) -> str | None:
+    """What http_proxy, https_proxy and no_proxy say. aiohttp's own ``trust_env`` would ask for it anew at every request."""
+    address = urlsplit(base_url)
+    if urllib.request.proxy_bypass(address.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
 
 
 Transport = OpenAITransport | AioHttpTransport

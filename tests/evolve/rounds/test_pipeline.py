@@ -23,7 +23,7 @@ from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted
 from evolcoder.errors import BudgetError, DataError, EndpointError, IncompleteError, RunBusyError, RunFolderError
 from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.identity import check_benchmarks, finished_rounds, round_stages
-from evolcoder.evolve.rounds.pipeline import plain_causes
+from evolcoder.evolve.rounds.on_ray import plain_causes
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
@@ -259,7 +259,7 @@ def test_odd_replies_become_rows_or_fall_and_the_round_closes(local_ray: None, t
 def test_a_sentence_raised_in_a_task_stays_a_sentence(local_ray: None) -> None:
     import ray
 
-    from evolcoder.evolve.rounds.pipeline import plain_causes
+    from evolcoder.evolve.rounds.on_ray import plain_causes
 
     @ray.remote(num_cpus=0)
     def fill_the_disk() -> None:

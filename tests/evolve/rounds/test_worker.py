@@ -17,7 +17,7 @@ from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
-from evolcoder.evolve.rounds.pipeline import _AttemptSink
+from evolcoder.evolve.rounds.on_ray import _AttemptSink
 from evolcoder.evolve.rounds.progress import RoundProgress
 from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
 from evolcoder.storage.folders import Folder

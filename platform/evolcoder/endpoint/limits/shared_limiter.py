@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ray.exceptions import RayError
-
 from evolcoder.endpoint.journal.epoch import Epoch, EpochCheck
 from evolcoder.endpoint.journal.lines import Release, Reservation
 from evolcoder.endpoint.journal.writer import JournalWriter
@@ -143,7 +141,11 @@ class SharedLimiter(Limiter):
             self._outcomes, self._replies, self._pauses = [], Counter(), []
             try:
                 grant: Grant = await self._ledger.exchange.remote(report, [bound for bound, _ in self._wanted])
-            except RayError as error:
+            except Exception as error:
+                from ray.exceptions import RayError  # here, for who needs no cluster needs not wait for its import
+
+                if not isinstance(error, RayError):
+                    raise
                 self.stop(ClusterError(f"The shared limits are out of reach ({error}); run the same command again."))
                 return
             for endpoint in grant.endpoints:

@@ -1,4 +1,4 @@
-"""From what an attempt left to the shards of a round, on Ray: checked, compared with every earlier round, and merged.
+"""From what an attempt left to the shards of a round: checked, compared with every earlier round, and merged.
 
 Checking and merging are one task for each partition. One more task holds the fingerprints of all rows of the run (about 600
 bytes each) and says which are duplicates. The driver holds counts, and the rows that were found to be copies.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import ray
+from typing import TYPE_CHECKING, Any
 
 from evolcoder.benchmark_table import benchmark_files
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, BenchmarkIndex, rules_version, summary_of_hits
@@ -29,28 +27,34 @@ from evolcoder.settings import DedupSettings, EvolveSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file
 
+if TYPE_CHECKING:
+    from evolcoder.evolve.rounds.in_driver import InDriver
+    from evolcoder.evolve.rounds.on_ray import OnRay
+
 DUPLICATES_FILE = "duplicates.json"
-SMALL_TASK_CPUS = 0.1
+_SMALL_TASK_CPUS = 0.1
 _CHECK_TASK_CPUS = 0.4
 """Checking computes all the time, and each task holds the benchmarks' index; an engine on a small machine leaves half a CPU."""
 
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """What rows are compared with: the benchmarks' index, in Ray's object store, and each other."""
+    """What rows are compared with, the benchmarks' index and each other, and where."""
 
+    place: InDriver | OnRay
     benchmarks: tuple[str, ...]
     dedup: DedupSettings
     index: Any | None
 
     @classmethod
-    def of(cls, settings: EvolveSettings) -> CopyCheck:
+    def of(cls, settings: EvolveSettings, place: InDriver | OnRay) -> CopyCheck:
         """
         Raises:
             DataError: the data of a benchmark is not there.
         """
         benchmarks = tuple(sorted(set(settings.decontaminate)))
-        return cls(benchmarks, settings.dedup, ray.put(BenchmarkIndex(read_problems(benchmarks))) if benchmarks else None)
+        index = place.put(BenchmarkIndex(read_problems(benchmarks))) if benchmarks else None
+        return cls(place, benchmarks, settings.dedup, index)
 
 
 def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partitions: int, copy_check: CopyCheck) -> Merged:
@@ -59,19 +63,25 @@ def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition
     Args:
         earlier: the rounds before, round 0 first; none for round 0.
     """
-    check = ray.remote(check_partition).options(num_cpus=_CHECK_TASK_CPUS, num_returns=2)
-    checked = [check.remote(attempt, partition, copy_check.index, copy_check.dedup) for partition in range(partitions)]
-    fingerprint = ray.remote(fingerprint_partition).options(num_cpus=SMALL_TASK_CPUS)
-    known = [fingerprint.remote(place, partition, copy_check.dedup) for place in earlier for partition in range(partitions)]
-    find = ray.remote(find_duplicates).options(num_cpus=SMALL_TASK_CPUS)
-    duplicates = find.remote(copy_check.dedup, len(earlier), *known, *(prints for _, prints in checked))
-    merge = ray.remote(merge_partition).options(num_cpus=SMALL_TASK_CPUS)
+    place, dedup = copy_check.place, copy_check.dedup
+    checked = [
+        place.submit(check_partition, attempt, partition, copy_check.index, dedup, num_cpus=_CHECK_TASK_CPUS, num_returns=2)
+        for partition in range(partitions)
+    ]
+    known = [
+        place.submit(fingerprint_partition, one, partition, dedup, num_cpus=_SMALL_TASK_CPUS)
+        for one in earlier
+        for partition in range(partitions)
+    ]
+    prints = (*known, *(made for _, made in checked))
+    duplicates = place.submit(find_duplicates, dedup, len(earlier), *prints, num_cpus=_SMALL_TASK_CPUS)
     pending = [
-        merge.remote(attempt, earlier, folder, partition, hits, duplicates) for partition, (hits, _) in enumerate(checked)
+        place.submit(merge_partition, attempt, earlier, folder, partition, hits, duplicates, num_cpus=_SMALL_TASK_CPUS)
+        for partition, (hits, _) in enumerate(checked)
     ]
     merged = Merged()
-    for reference in pending:
-        merged.add(ray.get(reference))
+    for task in pending:
+        merged.add(place.result(task))
     if not merged.failures:
         merged.files += _write_findings(folder, merged, copy_check)
     return merged

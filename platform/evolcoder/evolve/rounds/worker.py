@@ -50,7 +50,7 @@ def refused_sentence(failure: RequestFailed) -> str:
 
 
 class RowEvolver:
-    """The class that Ray Data maps over a pool; its calls share one client and one journal segment."""
+    """Evolves rows: Ray Data maps it over a pool, or the driver calls it. Its calls share a client and a journal segment."""
 
     def __init__(self, job: RoundJob, board: Any, ledger: Any) -> None:
         self._job = job
@@ -83,6 +83,14 @@ class RowEvolver:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
         return child.to_row() | {name: changes[name] for name in CHANGES}
+
+    async def close(self) -> None:
+        """Tell the last figures, and let go of what is open; Ray ends a worker without asking it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._report()
+        await self._client.close()
+        await self._journal.close()
 
     async def _ask(self, prompt: str, sampling: SamplingSettings) -> Asked:
         messages = [{"role": "user", "content": prompt}]
