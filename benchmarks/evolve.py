@@ -1,15 +1,17 @@
-"""Calls a second, CPU and memory of the evolve stage, against curator and distilabel on the same work, in one run.
+"""Calls a second, CPU and memory of the evolve stage, against three peers on the same work, in one run: curator, distilabel and
+NeMo Data Designer.
 
     python -m benchmarks.evolve [--rows 20000] [--curve 1000,5000] [--only evolcoder,curator]
 
 The work: for each row one call that evolves its task, then one call that answers what came back, both to the scripted
 teacher, which takes 0.2 s a reply; at most 256 requests are in flight, so that 1,280 calls a second are ideal. Everyone
-keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own. ``evolcoder`` is
-with ``teacher.transport: aiohttp``. The rate is that of all calls between the first request and the last reply; CPU and
-memory are those of the whole process tree, start-up, checks and writing included. Peers run in virtual environments of
-their own, made at the first use. ``evolcoder-faults`` is the same work with a teacher of whose replies 10 % are a 429 with
-Retry-After, 5 % a 500, 1 % a dropped connection and 1 % a page of HTML. Each try may meet them, but who waits as long as
-Retry-After says meets no 429 the next time: 1.192 requests a call are to be expected, and more of a client that comes early.
+keeps replies on disk as they do by default: evolcoder its journal, curator its cache, distilabel its own, Data Designer
+its rows. ``evolcoder-openai`` is with ``teacher.transport: openai``. The rate is that of all calls between the first
+request and the last reply; CPU and memory are those of the whole process tree, start-up, checks and writing included.
+Peers run in virtual environments of their own, made at the first use. ``evolcoder-faults`` is the same work with a
+teacher of whose replies 10 % are a 429 with Retry-After, 5 % a 500, 1 % a dropped connection and 1 % a page of HTML.
+Each try may meet them, but who waits as long as Retry-After says meets no 429 the next time: 1.192 requests a call are
+to be expected, and more of a client that comes early.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ MODEL = Script.model
 PEERS = {
     "curator": ["bespokelabs-curator==0.1.31"],
     "distilabel": ["distilabel[openai]==1.5.3", "requests"],
+    "data_designer": ["data-designer==0.9.7"],
 }
 FAULTS = {"retry_after": 0.1, "error_500": 0.05, "dropped": 0.01, "html": 0.01}
 POLL_SECONDS = 0.25
@@ -78,7 +81,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=20_000)
     arguments.add_argument("--curve", default="1000,5000", help="also measure evolcoder alone with these numbers of rows")
-    arguments.add_argument("--only", default="evolcoder,evolcoder-openai,curator,distilabel")
+    arguments.add_argument("--only", default="evolcoder,evolcoder-openai,curator,distilabel,data_designer")
     given = arguments.parse_args()
     names = given.only.split(",")
     print_header(*COLUMNS)
@@ -208,7 +211,8 @@ def _command(name: str, folder: Path, seeds: Path, base_url: str) -> tuple[Seque
         )
         return [sys.executable, "-m", "evolcoder.cli", "evolve", str(run)], environment
     script = Path(__file__).parent / "peers" / f"{name}_run.py"
-    environment |= {"HOME": str(folder), "CURATOR_CACHE_DIR": str(folder / "curator"), "TELEMETRY_ENABLED": "false"}
+    environment |= {"HOME": str(folder), "CURATOR_CACHE_DIR": str(folder / "curator")}
+    environment |= {"TELEMETRY_ENABLED": "false", "NEMO_TELEMETRY_ENABLED": "false"}
     return [str(_interpreter(name)), str(script), base_url, MODEL, str(seeds), str(CONCURRENCY)], environment
 
 

@@ -300,10 +300,11 @@ def drive(processes: list[subprocess.Popen[str]], settings: dict[str, Any], base
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, None])
 def test_kill_9_of_the_driver_pays_again_only_for_what_was_in_flight(
-    local_ray: None, tmp_path: Path, seeds: Path, driven: list[subprocess.Popen[str]]
+    local_ray: None, tmp_path: Path, seeds: Path, driven: list[subprocess.Popen[str]], workers: int | None
 ) -> None:
-    settings = plain_settings(tmp_path / "killed", seeds)
+    settings = plain_settings(tmp_path / "killed", seeds, workers=workers)
     with scripted_teacher(Script(latency_seconds=0.5)) as teacher:
         process = drive(driven, settings, teacher.base_url)
         while teacher.counts()["answered"] < ROWS // 2:
