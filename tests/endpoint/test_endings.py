@@ -24,6 +24,7 @@ from evolcoder.endpoint.endings import ending
         ("SAFETY", "filtered"),
         ("sensitive", "filtered"),
         ("refusal", "filtered"),
+        ("content_filter: RECITATION", "filtered"),
         ("tool_calls", "tool_calls"),
         ("Something else!", "something_else"),
     ],

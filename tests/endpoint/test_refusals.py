@@ -62,6 +62,7 @@ def test_a_status_has_its_fault(status: int, kind: str, retryable: bool) -> None
         (404, '{"error": {"message": "no such model"}}', "no such model"),
         (429, {"code": "insufficient_quota"}, "quota"),
         (400, {"error": {"code": "model_not_found"}}, "model"),
+        (400, [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}], "API key"),
     ],
 )
 def test_what_every_request_would_meet_stops_the_run(status: int, body: Any, word: str) -> None:
@@ -117,6 +118,9 @@ def test_a_filter_or_a_policy_refuses_one_request_for_ever(status: int, body: An
         (400, {"error": {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}}),
         (400, {"error": {"message": "The input token count (9000) exceeds the maximum number of tokens allowed (8192)."}}),
         (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096: prompt is too long"}),
+        (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."}),
+        (429, {"error": {"message": "Request too large for m on tokens per min: Limit 6000, Requested 9000.",
+                         "code": "rate_limit_exceeded"}}),
         (413, "Request Entity Too Large"),
     ],
 )  # fmt: skip
@@ -143,6 +147,9 @@ def test_what_does_not_fit_the_model_is_too_long(status: int, body: Any) -> None
         ({"error": {"message": "property 'top_k' is unsupported", "param": "top_k"}}, "teacher.extra_body.top_k=null"),
         ({"error": {"message": "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
                     "param": "max_tokens"}}, "lower teacher.max_tokens"),
+        ({"message": "This model's maximum context length is 4096 tokens. However, you requested 4396 tokens (300 in the "
+          "messages, 4096 in the completion)."}, "lower teacher.max_tokens"),
+        ({"message": "litellm.UnsupportedParamsError: m does not support parameters: ['seed']"}, "extra_body.seed=null"),
         ({"message": "'max_tokens' is too large: 8192. This model's maximum context length is 4096 tokens and your request has "
           "30 input tokens"}, "lower teacher.max_tokens"),
     ],
@@ -199,3 +206,17 @@ def test_what_a_server_says_can_be_written_down() -> None:
 def test_other_words_name_no_setting(said: str) -> None:
     failure = failure_of_status(400, {}, {"error": {"message": said}}, ENDPOINT)
     assert (failure.kind, failure.endpoint_error) == ("rejected", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "seconds"),
+    [
+        (429, {"error": {"message": "Rate limit reached. Please try again in 6ms.", "code": "rate_limit_exceeded"}}, 0.006),
+        (429, [{"error": {"code": 429, "message": "You exceeded your current quota. Please retry in 26.5s."}}], 26.5),
+        (429, "slow down", None),
+        (400, {"__type": "x", "code": "ThrottlingException", "message": "Too fast."}, None),
+    ],
+)
+def test_a_limit_may_say_how_long_it_lasts(status: int, body: Any, seconds: float | None) -> None:
+    failure = failure_of_status(status, {}, body, ENDPOINT)
+    assert (failure.kind, failure.retry_after_seconds) == ("rate_limited", seconds)

@@ -63,13 +63,20 @@ def test_thinking_in_a_field_of_its_own_is_no_part_of_the_text_and_its_tokens_co
 
 
 def test_content_in_parts_is_the_text_of_those_that_are_text() -> None:
-    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Answer."}]
+    thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "reasoning", "text": "Hm."}]
+    parts = [*thinking, {"type": "text", "text": "Answer."}]
     assert parsed(completion({"content": parts})).text == "Answer."
 
 
 def test_a_refusal_in_place_of_content_is_named() -> None:
     reply = parsed(completion({"role": "assistant", "refusal": "I cannot."}))
     assert (reply.text, reply.finish_reason) == ("I cannot.", "refusal")
+
+
+def test_a_reply_that_was_withheld_may_lack_its_content() -> None:
+    assert parsed(completion({"role": "assistant"}, "content_filter: RECITATION")) == TeacherReply(
+        "", "content_filter: RECITATION", 0, 0
+    )
 
 
 def test_half_a_pair_is_replaced_and_counted() -> None:

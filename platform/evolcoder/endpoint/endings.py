@@ -30,4 +30,5 @@ def ending(finish_reason: str) -> str:
         return "whole"
     if name in _CUT:
         return "cut"
-    return "filtered" if name in _FILTERED else name[:40] or "other"
+    # Some add what was found: `content_filter: RECITATION`.
+    return "filtered" if name.startswith(tuple(_FILTERED)) else name[:40] or "other"

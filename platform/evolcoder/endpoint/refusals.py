@@ -28,25 +28,33 @@ _FILTERED = re.compile(
     r"content[ _-]?(?:filter|policy|management|moderation|violation)|(?:usage|safety|acceptable use) polic"
     r"|polic\w+[ _-]?violation|responsible ?ai|moderation|data_?inspection|safety system|inappropriate content"
     r"|sensitive (?:words|content|information)|flagged|prohibited (?:use|content)|prompt.{0,20}(?:blocked|rejected)"
-    r"|\bunsafe\b|invalid_prompt",
+    r"|new_sensitive|\bunsafe\b|invalid_prompt",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
     r"context[ _-]?(?:length|window|size)|(?:prompt|input|request|message|content)s?\W+(?:is |are |was )?too (?:long|large)"
     r"|string_above_max_length|request_too_large|max\w* (?:input|prompt|model|sequence|number of input)[ _]?(?:length|tokens)"
-    r"|max_model_len|too many (?:input )?tokens|input token count|reduce the length|range of input length|prompt_too_long",
+    r"|max_model_len|too many (?:input )?tokens|input token count|reduce the length|range of input length|prompt_too_long"
+    r"|inputs?`? tokens? \+",
     re.IGNORECASE,
 )
+_BAD_REQUEST = re.compile(r"invalid|bad ?request", re.IGNORECASE)
 _LIMITED = re.compile(
     r"rate[ _-]?limit|too many requests|throttl|concurrency limit|requests per (?:minute|second|day)", re.IGNORECASE
 )
-_NO_QUOTA = re.compile(
-    r"insufficient_quota|insufficient (?:balance|credits?|funds)|billing_hard_limit|exceeded your current quota", re.IGNORECASE
+_NO_QUOTA = re.compile(r"insufficient_quota|insufficient (?:balance|credits?|funds)|billing_hard_limit", re.IGNORECASE)
+_BAD_KEY = re.compile(
+    r"(?:invalid|incorrect|missing|expired) api[ _]key|api[ _]key (?:not valid|expired)|authenticat|unauthori[sz]ed",
+    re.IGNORECASE,
 )
-_UNSUPPORTED = re.compile(
-    r"unsupported|not supported|n[o']t support|only supports?|unrecognized|unknown (?:name|field|parameter|argument)"
-    r"|not permitted|extra_forbidden|unexpected keyword|not allowed|only .{1,20} (?:is|are) allowed|too large|at most|must be"
-    r"|should be|please enable|deprecated|cannot both|out of range|invalid_value|less than|greater than",
+_UNKNOWN = re.compile(
+    r"unsupported|not supported|n[o']t support|unrecognized|unknown (?:name|field|parameter|argument)|not permitted"
+    r"|extra_forbidden|unexpected keyword",
+    re.IGNORECASE,
+)
+_WRONG = re.compile(
+    r"only supports?|not allowed|only .{1,20} (?:is|are) allowed|too large|at most|must be|should be|please enable|deprecated"
+    r"|cannot both|out of range|invalid_value|less than|greater than",
     re.IGNORECASE,
 )
 _FIELDS = ("max_completion_tokens", "max_tokens", "temperature", "top_p", "stream_options")
@@ -99,32 +107,50 @@ def error_body(body: object) -> ErrorBody:
 def failure_of_status(status: int, headers: Mapping[str, str], body: object, endpoint: Endpoint) -> RequestFailed:
     """What an HTTP status of 400 or more stands for; ``body`` is decoded JSON, or text."""
     error = error_body(body)
-    words = f"{error.code} {error.kind} {error.message}"
-    message = f"{status} {error.message}"
+    kinds, message = f"{error.code} {error.kind}", f"{status} {error.message}"
+    words = f"{kinds} {error.message}"
     if status == 402 or (status == 429 and _NO_QUOTA.search(words)):
-        sentence = f"The account at {endpoint.base_url} has no quota left ({error.message}); add credit, then run this again."
-        return _closed(sentence)
-    if status == 429:
-        return RequestFailed("rate_limited", message, retry_after_seconds=retry_after_seconds(headers, time.time()))
+        return _closed(
+            f"The account at {endpoint.base_url} has no quota left ({error.message}); add credit, then run this again."
+        )
+    if status == 413 or (status == 429 and "request too large" in error.message.lower()):  # larger than a minute's limit
+        return RequestFailed("too_long", message, retryable=False)
+    if status == 429 or (status in (400, 403) and _LIMITED.search(kinds)):
+        wait = retry_after_seconds(headers, time.time())
+        asked = re.search(r"(?:again|retry) in (\d+(?:\.\d+)?)(m?s)\b", error.message)
+        if wait is None and asked:
+            wait = min(float(asked[1]) / (1000 if asked[2] == "ms" else 1), LONGEST_RETRY_AFTER_SECONDS)
+        return RequestFailed("rate_limited", message, retry_after_seconds=wait)
     if status in _TRANSIENT_STATUS or status >= 500:
         return RequestFailed("server_error", message)
-    if status == 401:
-        sentence = f"The endpoint {endpoint.base_url} refuses the API key (401: {error.message}); "
-        return _closed(f"{sentence}set the variable that holds it.")
-    if status == 413 or (_TOO_LONG.search(words) and not _max_tokens_alone_too_long(error.message)):
+    refusal = _refusal_of_all(status, error, words, endpoint)
+    if refusal is not None:
+        return _closed(refusal)
+    if _TOO_LONG.search(words):
         return RequestFailed("too_long", message, retryable=False)
     if _FILTERED.search(words) or _FILTERED.search(error.inner) or status == 451:
         return RequestFailed("refused", message, retryable=False)
     if status == 403:
-        sentence = f"The endpoint {endpoint.base_url} forbids this (403: {error.message}); "
-        return _closed(f"{sentence}use a key that may use {endpoint.model}.")
-    if status == 404 or error.code == "model_not_found":
-        sentence = f"The endpoint {endpoint.base_url} does not know the model {endpoint.model!r}, or has no such address "
-        return _closed(f"{sentence}({error.message}); correct either.")
+        return _closed(f"The endpoint {endpoint.base_url} forbids this ({message}); use a key that may use {endpoint.model}.")
     advice = _setting_to_change(error, endpoint)
     if advice is not None:
         return _closed(f"The endpoint {endpoint.base_url} refuses what it is sent ({message}); {advice}.")
     return RequestFailed("rejected", message, retryable=False)
+
+
+def _refusal_of_all(status: int, error: ErrorBody, words: str, endpoint: Endpoint) -> str | None:
+    """The sentence for what every request would meet, whatever is in it."""
+    said, base_url = f"({status}: {error.message})", endpoint.base_url
+    if status == 401 or (status in (400, 403) and _BAD_KEY.search(words)):
+        return f"The endpoint {base_url} refuses the API key {said}; set the variable that holds it."
+    if (status == 404 and not _FILTERED.search(words)) or error.code == "model_not_found":
+        model = f"the model {endpoint.model!r}"
+        return f"The endpoint {base_url} does not know {model}, or has no such address {said}; correct either."
+    context = re.search(r"context (?:length|window|size)\D{0,20}(\d+)", error.message)
+    reply = re.search(r"too large: (\d+)|(\d+) (?:tokens )?(?:in|for) the completion", error.message)
+    if context and reply and int(reply[1] or reply[2]) >= int(context[1]):  # no prompt fits beside it
+        return f"The endpoint {base_url} refuses what it is sent {said}; lower {endpoint.settings_section}.max_tokens."
+    return None
 
 
 def failure_in_reply(body: Mapping[str, Any], endpoint: Endpoint) -> RequestFailed:
@@ -137,12 +163,10 @@ def failure_in_reply(body: Mapping[str, Any], endpoint: Endpoint) -> RequestFail
         status = 402
     elif _LIMITED.search(words):
         status = 429
-    elif re.search(r"authenticat|api[ _]key|unauthori[sz]ed", words, re.IGNORECASE):
+    elif _BAD_KEY.search(words):
         status = 401
-    elif (
-        re.search(r"invalid|bad ?request|unsupported", words, re.IGNORECASE)
-        or _FILTERED.search(words)
-        or _TOO_LONG.search(words)
+    elif any(
+        known.search(words) for known in (_FILTERED, _TOO_LONG, _UNKNOWN, re.compile("invalid|bad ?request", re.IGNORECASE))
     ):
         status = 400
     else:
@@ -178,16 +202,10 @@ def short_line(said: object) -> str:
     return encodable_text(" ".join(str(said).split())[:_MESSAGE_CHARACTERS])[0]
 
 
-def _max_tokens_alone_too_long(message: str) -> bool:
-    """Whether the reply that is asked for fills the whole context, so that no prompt fits beside it."""
-    context = re.search(r"context (?:length|window|size)\D{0,20}(\d+)", message)
-    reply = re.search(r"too large: (\d+)|(\d+) (?:tokens )?(?:in|for) the completion", message)
-    return bool(context and reply and int(reply[1] or reply[2]) >= int(context[1]))
-
-
 def _setting_to_change(error: ErrorBody, endpoint: Endpoint) -> str | None:
     """What to change where a field that every request has is refused; None where the error names no such field."""
-    if not _UNSUPPORTED.search(f"{error.code} {error.message}"):
+    words = f"{error.code} {error.message}"
+    if not _UNKNOWN.search(words) and not _WRONG.search(words):
         return None
     named = [word for words in _NAMED.findall(error.message) for word in words if word in ("stream", "seed", "stop")]
     named += [word for word in re.findall(r"\w+", error.message) if word in _FIELDS]
@@ -203,6 +221,6 @@ def _setting_to_change(error: ErrorBody, endpoint: Endpoint) -> str | None:
     if field in ("temperature", "top_p"):
         instead = f", or {section}.{field}=null to leave it out" if section == "teacher" else ""
         return f"set {section}.{field} to what the model takes{instead}"
-    if field in ("", "messages", "prompt", "model", "input") or not field.isidentifier():
+    if field in ("", "messages", "prompt", "model", "input") or not field.isidentifier() or not _UNKNOWN.search(words):
         return None
     return f"set teacher.extra_body.{field}=null to leave it out"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from evolcoder.encodable import encodable_text
+from evolcoder.endpoint.endings import ending
 from evolcoder.endpoint.refusals import failure_in_reply
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
 
@@ -48,11 +49,11 @@ def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
             raise replace(failure_in_reply(choice, endpoint), maybe_billed=True)
         message = choice["message"] if "message" in choice else {"content": choice["text"]}
         content = message.get("content")
-        if content is None and not _MAY_STAND_FOR_CONTENT & set(message):
-            raise KeyError("content")
         usage = data.get("usage") or {}
         prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         reason = str(choice.get("finish_reason") or "")
+        if ending(reason) == "whole" and not _MAY_STAND_FOR_CONTENT & set(message):
+            raise KeyError("content")
         if not content and message.get("refusal"):
             content, reason = str(message["refusal"]), "refusal"
     except (ValueError, LookupError, TypeError, AttributeError):
@@ -108,7 +109,8 @@ def _joined(text: str, endpoint: Endpoint) -> dict[str, Any]:
 def _text_of(content: Any) -> str:
     """Content is text, or a list of parts of which some are text (others are thinking, or pictures)."""
     if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+        parts = [part for part in content if isinstance(part, Mapping) and part.get("type", "text") in ("text", "output_text")]
+        return "".join(str(part.get("text") or "") for part in parts)
     return content if isinstance(content, str) else ""
 
 

@@ -58,8 +58,11 @@ class Board:
         self.report = self
         self.told = RoundProgress()
 
-    async def remote(self, name: str, progress: RoundProgress) -> None:
+    def remote(self, name: str, progress: RoundProgress) -> asyncio.Future[None]:
         self.told = progress
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heard.set_result(None)
+        return heard
 
 
 def evolve_on_one_worker(teacher: ScriptedTeacher, folder: Folder) -> tuple[list[dict[str, Any]], RoundProgress]:
