@@ -138,8 +138,12 @@ INSIDE = sorted({path.parent for path in PACKAGE.rglob("inside/*.py")})
 BOXED_LIBRARIES = {"numpy", "PIL"}
 """Of the interpreter that DS-1000's programs run under, and only within functions: nothing is imported with the module."""
 
-DYNAMIC_IMPORTS = {("worker.py", "__import__"), ("rebuild.py", "import_module")}
-"""Modules to be warm, which the trusted side names, and the libraries that rebuild.py names itself."""
+DYNAMIC_IMPORTS = {
+    ("worker.py", "__import__"),
+    ("fresh_modules.py", "__import__"),
+    ("rebuild.py", "import_module"),
+}
+"""Modules to be warm, which the trusted side or the worker names, and the libraries that rebuild.py names itself."""
 
 
 def test_the_folders_beside_hostile_programs_are_there() -> None:

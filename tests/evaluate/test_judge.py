@@ -68,6 +68,20 @@ def test_off_by_one_fails_wherever_a_number_is_returned() -> None:
     assert {v.status for v in numeric} == {"failed"}
 
 
+def test_annotations_are_evaluated_as_in_a_python_of_its_own(box: Sandbox) -> None:
+    """The most frequent way in which a right looking program is none: typing's names without their import."""
+    prompt = problem(0).prompt
+    unimported = prompt.replace("from typing import List\n", "") + problem(0).canonical_solution
+    assert "List[float]" in unimported
+
+    def verdict(program: str) -> Verdict:
+        return judge(box, Job(benchmark_named("humaneval"), problem(0), 0, Submission("solution", program)))
+
+    assert (verdict(unimported).status, verdict(unimported).detail) == ("failed", "NameError: name 'List' is not defined")
+    assert verdict("from __future__ import annotations\n" + unimported).status == "passed"
+    assert verdict("from typing import List\n" + unimported).status == "passed"
+
+
 @pytest.mark.parametrize("number", [32, 38, 50, 10])
 def test_checks_use_trusted_helpers(box: Sandbox, number: int) -> None:
     assert verdict_on(box, number, problem(number).canonical_solution).status == "passed"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.measurement import COMPLETIONS, model_stage
+from evolcoder.evaluate.measurement import COMPLETIONS, VERDICTS, model_stage
 from evolcoder.evaluate.prompts import style_named
 from evolcoder.evaluate.questions import questions
-from evolcoder.records import COMPLETION_SCHEMA, Completion
+from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Verdict
 from evolcoder.settings import EvaluateSettings
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
@@ -50,6 +50,30 @@ def finish(stage: Stage, answers: list[str], **identity: Any) -> None:
 def test_it_stays_done_where_every_answer_is_read_alike(style: str, answers: list[str], kind: str, tmp_path: Path) -> None:
     finish(stage_in(tmp_path, style), answers)
     assert stage_in(tmp_path, style).state().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("without", "program", "kind"),
+    [
+        (("running_version",), "def f(x: int): return 1\n", "done"),
+        (("running_version",), "def f(x: List[int]): return 1\n", "stale"),
+        (("running_version", "reading_version"), "def f(x: int): return 1\n", "done"),
+        (("running_version", "reading_version"), "import sys\n", "stale"),
+        (("extraction",), "def f(x: int): return 1\n", "stale"),
+    ],
+)
+def test_it_stays_done_where_every_program_runs_alike(
+    without: tuple[str, ...], program: str, kind: str, tmp_path: Path
+) -> None:
+    stage = stage_in(tmp_path, "wizardcoder")
+    older = {name: value for name, value in stage.resolved_identity.items() if name not in without}
+    before = Stage(stage.kind, stage.folder, older, stage.inputs, stage.packages).begin()
+    asked = Completion("HumanEval/0", 0, "", GOOD, "stop", 1, 1).to_row()
+    judged = Verdict("HumanEval/0", 0, "passed", "passed", None, "", program, 0.1, 0.1).to_row()
+    before.write_bytes(COMPLETIONS, arrow_bytes([asked], COMPLETION_SCHEMA))
+    before.write_bytes(VERDICTS, arrow_bytes([judged], VERDICT_SCHEMA))
+    Stage(stage.kind, stage.folder, older, stage.inputs, stage.packages).publish([COMPLETIONS, VERDICTS], {})
+    assert stage_in(tmp_path, "wizardcoder").state().kind == kind
 
 
 def test_one_of_style_chat_is_stale_whatever_its_answers(tmp_path: Path) -> None:

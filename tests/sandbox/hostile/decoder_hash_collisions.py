@@ -2,7 +2,7 @@
 import struct
 import sys
 
-codec = sys.modules["codec"]
+codec = sys._getframe(1).f_globals["codec"]
 modulus = 2**61 - 1
 members = [codec.encode(i * modulus) for i in range(1, 100_001)]
 reply = b"<" + struct.pack("<I", len(members)) + b"".join(members)

@@ -55,4 +55,4 @@ class HumanEval(Benchmark):
 
 @lru_cache(maxsize=512)
 def _compiled(source: str, name: str) -> CodeType:
-    return compile(source, name, "exec")
+    return compile(source, name, "exec", dont_inherit=True)

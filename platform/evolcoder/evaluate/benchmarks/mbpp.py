@@ -74,7 +74,7 @@ def _problem(row: ProblemRow) -> Problem:
 @lru_cache(maxsize=1024)
 def _compiled(test: str, entry_point: str, name: str) -> CodeType:
     tree = _CallsInside(entry_point).visit(parse_quietly(test))
-    return compile(ast.fix_missing_locations(tree), name, "exec")
+    return compile(ast.fix_missing_locations(tree), name, "exec", dont_inherit=True)
 
 
 class _CallsInside(ast.NodeTransformer):

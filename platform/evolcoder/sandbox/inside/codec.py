@@ -111,7 +111,8 @@ def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS, digests: bool = Fal
     Raises:
         CodecError: too deep, or too large without ``digests``.
     """
-    pieces = _pieces(value, replace(bounds, total_bytes=sys.maxsize) if digests else bounds)
+    is_long = type(value) in (list, tuple) and len(value) > _LONG_ITEMS
+    pieces = _pieces(value, bounds, digests) if is_long else iter((_whole(value, bounds, digests),))
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -130,24 +131,21 @@ def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS, digests: bool = Fal
     return Digest(found.digest(), size)
 
 
-def _pieces(value: Any, bounds: Bounds) -> Iterator[bytes]:
-    """The bytes of a value; those of a long list some items at a time."""
-    if type(value) in (list, tuple) and len(value) > _LONG_ITEMS:
-        yield (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
-        for start in range(0, len(value), _PIECE_ITEMS):
-            yield _whole(value[start : start + _PIECE_ITEMS], bounds)[1 + _LENGTH.size :]
-    else:
-        yield _whole(value, bounds)
+def _pieces(value: Any, bounds: Bounds, digests: bool) -> Iterator[bytes]:
+    """The bytes of a long list or tuple, some items at a time."""
+    yield (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
+    for start in range(0, len(value), _PIECE_ITEMS):
+        yield _whole(value[start : start + _PIECE_ITEMS], bounds, digests)[1 + _LENGTH.size :]
 
 
-def _whole(value: Any, bounds: Bounds) -> bytes:
+def _whole(value: Any, bounds: Bounds, digests: bool) -> bytes:
     # Marshal takes a numpy number for a buffer of bytes, so where numpy was imported the slow way is the only one.
     if "numpy" not in sys.modules:
         try:
             return marshal.dumps(value, MARSHAL_VERSION)
         except ValueError:
             pass  # a subclass or no plain data
-    return encode(value, bounds, opaque=True)
+    return encode(value, replace(bounds, total_bytes=sys.maxsize) if digests else bounds, opaque=True)
 
 
 def decode(data: bytes, bounds: Bounds = DEFAULT_BOUNDS) -> Any:

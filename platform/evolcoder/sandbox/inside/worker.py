@@ -6,35 +6,48 @@ which brings two sockets, it forks a supervisor in new namespaces; the superviso
 the first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
 In bubblewrap's box a supervisor may serve many programs: see ``_supervise_many``.
 
-Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
+A program is to find what a new ``python program.py`` would show it and nothing of this file's: see ``_look_new`` and the last
+lines. Whatever the program's process says is the program's word. It holds no test, no expected value and no verdict.
 """
 
 from __future__ import annotations
 
+import builtins
 import gc
 import json
 import marshal
 import os
 import select
 import signal
+import site
 import socket
 import struct
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from time import perf_counter as _clock
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:  # it runs as a script: its neighbours are found by their bare names
     import evolcoder.sandbox.inside.codec as codec
     import evolcoder.sandbox.inside.confine as confine
+    from evolcoder.sandbox.inside.fresh_modules import FreshModules
     from evolcoder.sandbox.inside.landlock_worker import LandlockIsolation
+    from evolcoder.sandbox.inside.scratch import OwnFolder
 else:
     import codec
     import confine
+    from fresh_modules import FreshModules
 
 _PROGRAM_FD = 3
+_FILE = "program.py"
+_NO_KEYWORDS: dict[str, Any] = {}
+_OWN_MODULES = ("codec", "confine", "fresh_modules", "landlock", "landlock_worker", "scratch")
 _LENGTH = struct.Struct(">I")
+_DESCRIPTORS = struct.Struct("2i")
 _FLUSH_BYTES = 1 << 16
 _FLUSH_SECONDS = 0.005
 _MAX_MESSAGE_CHARACTERS = 1000
@@ -42,8 +55,8 @@ _FREE = b"f"
 """What a supervisor says to the warm parent when it can take another order."""
 _WARM_MODULES = (
     "abc", "array", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
-    "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string",
-    "textwrap", "time", "typing", "unicodedata",
+    "functools", "hashlib", "heapq", "itertools", "json", "linecache", "math", "operator", "random", "re", "statistics",
+    "string", "textwrap", "time", "typing", "unicodedata",
 )  # fmt: skip
 """Imported once, before any program: a fork then has them at no cost."""
 
@@ -52,43 +65,69 @@ def main() -> None:
     """``worker.py bubblewrap|none CONTROL_FD MODULE ...``, which imports the modules before any program, or
     ``worker.py landlock CONTROL_FD PLAN``: see ``landlock_worker.LandlockIsolation``.
     """
-    level = sys.argv[1]
-    isolation = None
+    level, descriptor, *rest = sys.argv[1:]
+    isolation: LandlockIsolation | OwnFolder | None = None
+    if level == "none":
+        if not TYPE_CHECKING:
+            from scratch import OwnFolder
+        isolation = OwnFolder()
     if level == "landlock":
         if not TYPE_CHECKING:
             from landlock_worker import LandlockIsolation  # bubblewrap's box does not hold it
         try:
-            isolation = LandlockIsolation(json.loads(sys.argv[3]))
+            isolation = LandlockIsolation(json.loads(rest[0]))
         except OSError as error:
             raise SystemExit(error.strerror or str(error)) from None  # one line, for the message that refuses this level
     sys.path.pop(0)  # programs need not find this folder
+    os.umask(0o022)
     if level == "bubblewrap":
         confine.become_nobody()
-    warm = [] if level == "landlock" else sys.argv[3:]
-    for name in (*_WARM_MODULES, *warm):
-        __import__(name)
-    if warm and len(os.listdir("/proc/self/task")) > 1:
-        raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
+    warm = [] if level == "landlock" else rest
+    modules = None
+    if warm:
+        for name in (*_WARM_MODULES, *warm):
+            __import__(name)
+        if len(os.listdir("/proc/self/task")) > 1:
+            raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
+    else:
+        modules = FreshModules(_WARM_MODULES)  # libraries are too large to be put away: thousands of modules
+    sources = sys.modules["linecache"] if modules is None else modules.module("linecache")
+    box = _Box(isolation, modules, _look_new(), sources)
+    if modules is not None:
+        modules.put_away()
     confine.filter_program(os.uname().machine)  # kept for all programs
     # A collection in a child would write to the header of every object and so copy the pages that it shares with this one.
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[2]))
+    control = socket.socket(fileno=int(descriptor))
     control.send(b"warm")
     supervisors: list[socket.socket] = []
     while (order := _next_order(control)) is not None:
         if level == "bubblewrap":
-            supervisor = _idle_supervisor(supervisors) or _new_supervisor(supervisors, control, order, names_itself=bool(warm))
-            socket.send_fds(supervisor, [json.dumps(order.limits).encode()], [order.program.fileno(), order.status.fileno()])
+            supervisor = _idle_supervisor(supervisors) or _new_supervisor(supervisors, control, order, box)
+            # Not by send_fds: it imports a module at each call, which programs would then see.
+            sockets = _DESCRIPTORS.pack(order.program.fileno(), order.status.fileno())
+            supervisor.sendmsg([json.dumps(order.limits).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, sockets)])
         elif os.fork() == 0:
             control.close()
-            _supervise(order, level, isolation)
+            _supervise(order, box)
         order.program.close()
         order.status.close()
     if isolation is not None:
         isolation.end()
     os._exit(0)
+
+
+class _Box(NamedTuple):
+    """What is the same for all programs. ``modules`` is None where what is warm is in their sight: large libraries. ``module``
+    is what a program becomes, and ``sources`` the module linecache as programs see it.
+    """
+
+    isolation: LandlockIsolation | OwnFolder | None
+    modules: FreshModules | None
+    module: ModuleType
+    sources: ModuleType
 
 
 class _Order(NamedTuple):
@@ -101,10 +140,10 @@ class _Order(NamedTuple):
 
 def _next_order(control: socket.socket) -> _Order | None:
     """None: the trusted side has closed the box."""
-    message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
+    message, ancillary, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(_DESCRIPTORS.size))
     if not message:
         return None
-    program, status = (socket.socket(fileno=fd) for fd in descriptors)
+    program, status = (socket.socket(fileno=fd) for fd in _DESCRIPTORS.unpack(ancillary[0][2]))
     return _Order(program, status, json.loads(message))
 
 
@@ -118,21 +157,19 @@ def _idle_supervisor(supervisors: list[socket.socket]) -> socket.socket | None:
     return None
 
 
-def _new_supervisor(
-    supervisors: list[socket.socket], control: socket.socket, order: _Order, names_itself: bool
-) -> socket.socket:
+def _new_supervisor(supervisors: list[socket.socket], control: socket.socket, order: _Order, box: _Box) -> socket.socket:
     """A supervisor that is to be given this order first."""
     supervisor, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         for other in (control, order.program, order.status, supervisor, *supervisors):
             other.close()
-        _supervise_many(inner, order.limits["tmp_bytes"], names_itself)
+        _supervise_many(inner, order.limits["tmp_bytes"], box)
     inner.close()
     supervisors.append(supervisor)
     return supervisor
 
 
-def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -> NoReturn:
+def _supervise_many(orders: socket.socket, tmp_bytes: int, box: _Box) -> NoReturn:
     """Run one program after the other, each in a process namespace of its own, but all in the same mounts, as new ones for
     each would cost more time than most programs do. The one place that a program can write to is its /tmp: a supervisor ends
     after the first program that touched it, so that no other finds what it left.
@@ -140,7 +177,7 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -
     order = None
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        fault = _enter(tmp_bytes, names_itself)
+        fault = _enter(tmp_bytes, names_itself=box.modules is None)
         while (order := _next_order(orders)) is not None:
             if fault is not None:
                 raise fault
@@ -149,7 +186,7 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -
                     tmp_bytes = order.limits["tmp_bytes"]
                     confine.resize_tmp(tmp_bytes)
                 untouched = confine.tmp_state()
-                end = _run_program(order, "bubblewrap", None)
+                end = _run_program(order, box)
             free = confine.tmp_state() == untouched
             if free:
                 orders.send(_FREE)  # before its end is told, so that the next order finds it
@@ -160,8 +197,7 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, names_itself: bool) -
     except OSError as error:
         if order is not None:
             order.status.send(json.dumps({"fault": str(error)}).encode())
-    finally:
-        os._exit(0)
+    os._exit(0)
 
 
 def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
@@ -176,140 +212,211 @@ def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
     return None
 
 
-def _supervise(order: _Order, level: str, isolation: LandlockIsolation | None) -> NoReturn:
+def _supervise(order: _Order, box: _Box) -> NoReturn:
     """Run one program, and end with it. Before the program's first word a failure is a fault of the box, and told as one."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if isolation is not None:
-            isolation.begin()
-        order.status.send(_run_program(order, level, isolation))
+        assert box.isolation is not None
+        box.isolation.begin()
+        order.status.send(_run_program(order, box))
     except OSError as error:
         order.status.send(json.dumps({"fault": str(error)}).encode())
-    finally:
-        os._exit(0)
+    os._exit(0)
 
 
-def _run_program(order: _Order, level: str, isolation: LandlockIsolation | None) -> bytes:
+def _run_program(order: _Order, box: _Box) -> bytes:
     """Fork the program's process, wait for its end, and return how it ended."""
+    if box.modules is not None:
+        # What functions of the standard library import at their first call. Not in the program's process: that copies pages.
+        box.modules.put_away()
     child = os.fork()
     if child == 0:
-        order.status.close()
-        _become_program(order.program, order.limits, level, isolation)
+        raise _ProgramProcess(order, box)
     order.program.close()
+    isolation = box.isolation
     code, usage, why = isolation.watch(child, order.limits) if isolation is not None else (*os.wait4(child, 0)[1:], "")
     end = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "code": os.waitstatus_to_exitcode(code), "why": why}
     return json.dumps(end).encode()
 
 
-def _become_program(
-    channel: socket.socket, limits: dict[str, int], level: str, isolation: LandlockIsolation | None
-) -> NoReturn:
-    try:
-        if isolation is not None:
-            isolation.enter()
-        os.setsid()
-        # Only this one socket stays: a descriptor of the status or control socket would let a program forge its own end.
-        os.dup2(channel.fileno(), _PROGRAM_FD)
-        os.closerange(_PROGRAM_FD + 1, 1 << 16)
-        nothing = os.open("/dev/null", os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
-        os.close(nothing)
-        channel.detach()
-        stream = socket.socket(fileno=_PROGRAM_FD)
-        confine.die_with_parent()
-        # The filter comes last: it refuses to change the CPU limit and the death signal, which are set here.
-        confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
-        if isolation is not None:
-            isolation.lock()
-        elif level == "bubblewrap":
-            confine.keep_capabilities(0)
-            confine.filter_system_calls()
-    except OSError as error:
-        os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
-        os._exit(1)
-    # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
-    stream.send(b"R")
-    _serve(stream, limits)
-
-
-def _serve(stream: socket.socket, limits: dict[str, int]) -> NoReturn:
-    module = types.ModuleType("program")
-    sys.modules["program"] = module
-    bounds = codec.Bounds(total_bytes=limits["reply_bytes"], int_bytes=limits["reply_bytes"])
-    while True:
-        (size,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-        kind, *rest = marshal.loads(_exactly(stream, size))  # the trusted side's own bytes
-        if kind == "calls":
-            _answer_calls(stream, module.__dict__, bounds, *rest)
-        else:
-            stream.sendall(_answer(lambda: _do(module.__dict__, kind, *rest), bounds, False))  # noqa: B023 - called at once
-
-
-def _do(namespace: dict[str, Any], kind: str, *rest: Any) -> Any:
-    if kind == "load":
-        exec(compile(rest[0], "program.py", "exec"), namespace)
-        return None
-    if kind == "evaluate":
-        return eval(compile(rest[0], "expression", "eval"), namespace)
-    name, args, kwargs = rest
-    return _function(namespace, name)(*args, **kwargs)
-
-
-def _answer_calls(
-    stream: socket.socket, namespace: dict[str, Any], bounds: codec.Bounds, name: str, arguments: tuple[bytes, ...]
-) -> None:
-    """One reply a call, in order. Sent together while they come fast, so that each does not wake up the other side."""
-    waiting = bytearray()
-    sent_at = _clock()
-    for encoded in arguments:
-        waiting += _answer(lambda: _function(namespace, name)(*marshal.loads(encoded)), bounds, True)  # noqa: B023 - at once
-        if len(waiting) > _FLUSH_BYTES or _clock() - sent_at > _FLUSH_SECONDS:
-            stream.sendall(waiting)
-            waiting.clear()
-            sent_at = _clock()
-    stream.sendall(waiting)
-
-
-def _answer(act: Callable[[], Any], bounds: codec.Bounds, digests: bool) -> bytes:
-    """What came of it. A program may raise anything, here too, and from the very handler of what it raised.
-
-    A reply is ``v`` and the value, ``h`` with a digest and the size of a value that is too large to be sent (where
-    ``digests`` may stand for values), ``u`` and why the value cannot be sent, or ``r`` and what was raised.
+class _ProgramProcess(BaseException):
+    """Raised in a program's process, to leave all functions of the processes that it was forked from: their calls would
+    count against the program's depth of recursion.
     """
-    try:
+
+    def __init__(self, order: _Order, box: _Box) -> None:
+        self._order, self._box = order, box
+
+    def begin(self) -> _Calls:
+        """Shut this process in, and be ready for the program."""
+        limits, isolation = self._order.limits, self._box.isolation
         try:
-            encoded = codec.encode_fast(act(), bounds, digests)
-            if isinstance(encoded, codec.Digest):
-                payload = b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big")
+            if isolation is not None:
+                isolation.enter()
+            os.setsid()
+            # Only this one socket stays: a descriptor of the status or control socket would let a program forge its own end.
+            os.dup2(self._order.program.fileno(), _PROGRAM_FD)
+            os.closerange(_PROGRAM_FD + 1, 1 << 16)
+            nothing = os.open("/dev/null", os.O_RDWR)
+            for standard in (0, 1, 2):
+                os.dup2(nothing, standard)
+            os.close(nothing)
+            self._order.program.detach()
+            self._order.status.detach()
+            stream = socket.socket(fileno=_PROGRAM_FD)
+            confine.die_with_parent()
+            # The filter comes last: it refuses to change the CPU limit and the death signal, which are set here.
+            confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
+            if isolation is not None:
+                isolation.lock()
             else:
-                payload = b"v" + encoded
-        except codec.CodecError as error:
-            payload = b"u" + codec.encode(str(error))
-        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
-            # No text of a MemoryError: to make one takes memory.
-            text = "" if isinstance(error, MemoryError) else str(error)[:_MAX_MESSAGE_CHARACTERS]
-            payload = b"r" + codec.encode((str(type(error).__name__)[:100], text), bounds)
-    except BaseException:  # noqa: BLE001 - an exception that cannot even be described
-        payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
-    return _LENGTH.pack(len(payload)) + payload
+                confine.keep_capabilities(0)
+                confine.filter_system_calls()
+        except OSError as error:
+            os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
+            os._exit(1)
+        # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
+        stream.send(b"R")
+        return _Calls(stream, limits["reply_bytes"], self._box)
 
 
-def _function(namespace: dict[str, Any], name: str) -> Any:
-    if name not in namespace:
-        raise NameError(f"the program defines no {name}")
-    return namespace[name]
+def _look_new() -> ModuleType:
+    """What a program will see of its interpreter is as after ``python -c "import program"`` in an empty folder. In the parent:
+    all that a fork changes are pages that it must copy.
+
+    Returns:
+        The program's module, as an import of program.py would make it, but for the folder. There is no such file.
+    """
+    # What module site adds to a Python that was not started with -S.
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    sys.argv[:] = [_FILE]
+    sys.orig_argv[:] = ["python", _FILE]
+    sys.path.insert(0, "")
+    for own in _OWN_MODULES:
+        sys.modules.pop(own, None)
+    main_module = types.ModuleType("__main__")
+    main_module.__dict__.update(__builtins__=builtins, __annotations__={}, __loader__=BuiltinImporter)
+    sys.modules["__main__"] = main_module
+    spec = ModuleSpec("program", SourceFileLoader("program", _FILE), origin=_FILE)
+    spec.has_location = True
+    module = sys.modules["program"] = module_from_spec(spec)
+    return module
 
 
-def _exactly(stream: socket.socket, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        part = stream.recv(min(size - len(data), 1 << 20))
-        if not part:
-            os._exit(0)
-        data += part
-    return bytes(data)
+class _Calls:
+    """What the trusted side asks of the program, one call at a time, and the replies. It makes no call itself."""
+
+    def __init__(self, stream: socket.socket, reply_bytes: int, box: _Box) -> None:
+        self._stream = stream
+        self._module, self._sources = box.module, box.sources
+        self._file = f"{os.getcwd()}/{_FILE}"
+        spec: Any = self._module.__spec__
+        self._module.__file__ = spec.origin = spec.loader.path = self._file
+        self._names = self._module.__dict__
+        self._bounds = codec.Bounds(total_bytes=reply_bytes, int_bytes=reply_bytes)
+        self._name = ""
+        self._many: Iterator[bytes] | None = None
+        self._waiting = bytearray()
+        self._sent_at = 0.0
+
+    def take(self) -> tuple[Callable[..., Any], Sequence[Any], dict[str, Any]]:
+        """The next call to make; what cannot even be called is answered at once."""
+        while True:
+            try:
+                if self._many is not None:
+                    for encoded in self._many:
+                        return self._function(self._name), marshal.loads(encoded), _NO_KEYWORDS
+                    self._send()
+                    self._many = None
+                (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+                kind, *rest = marshal.loads(self._exactly(size))  # the trusted side's own bytes
+                if kind == "load":
+                    return exec, (self._compiled(rest[0].removeprefix("\ufeff")), self._names), {}
+                if kind == "evaluate":
+                    return eval, (compile(rest[0], "expression", "eval", dont_inherit=True), self._names), {}
+                if kind == "call":
+                    name, args, kwargs = rest
+                    return self._function(name), args, kwargs
+                self._name, arguments = rest
+                self._many = iter(arguments)
+                self._sent_at = _clock()
+            except BaseException as error:  # noqa: BLE001 - SyntaxError, MemoryError, and what a program put in our way
+                self.raised(error)
+
+    def returned(self, value: Any) -> None:
+        """Reply with a value: ``v`` and the value itself, or ``h`` with the digest and the size of one that is too large to be
+        sent, where it is one of many. Raises what the value raises when it is looked at.
+        """
+        encoded = codec.encode_fast(value, self._bounds, digests=self._many is not None)
+        if isinstance(encoded, codec.Digest):
+            self._reply(b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big"))
+        else:
+            self._reply(b"v" + encoded)
+
+    def raised(self, error: BaseException) -> None:
+        """Reply with ``r`` and what was raised, or ``u`` and why a value cannot be sent. A program may raise anything, here
+        too, from the very handler of what it raised.
+        """
+        try:
+            if type(error) is codec.CodecError or type(error) is codec.TooLargeError:
+                payload = b"u" + codec.encode(str(error))
+            else:
+                # No text of a MemoryError: to make one takes memory.
+                text = "" if isinstance(error, MemoryError) else str(error)[:_MAX_MESSAGE_CHARACTERS]
+                payload = b"r" + codec.encode((str(type(error).__name__)[:100], text), self._bounds)
+        except BaseException:  # noqa: BLE001 - an exception that cannot even be described
+            payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
+        self._reply(payload)
+
+    def _compiled(self, source: str) -> CodeType:
+        # The first source is program.py; what is loaded into the same module later goes by another name.
+        file, self._file = self._file, "<loaded later>"
+        # For inspect and tracebacks, which would read it from the file.
+        self._sources.cache[file] = len(source), None, [f"{x}\n" for x in source.removesuffix("\n").split("\n")], file
+        # Not with the flags of this file: its own ``annotations`` would keep a program's annotations from being evaluated.
+        return compile(source, file, "exec", dont_inherit=True)
+
+    def _function(self, name: str) -> Any:
+        try:
+            return self._names[name]
+        except KeyError:
+            raise NameError(f"the program defines no {name}") from None
+
+    def _reply(self, payload: bytes) -> None:
+        """Replies to many calls are sent together while they come fast, so that each does not wake up the other side."""
+        self._waiting += _LENGTH.pack(len(payload))
+        self._waiting += payload
+        if self._many is None or len(self._waiting) > _FLUSH_BYTES or _clock() - self._sent_at > _FLUSH_SECONDS:
+            self._send()
+
+    def _send(self) -> None:
+        self._stream.sendall(self._waiting)
+        self._waiting.clear()
+        self._sent_at = _clock()
+
+    def _exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            part = self._stream.recv(min(size - len(data), 1 << 20))
+            if not part:
+                os._exit(0)
+            data += part
+        return bytes(data)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except _ProgramProcess as process:
+        calls = process.begin()
+        left = process  # with the frames that were left: to free them takes time, and copies of the pages that they are on
+    # The calls are made here and not in a function, so that a program may recurse as deep as in a Python of its own.
+    while True:
+        act, args, kwargs = calls.take()
+        try:
+            calls.returned(act(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the program's too
+            calls.raised(error)
+        del act, args, kwargs  # the program's objects

@@ -116,6 +116,22 @@ def test_what_the_program_raises_is_told(run: Run) -> None:
     assert run(291, "raise ValueError('no')").detail == "ValueError: no"
 
 
+@pytest.mark.parametrize(
+    ("before", "detail"),
+    [
+        ("def g(a: Missing): pass", "NameError: name 'Missing' is not defined"),
+        ("x: Missing = 1", "NameError: name 'Missing' is not defined"),
+        ("import sys\nassert not [n for n in sys.modules if 'evolcoder' in n or n in ('codec', 'confine')]", ""),
+        ("import sys, __main__\nassert sys.argv == ['program.py'] and not hasattr(__main__, 'codec')", ""),
+        ("assert __name__ == 'builtins' and set(globals()) <= {'test_input', '__builtins__', 'np', 'a', 'g', 'result'}", ""),
+        ("import os\nassert os.listdir('.') == [] and callable(exit)", ""),
+    ],
+)
+def test_a_program_finds_nothing_of_the_evaluators(run: Run, before: str, detail: str) -> None:
+    verdict = run(291, f"{before}\n{problem_of(291).canonical_solution}")
+    assert (verdict.status, verdict.detail) == (("failed", detail) if detail else ("passed", ""))
+
+
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
 def test_no_hostile_program_passes(run: Callable[..., Verdict], path: Path) -> None:
     number = _number(path)

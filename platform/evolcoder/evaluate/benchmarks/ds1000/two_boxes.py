@@ -109,13 +109,14 @@ def _meaning(
 
 @lru_cache(maxsize=2)
 def _inside(module: str, names: str) -> str:
-    """Source that sets up one of this package's modules in a process that has no package."""
+    """Source that sets up one of this package's modules in a process that has no package, and hides them from programs."""
     lines = ["import sys, types"]
-    for part in ("own_folder", "describe", "rebuild", module):
+    modules = ("describe", "rebuild", module)
+    for part in modules:
         name = f"{_PACKAGE}.{part}"
         source = (Path(__file__).parent / "inside" / f"{part}.py").read_text("utf-8")
         lines.append(f"sys.modules[{name!r}] = types.ModuleType({name!r})")
-        lines.append(f"exec(compile({source!r}, {part + '.py'!r}, 'exec'), sys.modules[{name!r}].__dict__)")
+        lines.append(f"exec(compile({source!r}, {part + '.py'!r}, 'exec', dont_inherit=True), sys.modules[{name!r}].__dict__)")
     lines.append(f"from {_PACKAGE}.{module} import {names}")
-    lines.append(f"from {_PACKAGE}.own_folder import enter_own_folder; enter_own_folder()")
+    lines += [f"del sys.modules['{_PACKAGE}.{part}']" for part in modules]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def run(
     for name, data in files.items():
         Path(name).write_bytes(data)
     _names = {"test_input": pickle.loads(pickled_input)}
-    exec(code, _names)
+    exec(compile(code, "<string>", "exec", dont_inherit=True), _names)  # not with this file's own flags
     described = Describer(_other).describe(_names["result"] if returns_result else None)
     if not os.path.exists("output.png"):
         return described, None

@@ -131,7 +131,7 @@ class _TestRun:
         """The whole test; ends with a message ``("done", status, detail)``."""
         try:
             seed_numbers(zlib.crc32(self._context.encode()))
-            exec(compile(self._context, "test", "exec"), self._names)
+            exec(compile(self._context, "test", "exec", dont_inherit=True), self._names)
             self._replace_names()
             self._names["test_execution"](self._solution)
             if "test_string" in self._names:
@@ -177,7 +177,7 @@ class _TestRun:
         self._next_seed = None
         if self._tail:
             names = _ProgramNames()
-            exec(compile(self._after, "context", "exec"), {}, names)
+            exec(compile(self._after, "context", "exec", dont_inherit=True), {}, names)
             environment["result"] = names["result"]
             return
         environment["result"] = self._rebuilt(described)
