@@ -46,6 +46,14 @@ def test_decoded_pieces_add_up_to_the_text(text: str, before: str) -> None:
     assert "".join(pieces) + decoder.flush() == text
 
 
+@given(st.text(max_size=8), st.integers(0, 24), st.binary(max_size=6))
+def test_a_prompt_may_end_within_a_character(text: str, place: int, more: bytes) -> None:
+    prompt, answer = text.encode()[:place], text.encode()[place:] + more
+    decoder = TokenDecoder(lambda tokens: bytes(tokens).decode("utf-8", "replace"), list(prompt))
+    pieces = [decoder.feed(token) for token in answer]
+    assert "".join(pieces) + decoder.flush() == answer.decode("utf-8", "replace")
+
+
 def test_a_character_comes_whole() -> None:
     decoder = TokenDecoder(lambda tokens: bytes(tokens).decode("utf-8", "replace"), [])
     assert [decoder.feed(token) for token in "é".encode()] == ["", "é"]

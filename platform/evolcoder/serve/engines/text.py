@@ -64,7 +64,9 @@ class TokenDecoder:
 
     def __init__(self, decode: Callable[[list[int]], str], prompt_tokens: Sequence[int]) -> None:
         self._decode = decode
-        self._tokens = list(prompt_tokens[-CONTEXT_TOKENS:])
+        context = list(prompt_tokens[-CONTEXT_TOKENS:])
+        # A prompt that ends within a character is no context: what the answer adds could not be told from it.
+        self._tokens = [] if decode(context).endswith(_INCOMPLETE) else context
         # Tokens [start, shown) are context whose text was sent; tokens from ``shown`` on are not sent yet.
         self._start = 0
         self._shown = len(self._tokens)
