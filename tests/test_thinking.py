@@ -34,6 +34,8 @@ def test_every_known_pair_of_marks(opening: str, closing: str, between: str) -> 
         (f"<think>I saw\n<think>\nin the prompt.</think>\n{CODE}", CODE),
         (f"<think>It ends with `</think>`, I know.</think>\n{CODE}", CODE),
         (f"<think>a</think>\n</think>\n\n{CODE}", CODE),
+        (f"<think>\n```python\ndraft\n```</think>\n{CODE}", CODE),
+        (f"Hm.\n```\ndraft\n```</think>\n\n{CODE}", CODE),
         (f"<think>a</think>\n{CODE}\n</think>", f"{CODE}\n"),
         (f"Sure!\n<think>\nwell\n</think>\n{CODE}", f"Sure!\n\n{CODE}"),
         (f"<think>a</think><answer>\n{CODE}\n</answer>", f"{CODE}\n"),

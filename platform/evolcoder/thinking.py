@@ -168,8 +168,8 @@ def _find(text: str, marks: tuple[Mark, ...]) -> list[_Found]:
     for match in pattern.finditer(text):
         start, end = match.span()
         begins_line = not text[text.rfind("\n", 0, start) + 1 : start].strip()
-        # A fence or a docstring may follow a closing mark at once; that is no quotation of the mark.
-        quoted = text[start - 1 : start] in _QUOTES and start > 0
+        # A fence may stand right before a mark, and a fence or a docstring right behind one: that is no quotation of it.
+        quoted = text[start - 1 : start] in _QUOTES and start > 0 and text[max(0, start - 3) : start] != "```"
         quoted |= text[end : end + 1] in _QUOTES and end < len(text) and not begins_line and text[end : end + 3] != "```"
         found.append(_Found(start, end, *known[match[0].lower()], quoted, begins_line))
     return found
