@@ -167,7 +167,7 @@ def _defines(statement: _Statement, name: str) -> bool:
 
 def _is_stub(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and all(
-        isinstance(line, ast.Pass)
+        isinstance(line, ast.Pass | ast.Import | ast.ImportFrom)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         or (isinstance(line, ast.Raise) and "NotImplementedError" in ast.dump(line))
         for line in node.body

@@ -133,7 +133,7 @@ def _ds1000_cut(code: str) -> str:
 
 
 def _chat(answer: str, entry_point: str, thinking_marks: Sequence[Mark]) -> str:
-    text = answer.replace("\r\n", "\n").replace("\r", "\n")
+    text = answer.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     answered, dropped = drop_thinking(text, thinking_marks)
     for part in (answered, text)[: 2 if dropped else 1]:  # some models put all of the answer where they think
         code = program_in(part, entry_point) if entry_point else code_in(part)
