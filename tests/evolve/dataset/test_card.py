@@ -109,3 +109,10 @@ def test_the_size_category_is_the_hubs(rows: int, size: str) -> None:
 def test_words_that_look_like_a_template_or_like_html_stay_as_they_are() -> None:
     summary = PLAIN["summary"] | {"rows_by_operator": {"{{ name }} <b>&": 1}}
     assert "| {{ name }} <b>& | 1 |\n" in card(PLAIN | {"summary": summary})
+
+
+def test_what_the_teacher_was_not_told_and_what_it_was_told_besides_is_there() -> None:
+    teacher = {"model": "m", "base_url": "http://t/v1", "temperature": None, "extra_body": {"reasoning_effort": "low"}}
+    text = card(PLAIN | {"settings": PLAIN["settings"] | {"teacher": teacher}})
+    own = "temperature of the endpoint's own, top_p 0.95"
+    assert f'- Teacher: m, {own}, at most 2048 tokens, with {{"reasoning_effort": "low"}}\n- Operators' in text

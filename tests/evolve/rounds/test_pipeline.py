@@ -252,7 +252,7 @@ def test_odd_replies_become_rows_or_fall_and_the_round_closes(local_ray: None, t
     assert 0 < len(kept) < ROWS
     assert all(row["response"].endswith(" \ufffd") and "think" not in row["response"] for row in kept)
     assert f"the thinking in {counts['answered']} replies is left out" in said
-    assert f"{counts['answered']} characters of replies were halves" in said
+    assert f"halves of surrogate pairs in replies, each U+FFFD now: {counts['answered']}" in said
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def dataset_card(
         keep_trailing_newline=True,
     )
     environment.filters["thousands"] = "{:,}".format
+    environment.filters["number"] = lambda value: "of the endpoint's own" if value is None else f"{value:g}"
     operators = operators_of(settings.evolve.operators)
     reasons: Counter[str] = Counter()
     for manifest in rounds:

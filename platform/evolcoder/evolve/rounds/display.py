@@ -73,9 +73,7 @@ def say_changes(totals: Counter[str], reasons: Counter[str], teacher: TeacherSet
         characters = f"{totals['thinking_characters']:,} characters, whose tokens are paid for and counted"
         reporter.say(f"the thinking in {totals['replies_with_thinking']:,} replies is left out ({characters})")
     if totals["replaced_characters"]:
-        reporter.warn(
-            f"{totals['replaced_characters']:,} characters of replies were halves of a pair, and were replaced by U+FFFD"
-        )
+        reporter.warn(f"halves of surrogate pairs in replies, each U+FFFD now: {totals['replaced_characters']:,}")
     if cut := reasons["truncated_instruction"] + reasons["truncated_response"]:
         reporter.warn(f"{cut:,} rows fell, for a reply was cut at {teacher.max_tokens:,} tokens; raise teacher.max_tokens")
 
