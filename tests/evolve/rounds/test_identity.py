@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.evolve.rows import seed
 
-from evolcoder.evolve.rounds.identity import round_identity, round_plan, seeds_identity
+from evolcoder.evolve.rounds.identity import round_identity, round_plan, round_stages, seeds_identity
+from evolcoder.evolve.rounds.shards import PART_NAME, write_shard
+from evolcoder.evolve.rules.evolution import FORMAT_BEFORE
+from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
 
@@ -58,6 +63,27 @@ def test_one_way_to_say_it_is_as_good_as_another() -> None:
 def test_the_checksums_are_in_it() -> None:
     known = round_identity(PLAIN)["decontaminate"]["benchmarks"]
     assert known["humaneval"].startswith("b796127e")
+
+
+@pytest.mark.parametrize(
+    ("response", "damaged", "kind"),
+    [("x = 1", False, "done"), ("<think>one?</think>\nx = 1", False, "stale"), ("x = 1", True, "stale")],
+)
+def test_a_round_of_the_format_before_stays_done_unless_it_holds_thinking(
+    tmp_path: Path, response: str, damaged: bool, kind: str
+) -> None:
+    settings = settings_with(rounds=1).model_copy(update={"storage": str(tmp_path)})
+    run = RunFolder.open(settings)
+    seeds, first = round_stages(settings, run, lambda: [seed("a")])
+    seeds.begin()
+    seeds.publish([])
+    made = dataclasses.replace(first, identity=round_identity(settings) | {"format": FORMAT_BEFORE})
+    folder = made.begin()
+    part = PART_NAME.format(0)
+    made.publish(write_shard(folder, part, [dataclasses.replace(seed("a"), response=response)]))
+    if damaged:
+        folder.delete(part)
+    assert round_stages(settings, run, lambda: [seed("a")])[1].state().kind == kind
 
 
 def test_a_plan_carries_operators_and_the_judge() -> None:

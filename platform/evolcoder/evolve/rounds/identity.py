@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -12,7 +13,8 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.evolve.copies import dedup
 from evolcoder.evolve.copies.decontamination import decontamination_identity
-from evolcoder.evolve.rules.evolution import FORMAT, RoundPlan
+from evolcoder.evolve.rounds.shards import KEPT_PATTERN
+from evolcoder.evolve.rules.evolution import FORMAT, FORMAT_BEFORE, RoundPlan
 from evolcoder.evolve.rules.novelty import JUDGE_FINGERPRINT
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
 from evolcoder.evolve.seeds.load import load_seeds
@@ -20,8 +22,10 @@ from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
 from evolcoder.settings import EvolveSettings, RunSettings
-from evolcoder.storage.stage import Manifest, Stage
-from evolcoder.thinking import marks_with
+from evolcoder.storage.arrow_files import read_rows
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Manifest, Stage, read_manifest
+from evolcoder.thinking import KNOWN_MARKS, drop_thinking, marks_with
 
 
 def round_name(number: int) -> str:
@@ -72,8 +76,23 @@ def round_stages(
     stages = [Stage(round_name(0), run.round(0), lambda: seeds_identity(settings, read()))]
     for number in range(1, settings.evolve.rounds + 1):
         inputs = {stage.kind: stage for stage in stages}
-        stages.append(Stage(round_name(number), run.round(number), lambda: round_identity(settings), inputs, ("openai",)))
+        folder = run.round(number)
+        stages.append(Stage(round_name(number), folder, partial(_as_recorded, folder, settings), inputs, ("openai",)))
     return stages
+
+
+def _as_recorded(folder: Folder, settings: RunSettings) -> dict[str, Any]:
+    """What decides a round; with the format before where a whole round of that format is there and no row of it holds thinking.
+    So it stays done, and with it what was trained on it.
+    """
+    identity = round_identity(settings)
+    before = identity | {"format": FORMAT_BEFORE}
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.identity != before or manifest.damage(folder):
+        return identity
+    rows = read_rows(folder, KEPT_PATTERN, ["instruction", "response"])
+    thought = any(drop_thinking(text, KNOWN_MARKS)[1] for row in rows for text in (row["instruction"], row["response"]))
+    return identity if thought else before
 
 
 def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:

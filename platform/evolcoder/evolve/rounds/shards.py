@@ -15,6 +15,7 @@ from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import FileEntry, describe_file
 
 PART_NAME = "part-{:05d}.arrow"
+KEPT_PATTERN = "part-*.arrow"
 REJECTED_NAME = "rejected-{:05d}.arrow"
 _ROWS_PER_BATCH = 1024
 

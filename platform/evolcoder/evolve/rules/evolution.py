@@ -23,6 +23,8 @@ from evolcoder.thinking import KNOWN_MARKS, Mark, drop_thinking
 
 FORMAT = 3
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
+FORMAT_BEFORE = 2
+"""It took thinking for part of an answer, and the spaces around a response away."""
 NO_INFORMATION_GAIN = "no_information_gain"
 """The reason of a row that the judge calls equal to its parent."""
 
