@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from evolcoder.serve.engines.base import InfillPrompt, TextPrompt, TokenPrompt
+from evolcoder.serve.engines.base import ChatPrompt, InfillPrompt, TextPrompt, TokenPrompt
 from evolcoder.serve.engines.prompts import PromptError, encode_prompt, find_infill
 
 DEEPSEEK = ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<｜end▁of▁sentence｜>"]
@@ -136,6 +136,25 @@ def test_special_tokens_in_a_raw_prompt_count_as_such() -> None:
     tokenizer = bytes_tokenizer(["<fim_prefix>", "<fim_middle>", "<fim_suffix>"])
     tokens = encode_prompt(tokenizer, TextPrompt("<fim_prefix>a<fim_suffix>b<fim_middle>"), None, len(tokenizer), False)
     assert tokens == encode_prompt(tokenizer, InfillPrompt("a", "b"), find_infill(tokenizer), len(tokenizer), False)
+
+
+def test_an_eos_behind_every_text_is_put_behind_what_an_encoder_reads_alone() -> None:
+    """The answer follows a prompt; a text that an encoder reads ends as the tokenizer ends it."""
+    tokenizer = bytes_tokenizer(["<eos>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>"], bos="<bos>")
+    ids = [(name, tokenizer.convert_tokens_to_ids(name)) for name in ("<bos>", "<eos>")]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=ids)
+
+    def names(prompt: TextPrompt | InfillPrompt | ChatPrompt, encoder: bool) -> list[str]:
+        tokens = encode_prompt(tokenizer, prompt, find_infill(tokenizer), len(tokenizer), encoder)
+        return list(tokenizer.convert_ids_to_tokens(tokens))
+
+    assert names(TextPrompt("ab"), False) == ["<bos>", "a", "b"]
+    assert names(TextPrompt(""), False) == ["<bos>"]
+    assert names(TextPrompt("ab"), True) == ["<bos>", "a", "b", "<eos>"]
+    assert names(InfillPrompt("a", "b"), False) == ["<bos>", "<fim_prefix>", "a", "<fim_suffix>", "b", "<fim_middle>"]
+    assert names(InfillPrompt("<eos>", "b"), False).count("<eos>") == 0
+    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert names(ChatPrompt(({"role": "user", "content": "ab"},)), False) == ["<bos>", "a", "b"]
 
 
 @pytest.mark.parametrize("prompt", [TextPrompt("a<new>"), TokenPrompt((3, 256)), TokenPrompt((-1,)), TokenPrompt((10**9,))])
