@@ -368,6 +368,21 @@ def test_a_failing_step_fails_its_answers_and_no_others(
     assert len(text(run(ask(engine, TextPrompt("x")))[0])) > 0
 
 
+class Panic(BaseException):
+    """As the tokenizers library raises where its Rust code panics: no Exception."""
+
+
+def test_a_prompt_that_cannot_be_encoded_fails_alone(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*args: Any) -> list[int]:
+        raise Panic("byte index 1 is not a char boundary")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers, "encode_prompt", panic)
+        with pytest.raises(EngineError, match=r"This request could not be answered \(Panic: byte index 1"):
+            run(ask(engine, TextPrompt("x")))
+    assert run(ask(engine, TextPrompt("x")))
+
+
 def test_an_answer_that_cannot_be_put_into_text_fails_alone(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,7 +390,7 @@ def test_an_answer_that_cannot_be_put_into_text_fails_alone(
 
     def fail(row: Row, token: int, logprobs: Any) -> Piece | None:
         if len(row.prompt) == 3:
-            raise OverflowError("no such token")
+            raise Panic("no such token")
         return add_token(row, token, logprobs)
 
     async def together() -> list[Any]:
@@ -385,7 +400,7 @@ def test_an_answer_that_cannot_be_put_into_text_fails_alone(
     alone = run(ask(engine, TextPrompt("x")), ask(engine, TextPrompt("xx")))
     monkeypatch.setattr(Row, "add_token", fail)
     first, failed, last = asyncio.run(together())
-    assert str(failed) == "This request could not be answered (OverflowError: no such token)."
+    assert str(failed) == "This request could not be answered (Panic: no such token)."
     assert [text(first), text(last)] == [text(answer) for answer in alone]
     assert engine.is_alive()
 

@@ -117,6 +117,10 @@ class TransformersEngine:
         except PromptError as error:
             yield Rejected(str(error), param=error.param)
             return
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the tokenizers library is no Exception, and Ray would end the process
+            raise EngineError.of(error) from error
         longest = max(len(prompt) for prompt in prompts)
         if loaded.answer_room(longest) < 1:
             yield Rejected(
@@ -176,7 +180,7 @@ class TransformersEngine:
                     self._advance()
                 # After a failure within a step the cache's rows may differ in length from what the engine believes, so all
                 # running rows fail with it; those that wait are tried on an empty cache.
-                except Exception as error:  # noqa: BLE001 - the thread must outlive it
+                except BaseException as error:  # noqa: BLE001 - the thread must outlive it
                     deliver((row, EngineError.of(error)) for row in self._running)
                     self._running = []
                     self._decoder.clear()
@@ -254,7 +258,7 @@ class TransformersEngine:
         for number, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             try:
                 delivery: Delivery | None = row.add_token(token, logprobs.get(number))
-            except Exception as error:  # noqa: BLE001 - such as the tokenizer's: this row's alone
+            except BaseException as error:  # noqa: BLE001 - such as the tokenizer's: this row's alone
                 delivery = EngineError.of(error)
             if delivery is not None:
                 deliveries.append((row, delivery))
