@@ -95,6 +95,35 @@ def test_the_outcome_is_that_of_a_plain_python(box: Sandbox, plain: dict[str, st
     assert outcome(box, PROGRAMS[name]) == plain[name]
 
 
+def test_random_numbers_that_nobody_seeds_differ_between_programs(box: Sandbox) -> None:
+    drawn = [outcome(box, "import random, uuid\ndef f(): return random.random(), uuid.uuid4().hex\n") for _ in range(5)]
+    assert len(set(drawn)) == 5
+
+
+def test_what_a_program_does_to_a_module_does_not_reach_the_evaluator_or_the_next(box: Sandbox) -> None:
+    spoil = (
+        "import json, marshal, os, socket, struct, sys\n"
+        "json.dumps = json.loads = struct.pack = struct.Struct = os.getcwd = socket.socket = None\n"
+        "sys.setrecursionlimit(120)\nsys.argv.append('x')\nsys.path.clear()\ndel sys.modules['json']\ndef f(): return 1\n"
+    )
+    look = (
+        "import json, os, sys\n"
+        "def f(): return json.dumps([1]), bool(os.getcwd()), sys.getrecursionlimit(), sys.argv, len(sys.path) > 1\n"
+    )
+    assert outcome(box, spoil) == "('returned', 1)"
+    assert outcome(box, look) == "('returned', ('[1]', True, 1000, ['program.py'], True))"
+
+
+def test_sources_that_are_loaded_later_have_flags_of_their_own(box: Sandbox) -> None:
+    with box.prepare() as program:
+        program.load("from __future__ import annotations\nimport inspect\ndef f(a: Missing): return inspect.getsource(f)\n")
+        with pytest.raises(ProgramRaised, match="name 'Missing' is not defined"):
+            program.load("def g(a: Missing): pass\n")
+        program.load("def h(): return 2\n")
+        assert program.function("f")(1) == "def f(a: Missing): return inspect.getsource(f)\n"
+        assert program.evaluate("h()") == 2
+
+
 def test_the_corpus_tells_outcomes_apart(plain: dict[str, str]) -> None:
     """Or all programs could fail in the same way everywhere."""
     assert len(PROGRAMS) > 150
