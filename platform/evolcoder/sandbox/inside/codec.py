@@ -20,7 +20,6 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 MARSHAL_VERSION = 2
@@ -47,8 +46,7 @@ class TooLargeError(CodecError):
     """The value takes more bytes than allowed; there is nothing else wrong with it so far."""
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What a decoded value may be at most. ``equal_hashes``: items of one set or dict that share a full hash."""
 
     total_bytes: int = 4 << 20
@@ -145,7 +143,7 @@ def _whole(value: Any, bounds: Bounds, digests: bool) -> bytes:
             return marshal.dumps(value, MARSHAL_VERSION)
         except ValueError:
             pass  # a subclass or no plain data
-    return encode(value, replace(bounds, total_bytes=sys.maxsize) if digests else bounds, opaque=True)
+    return encode(value, bounds._replace(total_bytes=sys.maxsize) if digests else bounds, opaque=True)
 
 
 def decode(data: bytes, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
