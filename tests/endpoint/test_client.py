@@ -226,6 +226,20 @@ def test_a_stream_brings_the_same_reply_and_its_faults_are_faults() -> None:
         assert outcome.kind == kind
 
 
+class _Latin(ScriptedTeacher):
+    """Sends a byte that is no UTF-8, behind a byte order mark."""
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = '{"choices": [{"message": {"content": "caf\u00e9"}, "finish_reason": "stop"}]}'
+        return web.Response(body=b"\xef\xbb\xbf" + body.encode("latin-1"), content_type="application/json")
+
+
+def test_bytes_that_are_no_utf_8_are_replaced_and_counted() -> None:
+    with scripted_teacher(kind=_Latin) as teacher:
+        [reply], _ = ask_all(endpoint_of(teacher), 1)
+    assert (reply.text, reply.replaced_characters) == ("caf\ufffd", 1)
+
+
 class _Dialect(ScriptedTeacher):
     """Takes no ``max_tokens``."""
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.replies import reply_of
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
-from evolcoder.endpoint.transport import failures_named, openai_client
+from evolcoder.endpoint.transport import failures_named, openai_client, reply_text
 from evolcoder.errors import EndpointError
 
 # What OpenAI takes in one batch is 50,000 requests and 200 MB; half of the size leaves room.
@@ -104,7 +104,7 @@ class BatchApi:
         for name in (batch.output_file_id, batch.error_file_id):
             if name:
                 content = await self._patiently(partial(self._openai.files.content, name))
-                for line in content.text.split("\n"):  # no splitlines: a text may hold other line separators as they are
+                for line in reply_text(content.content).split("\n"):  # no splitlines: texts may hold other separators
                     outcome = _outcome(line, self._endpoint)
                     if outcome is not None:
                         yield outcome

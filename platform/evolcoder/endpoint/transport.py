@@ -3,7 +3,7 @@
 Both pool as many connections as are needed, send what the OpenAI API asks for, go by the proxy that the environment names,
 and try nothing again. The openai package takes more CPU time a call. What is used of it beyond its
 documented calls stands here alone, as read in 3.54.0; ``tests/endpoint/test_transport.py`` fails when that has moved:
-``post(cast_to=str)`` gives a reply's text undecoded, and the exceptions below are chained to those of aiohttp.
+``post(cast_to=bytes)`` gives a reply's body as it came, and the exceptions below are chained to those of aiohttp.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ def openai_client(endpoint: Endpoint) -> AsyncOpenAI:
     )
 
 
+def reply_text(data: bytes) -> str:
+    """A reply, which is UTF-8. A byte that is not becomes a lone surrogate here, which is replaced and counted later."""
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
 class OpenAITransport:
     """Posts to one endpoint by the openai package. Use it inside ``failures_named``."""
 
@@ -67,7 +72,7 @@ class OpenAITransport:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> str:
         """The reply's text."""
-        return await self._openai.post(path, cast_to=str, body=body)
+        return reply_text(await self._openai.post(path, cast_to=bytes, body=body))
 
 
 class AioHttpTransport:
@@ -91,7 +96,7 @@ class AioHttpTransport:
             )
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
         async with self._session.post(self._endpoint.base_url.rstrip("/") + path, data=data) as response:
-            text: str = await response.text(errors="replace")
+            text = reply_text(await response.read())
             if response.status >= 400:
                 raise failure_of_status(response.status, response.headers, text, self._endpoint)
             return text

@@ -158,8 +158,10 @@ def test_a_killed_run_finds_its_batches_again(folder: Folder) -> None:
     with scripted_teacher(Script(batch_seconds=0.4)) as teacher:
 
         async def die_waiting() -> None:
-            task = asyncio.create_task(evolved_by(job_of(teacher, folder)))
-            await asyncio.sleep(0.25)  # the batch is made, and has not ended
+            seen: list[Counter[str]] = []
+            task = asyncio.create_task(evolved_by(job_of(teacher, folder), seen))
+            while not any(now["batch_requests"] for now in seen):  # until the batch is made; it has not ended then
+                await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
