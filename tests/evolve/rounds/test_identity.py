@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.evolve.rows import seed
 
+from evolcoder.console import Reporter
 from evolcoder.evolve.rounds.identity import round_identity, round_plan, round_stages, seeds_identity
 from evolcoder.evolve.rounds.shards import PART_NAME, write_shard
 from evolcoder.evolve.rules.evolution import FORMAT_BEFORE
+from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.settings_files import parse_settings
+from evolcoder.storage.stage import Stage
 
 
 def settings_with(**evolve: Any) -> RunSettings:
@@ -89,3 +94,20 @@ def test_a_round_of_the_format_before_stays_done_unless_it_holds_thinking(
 def test_a_plan_carries_operators_and_the_judge() -> None:
     plan = round_plan(settings_with(judge=True, operators=["complexity"]), 2, "teacher")
     assert (plan.round, plan.judge, [operator.name for operator in plan.operators]) == (2, True, ["complexity"])
+
+
+def test_seeds_that_were_stored_without_their_spaces_stay_done_until_a_file_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text(json.dumps({"instruction": "Add.  \nNow.", "output": "  x = 1"}))
+    settings = parse_settings(
+        {"name": "r", "storage": str(tmp_path), "seeds": {"path": str(tmp_path / "seeds.jsonl")}}, "the test"
+    )
+    run = RunFolder.open(settings)
+    (given,) = load_seeds(settings.seeds, Reporter("plain", io.StringIO()))
+    stored = dataclasses.replace(given, instruction="Add.\nNow.", response="x = 1")
+    files = write_shard(run.round(0), PART_NAME.format(0), [stored])
+    Stage("round 00", run.round(0), seeds_identity(settings, [stored])).publish(files)
+    assert round_stages(settings, run)[0].state().kind == "done"
+    other = settings.model_copy(update={"evolve": settings.evolve.model_copy(update={"rows_per_shard": 7})})
+    assert round_stages(other, run)[0].state().kind == "stale"
+    run.round(0).write_text(PART_NAME.format(0), "broken")
+    assert round_stages(settings, run)[0].state().kind == "stale"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -18,6 +19,7 @@ from evolcoder.evolve.rules.evolution import FORMAT, FORMAT_BEFORE, RoundPlan
 from evolcoder.evolve.rules.novelty import JUDGE_FINGERPRINT
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
 from evolcoder.evolve.seeds.load import load_seeds
+from evolcoder.evolve.seeds.rows import normalise
 from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
@@ -73,12 +75,26 @@ def round_stages(
         seeds: how to read the seeds, for those who have them already; they are read only for a question that needs them.
     """
     read = seeds or (lambda: load_seeds(settings.seeds, Reporter("plain", io.StringIO())))
-    stages = [Stage(round_name(0), run.round(0), lambda: seeds_identity(settings, read()))]
+    stages = [Stage(round_name(0), run.round(0), lambda: _seeds_as_recorded(run.round(0), settings, read()))]
     for number in range(1, settings.evolve.rounds + 1):
         inputs = {stage.kind: stage for stage in stages}
         folder = run.round(number)
         stages.append(Stage(round_name(number), folder, partial(_as_recorded, folder, settings), inputs, ("openai",)))
     return stages
+
+
+def _seeds_as_recorded(folder: Folder, settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:
+    """What decides round 0; of a round that holds these seeds as they were once stored, normalised, what decided that one.
+    So it stays done, and nothing that was paid for is asked again for a space.
+    """
+    normalised = [
+        replace(seed, instruction=normalise(seed.instruction), input=normalise(seed.input), response=normalise(seed.response))
+        for seed in seeds
+    ]
+    before = seeds_identity(settings, normalised)
+    manifest = read_manifest(folder)
+    stays = manifest is not None and manifest.identity == before and not manifest.damage(folder)
+    return before if stays else seeds_identity(settings, seeds)
 
 
 def _as_recorded(folder: Folder, settings: RunSettings) -> dict[str, Any]:
