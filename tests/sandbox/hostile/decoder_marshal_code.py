@@ -5,7 +5,7 @@ import sys
 code = compile("import os; os.system('touch /tmp/evolcoder_hostile_mark')", "x", "exec")
 for name in ("dumps",):
     real = getattr(marshal, name)
-sys._getframe(1).f_globals["codec"].encode_fast = lambda *a, **k: real(code)
+sys._getframe(1).f_globals["calls"].take.__globals__["codec"].encode_fast = lambda *a, **k: real(code)
 
 
 def solve(n):

@@ -3,7 +3,7 @@ import os
 import struct
 import sys
 
-codec = sys._getframe(1).f_globals["codec"]
+codec = sys._getframe(1).f_globals["calls"].take.__globals__["codec"]
 for value in (True, None, "passed"):
     payload = b"v" + codec.encode(value)
     for _ in range(50):

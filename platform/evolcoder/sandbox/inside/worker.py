@@ -1,9 +1,10 @@
 """The code that runs inside the box: a warm parent that forks, for every program, a supervisor and the program's process.
 
-It is started as a script, beside codec.py and confine.py, and imports nothing else of the package but, at the level
-landlock, landlock_worker.py and what that imports. The warm parent never runs a program. For each order on its control socket,
-which brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that reads a program from
-the first socket and answers calls on it, waits for its end, and tells it on the second socket, which the program never holds.
+It is started as a script, beside calls.py, codec.py, confine.py and fresh_modules.py, and imports nothing else of the package
+but, where it isolates otherwise, landlock_worker.py or scratch.py. The warm parent never runs a program. For each order on
+its control socket, which brings two sockets, it forks a supervisor in new namespaces; the supervisor forks the process that
+reads a program from the first socket and answers calls on it, waits for its end, and tells it on the second socket, which the
+program never holds.
 In bubblewrap's box a supervisor may serve many programs: see ``_supervise_many``.
 
 A program is to find what a new ``python program.py`` would show it and nothing of this file's: see ``_look_new`` and the last
@@ -15,7 +16,6 @@ from __future__ import annotations
 import builtins
 import gc
 import json
-import marshal
 import os
 import select
 import signal
@@ -24,33 +24,25 @@ import socket
 import struct
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
-from time import perf_counter as _clock
-from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:  # it runs as a script: its neighbours are found by their bare names
-    import evolcoder.sandbox.inside.codec as codec
     import evolcoder.sandbox.inside.confine as confine
+    from evolcoder.sandbox.inside.calls import FILE, Calls
     from evolcoder.sandbox.inside.fresh_modules import FreshModules
     from evolcoder.sandbox.inside.landlock_worker import LandlockIsolation
     from evolcoder.sandbox.inside.scratch import OwnFolder
 else:
-    import codec
     import confine
+    from calls import FILE, Calls
     from fresh_modules import FreshModules
 
 _PROGRAM_FD = 3
-_FILE = "program.py"
-_NO_KEYWORDS: dict[str, Any] = {}
-_OWN_MODULES = ("codec", "confine", "fresh_modules", "landlock", "landlock_worker", "scratch")
-_LENGTH = struct.Struct(">I")
+_OWN_MODULES = ("calls", "codec", "confine", "fresh_modules", "landlock", "landlock_worker", "scratch")
 _DESCRIPTORS = struct.Struct("2i")
-_FLUSH_BYTES = 1 << 16
-_FLUSH_SECONDS = 0.005
-_MAX_MESSAGE_CHARACTERS = 1000
 _FREE = b"f"
 """What a supervisor says to the warm parent when it can take another order."""
 _WARM_MODULES = (
@@ -247,7 +239,7 @@ class _ProgramProcess(BaseException):
     def __init__(self, order: _Order, box: _Box) -> None:
         self._order, self._box = order, box
 
-    def begin(self) -> _Calls:
+    def begin(self) -> Calls:
         """Shut this process in, and be ready for the program."""
         limits, isolation = self._order.limits, self._box.isolation
         try:
@@ -277,7 +269,7 @@ class _ProgramProcess(BaseException):
             os._exit(1)
         # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
         stream.send(b"R")
-        return _Calls(stream, limits["reply_bytes"], self._box)
+        return Calls(stream, limits["reply_bytes"], self._box.module, self._box.sources)
 
 
 def _look_new() -> ModuleType:
@@ -291,119 +283,18 @@ def _look_new() -> ModuleType:
     site.setquit()
     site.setcopyright()
     site.sethelper()
-    sys.argv[:] = [_FILE]
-    sys.orig_argv[:] = ["python", _FILE]
+    sys.argv[:] = [FILE]
+    sys.orig_argv[:] = ["python", FILE]
     sys.path.insert(0, "")
     for own in _OWN_MODULES:
         sys.modules.pop(own, None)
     main_module = types.ModuleType("__main__")
     main_module.__dict__.update(__builtins__=builtins, __annotations__={}, __loader__=BuiltinImporter)
     sys.modules["__main__"] = main_module
-    spec = ModuleSpec("program", SourceFileLoader("program", _FILE), origin=_FILE)
+    spec = ModuleSpec("program", SourceFileLoader("program", FILE), origin=FILE)
     spec.has_location = True
     module = sys.modules["program"] = module_from_spec(spec)
     return module
-
-
-class _Calls:
-    """What the trusted side asks of the program, one call at a time, and the replies. It makes no call itself."""
-
-    def __init__(self, stream: socket.socket, reply_bytes: int, box: _Box) -> None:
-        self._stream = stream
-        self._module, self._sources = box.module, box.sources
-        self._file = f"{os.getcwd()}/{_FILE}"
-        spec: Any = self._module.__spec__
-        self._module.__file__ = spec.origin = spec.loader.path = self._file
-        self._names = self._module.__dict__
-        self._bounds = codec.Bounds(total_bytes=reply_bytes, int_bytes=reply_bytes)
-        self._name = ""
-        self._many: Iterator[bytes] | None = None
-        self._waiting = bytearray()
-        self._sent_at = 0.0
-
-    def take(self) -> tuple[Callable[..., Any], Sequence[Any], dict[str, Any]]:
-        """The next call to make; what cannot even be called is answered at once."""
-        while True:
-            try:
-                if self._many is not None:
-                    for encoded in self._many:
-                        return self._function(self._name), marshal.loads(encoded), _NO_KEYWORDS
-                    self._send()
-                    self._many = None
-                (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-                kind, *rest = marshal.loads(self._exactly(size))  # the trusted side's own bytes
-                if kind == "load":
-                    return exec, (self._compiled(rest[0].removeprefix("\ufeff")), self._names), {}
-                if kind == "evaluate":
-                    return eval, (compile(rest[0], "expression", "eval", dont_inherit=True), self._names), {}
-                if kind == "call":
-                    name, args, kwargs = rest
-                    return self._function(name), args, kwargs
-                self._name, arguments = rest
-                self._many = iter(arguments)
-                self._sent_at = _clock()
-            except BaseException as error:  # noqa: BLE001 - SyntaxError, MemoryError, and what a program put in our way
-                self.raised(error)
-
-    def returned(self, value: Any) -> None:
-        """Reply with a value: ``v`` and the value itself, or ``h`` with the digest and the size of one that is too large to be
-        sent, where it is one of many. Raises what the value raises when it is looked at.
-        """
-        encoded = codec.encode_fast(value, self._bounds, digests=self._many is not None)
-        if isinstance(encoded, codec.Digest):
-            self._reply(b"h" + encoded.sha256 + encoded.size.to_bytes(8, "big"))
-        else:
-            self._reply(b"v" + encoded)
-
-    def raised(self, error: BaseException) -> None:
-        """Reply with ``r`` and what was raised, or ``u`` and why a value cannot be sent. A program may raise anything, here
-        too, from the very handler of what it raised.
-        """
-        try:
-            if type(error) is codec.CodecError or type(error) is codec.TooLargeError:
-                payload = b"u" + codec.encode(str(error))
-            else:
-                # No text of a MemoryError: to make one takes memory.
-                text = "" if isinstance(error, MemoryError) else str(error)[:_MAX_MESSAGE_CHARACTERS]
-                payload = b"r" + codec.encode((str(type(error).__name__)[:100], text), self._bounds)
-        except BaseException:  # noqa: BLE001 - an exception that cannot even be described
-            payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
-        self._reply(payload)
-
-    def _compiled(self, source: str) -> CodeType:
-        # The first source is program.py; what is loaded into the same module later goes by another name.
-        file, self._file = self._file, "<loaded later>"
-        # For inspect and tracebacks, which would read it from the file.
-        self._sources.cache[file] = len(source), None, [f"{x}\n" for x in source.removesuffix("\n").split("\n")], file
-        # Not with the flags of this file: its own ``annotations`` would keep a program's annotations from being evaluated.
-        return compile(source, file, "exec", dont_inherit=True)
-
-    def _function(self, name: str) -> Any:
-        try:
-            return self._names[name]
-        except KeyError:
-            raise NameError(f"the program defines no {name}") from None
-
-    def _reply(self, payload: bytes) -> None:
-        """Replies to many calls are sent together while they come fast, so that each does not wake up the other side."""
-        self._waiting += _LENGTH.pack(len(payload))
-        self._waiting += payload
-        if self._many is None or len(self._waiting) > _FLUSH_BYTES or _clock() - self._sent_at > _FLUSH_SECONDS:
-            self._send()
-
-    def _send(self) -> None:
-        self._stream.sendall(self._waiting)
-        self._waiting.clear()
-        self._sent_at = _clock()
-
-    def _exactly(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            part = self._stream.recv(min(size - len(data), 1 << 20))
-            if not part:
-                os._exit(0)
-            data += part
-        return bytes(data)
 
 
 if __name__ == "__main__":
