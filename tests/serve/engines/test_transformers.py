@@ -445,3 +445,8 @@ def test_cache_layers_of_transformers_are_as_they_were_read() -> None:
     both = EncoderDecoderCache(cache, DynamicCache())
     assert both.self_attention_cache is cache, changed
     assert SlotCache(2).get_seq_length() == 0, changed
+    slots = SlotCache(1)
+    slots.lengths = [3, 5]  # this step's tokens are counted
+    assert slots.layers[0].get_mask_sizes(1) == (5, 0), changed
+    slots.clear()
+    assert (slots.layers[0].keys, slots.layers[0].is_initialized, slots.lengths) == (None, False, []), changed
