@@ -315,6 +315,14 @@ def test_check_says_in_one_sentence_what_is_wrong() -> None:
         check_endpoint(Endpoint(f"http://127.0.0.1:{free_port()}/v1", MODEL))
 
 
+@pytest.mark.parametrize(
+    "base_url", ["foo", "htp://x/v1", "http://[::1", "http://127.0.0.1:99999/v1", "http://nowhere.invalid/v1"]
+)
+def test_an_address_that_is_none_is_one_sentence(base_url: str) -> None:
+    with pytest.raises(EndpointError, match=r"does not answer .*; start it, or correct the base URL"):
+        check_endpoint(Endpoint(base_url, MODEL))
+
+
 def test_the_key_is_in_no_repr_and_travels() -> None:
     endpoint = Endpoint("http://x/v1", "m", api_key="secret")
     assert "secret" not in repr(endpoint)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from evolcoder.endpoint.refusals import failure_of_status, short_line
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
     from openai import AsyncOpenAI
 
 
@@ -27,18 +29,22 @@ if TYPE_CHECKING:
 def failures_named(endpoint: Endpoint) -> Iterator[None]:
     """Raises RequestFailed for whatever the openai package, aiohttp or the operating system raises inside."""
     import aiohttp
-    import openai
 
+    openai: Any = sys.modules.get("openai")  # what was never imported raises nothing, and its import takes a second
+    statuses: tuple[Any, ...] = (openai.APIStatusError,) if openai else ()
+    errors: tuple[Any, ...] = (openai.APIError,) if openai else ()
     try:
         yield
-    except openai.APIStatusError as error:
+    except statuses as error:
         raise failure_of_status(error.status_code, error.response.headers, error.body, endpoint) from error
-    except (openai.APIError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+    except (*errors, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
         chain: list[BaseException] = [error]
         while (cause := chain[-1].__cause__) is not None:
             chain.append(cause)
         message = short_line(chain[-1]) or type(chain[-1]).__name__
-        if any(isinstance(one, aiohttp.ClientConnectorError | aiohttp.InvalidURL) for one in chain):
+        if any(isinstance(one, aiohttp.InvalidURL) for one in chain):
+            raise RequestFailed("unreachable", f"{message} is no http address") from error
+        if any(isinstance(one, aiohttp.ClientConnectorError) for one in chain):
             raise RequestFailed("unreachable", message) from error
         if any(isinstance(one, aiohttp.ServerTimeoutError | asyncio.TimeoutError) for one in chain):
             raise RequestFailed("timeout", "no whole reply in time", maybe_billed=True) from error
@@ -84,16 +90,8 @@ class AioHttpTransport:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> str:
         """The reply's text."""
-        import aiohttp
-
         if self._session is None:  # made here, for it belongs to the event loop that runs now
-            key = self._endpoint.api_key
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the client's own slots limit it
-                proxy=_proxy_for(self._endpoint.base_url),
-                timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_seconds),
-                headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
-            )
+            self._session = session_to(self._endpoint)
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
         async with self._session.post(self._endpoint.base_url.rstrip("/") + path, data=data) as response:
             text = reply_text(await response.read())
@@ -106,12 +104,19 @@ class AioHttpTransport:
             await self._session.close()
 
 
-def _proxy_for(base_url: str) -> str | None:
-    """What http_proxy, https_proxy and no_proxy say. aiohttp's own ``trust_env`` would ask for it anew at every request."""
-    address = urlsplit(base_url)
-    if urllib.request.proxy_bypass(address.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(address.scheme)
+def session_to(endpoint: Endpoint) -> ClientSession:
+    """A session of aiohttp with the endpoint's key and time-out, and the proxy that the environment names for it."""
+    import aiohttp
+
+    # aiohttp's own ``trust_env`` would ask the environment anew at every request.
+    address, key = urlsplit(endpoint.base_url), endpoint.api_key
+    direct = urllib.request.proxy_bypass(address.hostname or "")
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),  # the client's own slots limit it
+        proxy=None if direct else urllib.request.getproxies().get(address.scheme),
+        timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds),
+        headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+    )
 
 
 Transport = OpenAITransport | AioHttpTransport
