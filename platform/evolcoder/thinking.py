@@ -87,12 +87,14 @@ def _after_lone_closing(text: str, marks: tuple[Mark, ...]) -> str:
     """What follows a closing mark that no opening one stands before."""
     found = _find(text, marks)
     for number, one in enumerate(found):
+        if one.opens or one.quoted:
+            continue
         before = [other for other in found[:number] if other.opens and other.closing == one.closing]
         if one.begins_line:  # thinking may mention its own mark in the midst of a line
             before = [other for other in before if other.begins_line and not other.quoted]
         # Code of the answer lies between two fences; thinking may leave a fence open, and then those that follow match.
         fences = [len(_FENCE.findall(part)) % 2 for part in (text[: one.start], text[one.end :])]
-        if not one.opens and not one.quoted and not before and fences != [1, 1]:
+        if not before and fences != [1, 1]:
             return _from_first_line(text[one.end :])
     return text
 

@@ -211,3 +211,11 @@ PIECES = st.sampled_from(
 def test_no_text_breaks_it(answer: str, entry_point: str) -> None:
     code = extract("chat", answer, entry_point=entry_point)
     assert code is None or code.strip()
+
+
+@pytest.mark.parametrize(
+    "answer", [" " * 200_000, ">" * 100_000, "`" * 100_000, "<think>" * 5_000, "x = 1\n" * 10_000, "```\n'''\n" * 2_000]
+)
+def test_texts_without_end_come_to_one(answer: str) -> None:
+    """A rule that takes the square of an answer's length would run into the limit on the test's time."""
+    extract("chat", answer, entry_point="add")

@@ -177,8 +177,9 @@ def _is_stub(node: ast.stmt) -> bool:
 def _without_usage(statements: Sequence[_Statement], entry_point: str) -> Iterator[_Statement]:
     """All but what runs or tests the function where the module is loaded, which may fail, wait for input, or never end."""
     definitions = [one for one in statements if isinstance(one.node, _DEFINITION)]
-    users = {entry_point}
-    for _ in definitions:  # those that use it through one another too
+    users, before = {entry_point}, 0
+    while len(users) > before:  # those that use it through one another too
+        before = len(users)
         users |= {name for one in definitions if one.uses & users for name in one.binds}
     gone: set[str] = set()
     for one in statements:
@@ -275,12 +276,12 @@ def _statements(source: str) -> Iterator[_Statement]:
     assert tree is not None
     lines = source.split("\n")
     begin = 0
-    for place, node in enumerate(tree.body):
+    together: list[ast.stmt] = []
+    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        together.append(node)
         end = node.end_lineno or node.lineno
-        following = tree.body[place + 1] if place + 1 < len(tree.body) else None
         if following is not None and _first_line(following) <= end:
             continue  # several statements on one line go together; the last of them stands for all
-        together = [one for one in tree.body[: place + 1] if _first_line(one) > begin]
         binds = frozenset(name for one in together for name in _bound(one))
         text = "\n".join(lines[begin:end])
         try:
@@ -288,7 +289,7 @@ def _statements(source: str) -> Iterator[_Statement]:
         except (SyntaxError, RecursionError):  # what parses may still be no program, as a nonlocal name of no function
             uses = frozenset(inner.id for one in together for inner in ast.walk(one) if isinstance(inner, ast.Name))
         yield _Statement(node, text, binds, uses)
-        begin = end
+        begin, together = end, []
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[str]:

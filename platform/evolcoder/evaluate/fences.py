@@ -48,6 +48,8 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         line = lines[place]
         place += 1
         before.append(line)
+        if "```" not in line and "~~~" not in line:  # the patterns would take long over a line of nothing but blanks
+            continue
         if found := _ON_ONE_LINE.match(line):
             yield Block("", found["code"] + "\n", "\n".join(before))
             before = []
@@ -71,6 +73,8 @@ def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
     first: tuple[list[str], int] | None = None
     for place in range(start, len(lines)):
         line = lines[place]
+        if "```" not in line and "~~~" not in line:
+            continue
         if closing.match(line):
             found = lines[start:place], place + 1
         elif (behind := line.rstrip(" \t")).endswith(fence) and fence[0] not in behind.rstrip(fence[0]):
