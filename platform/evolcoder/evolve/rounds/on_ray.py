@@ -121,7 +121,8 @@ def _evolve_pool(this: Round, board: Any) -> Counter[str]:
         num_cpus=_TASK_CPUS,
     )
     sink = _AttemptSink(this.attempt.make(), this.partitions)
-    evolved.write_datasink(sink, ray_remote_args={"num_cpus": _TASK_CPUS})
+    # Without a limit Ray Data starts as many processes as there are blocks to write, which takes longer than the writing.
+    evolved.write_datasink(sink, ray_remote_args={"num_cpus": _TASK_CPUS}, concurrency=workers)
     return sink.changes
 
 

@@ -54,7 +54,7 @@ def load_seeds(settings: SeedSettings, reporter: Reporter) -> list[Instruction]:
     if not usable:
         if not bad:
             raise DataError(f"seeds.path={settings.path} holds no rows; each row needs at least an instruction.")
-        hint = f" ({HOW_TO_NAME_COLUMNS})" if NO_INSTRUCTION in bad[0].reason else ""
+        hint = f"; {HOW_TO_NAME_COLUMNS}" if NO_INSTRUCTION in bad[0].reason else ""
         first = f"{bad[0].place} {bad[0].reason}{hint}"
         raise DataError(f"None of the {len(bad):,} rows of seeds.path={settings.path} can be used: {first}.")
     if replaced := sum(seed.replaced for seed in usable):
