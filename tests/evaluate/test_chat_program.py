@@ -112,6 +112,7 @@ END = "    return 1\n    ### END SOLUTION"
         (fenced(DOTS) + fenced(ADD) + fenced(RAISES), ADD),
         (fenced(ADD) + fenced('def add(x, y):\n    import math\n    """Add."""\n    pass'), ADD),
         (f"\ufeff~~~\n{ADD}~~~\n", ADD),
+        (fenced("# only a comment") + fenced(ADD), ADD),
         (fenced(ADD) + "If you want the difference:\n" + fenced(SUB), ADD),
         (fenced(ADD) + "\nThis works.\n\n**Alternative**\n" + fenced("x = 1") + fenced(SUB), ADD),
         (fenced(SUB) + "\nThat's wrong, you would also notice if you want sums. Corrected:\n" + fenced(ADD), ADD),

@@ -277,7 +277,7 @@ def _statements(source: str) -> Iterator[_Statement]:
     lines = source.split("\n")
     begin = 0
     together: list[ast.stmt] = []
-    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+    for node, following in zip(tree.body, [*tree.body[1:], None], strict=False):  # a module of comments has no statement
         together.append(node)
         end = node.end_lineno or node.lineno
         if following is not None and _first_line(following) <= end:
