@@ -212,7 +212,7 @@ class EndpointClient:
             return
         if not connection.closed:
             connection.closed = True
-            self._limiter.close(number)
+            self._limiter.close(number, reason)
             if self._on_closed is not None:
                 self._on_closed(reason)
         if all(one.closed for one in self._connections):

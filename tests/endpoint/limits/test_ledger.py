@@ -123,10 +123,19 @@ def test_each_request_takes_the_endpoint_that_has_most_left() -> None:
 def test_unlimited_endpoints_share_evenly_and_a_closed_one_gets_nothing() -> None:
     ledger = Ledger(TeacherLimits((RateLimits(), RateLimits(), RateLimits())), 0.0, now=0.0)
     assert sorted(ledger.grant([ONE] * 9, now=0.0).endpoints) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    ledger.take_in(Report(closed=frozenset({1})), now=0.0)
+    ledger.take_in(Report(closed={1: "the key is refused"}), now=0.0)
     grant = ledger.grant([ONE] * 4, now=0.0)
     assert 1 not in grant.endpoints
     assert grant.free == (0, 2)
+    assert grant.closed is None
+
+
+def test_when_the_last_endpoint_is_closed_whoever_asks_is_told_why() -> None:
+    ledger = Ledger(TeacherLimits((RateLimits(), RateLimits())), 0.0, now=0.0)
+    ledger.take_in(Report(closed={1: "the key is refused"}), now=0.0)
+    ledger.take_in(Report(closed={0: "no credit is left"}), now=0.0)
+    grant = ledger.grant([ONE] * 4, now=0.0)
+    assert (grant.endpoints, grant.free, grant.closed) == ((), (), "no credit is left")
 
 
 def _served(capacity_per_second: float, seconds: float, offered_in_flight: int = 100) -> tuple[int, int]:

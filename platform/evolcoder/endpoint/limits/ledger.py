@@ -10,7 +10,7 @@ one ledger over Ray. Concurrency needs no ledger: every worker holds a fixed sha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from evolcoder.endpoint.requests import TeacherReply
@@ -92,12 +92,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker has learned since it last asked. ``replies``: their number by endpoint. ``closed``: those out of use."""
+    """What a worker has learned since it last asked. ``replies``: their number by endpoint. ``closed``: why, for each
+    endpoint that is out of use.
+    """
 
     outcomes: Sequence[Outcome] = ()
     replies: Mapping[int, int] | None = None
     pauses: Sequence[Pause] = ()
-    closed: frozenset[int] = frozenset()
+    closed: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,15 @@ class Grant:
 
     ``wait_seconds``: ask again for the rest after so long. ``exhausted``: the next request would break the budget and none
     is on its way, so that waiting helps nothing. ``free``: until ``wait_seconds`` from now, any number may go through the
-    endpoints named here without asking.
+    endpoints named here without asking. ``closed``: no endpoint is left, and this says why the last one went; a worker that
+    waits cannot find out by itself.
     """
 
     endpoints: tuple[int, ...]
     wait_seconds: float
     exhausted: bool = False
     free: tuple[int, ...] = ()
+    closed: str | None = None
 
 
 class _Bucket:
@@ -245,6 +249,7 @@ class Ledger:
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0
         self._endpoints = [_EndpointLimits(rates, now) for rates in limits.endpoints]
+        self._closed_reason = ""
 
     def take_in(self, report: Report, now: float) -> None:
         """Learn what a worker has learned; what was reserved for a request is replaced by what it used."""
@@ -262,19 +267,22 @@ class Ledger:
             endpoint.paused_until = max(endpoint.paused_until, now + pause.seconds)
             if pause.rate_limited:
                 endpoint.learned.refused(endpoint.paused_until, now)
-        for number in report.closed:
+        for number, reason in report.closed.items():
             self._endpoints[number].closed = True
+            self._closed_reason = reason
 
     def grant(self, wanted: Sequence[Tokens], now: float) -> Grant:
         """Let as many of the wanted requests go, in their order, as the limits allow now."""
         usable = {number: one for number, one in enumerate(self._endpoints) if not one.closed}
+        if not usable:
+            return Grant((), LONGEST_WAIT_SECONDS, closed=self._closed_reason)
         budget = self.limits.budget_usd
         chosen: list[int] = []
         for bound in wanted:
             waits = {number: one.missing_seconds(bound, now) for number, one in usable.items()}
             open_now = [number for number, wait in waits.items() if wait <= 0]
             if not open_now:
-                return Grant(tuple(chosen), min([LONGEST_WAIT_SECONDS, *waits.values()]))
+                return Grant(tuple(chosen), min(LONGEST_WAIT_SECONDS, *waits.values()))
             usd = self.limits.usd(*bound)
             if budget is not None and self.spent_usd + self.reserved_usd + usd > budget:
                 return Grant(tuple(chosen), LONGEST_WAIT_SECONDS / 10, exhausted=self.reserved_usd <= 0)

@@ -62,7 +62,7 @@ class Limiter:
         """Send nothing through this endpoint for so long. ``rate_limited``: the endpoint asked for it."""
         self._paused_until[endpoint] = max(self._paused_until[endpoint], time.monotonic() + seconds)
 
-    def close(self, endpoint: int) -> None:
+    def close(self, endpoint: int, reason: EvolcoderError) -> None:
         """Never use this endpoint again."""
         self._open.discard(endpoint)
 

@@ -29,7 +29,7 @@ from evolcoder.endpoint.limits.ledger import (
 )
 from evolcoder.endpoint.limits.limiter import Limiter, Permit
 from evolcoder.endpoint.requests import TeacherReply
-from evolcoder.errors import BudgetError, ClusterError, EvolcoderError
+from evolcoder.errors import BudgetError, ClusterError, EndpointError, EvolcoderError
 
 _GATHER_SECONDS = 0.01
 """What comes within this time goes in one call to the actor: a call for each request would cost more than the request."""
@@ -61,7 +61,7 @@ class SharedLimiter(Limiter):
         self._outcomes: list[Outcome] = []
         self._replies: Counter[int] = Counter()
         self._pauses: list[tuple[Pause, float]] = []  # each with the time at which it was asked for
-        self._closed: frozenset[int] = frozenset()
+        self._closed: dict[int, str] = {}
         self._wanted: deque[tuple[Tokens, asyncio.Future[int]]] = deque()
         self._free: tuple[int, ...] = ()
         self._free_until = 0.0
@@ -114,16 +114,17 @@ class SharedLimiter(Limiter):
         self._free = ()
         self._ask_soon()
 
-    def close(self, endpoint: int) -> None:
-        self._closed |= {endpoint}
+    def close(self, endpoint: int, reason: EvolcoderError) -> None:
+        self._closed = {**self._closed, endpoint: reason.message}  # a new one: the last may be in a report on its way
         self._free = ()
         self._ask_soon()
 
     def stop(self, error: EvolcoderError) -> None:
         """Refuse what waits. What comes later is judged anew: the client sends nothing after this."""
         self._free = ()
-        while self._wanted:
-            self._resolve(error)
+        for _, passed in self._wanted:
+            if not passed.done():
+                passed.set_exception(error)
 
     def _ask_soon(self) -> None:
         if self._asking is None or self._asking.done():
@@ -133,6 +134,7 @@ class SharedLimiter(Limiter):
         """Exchange with the ledger until nothing is wanted and nothing is left to tell."""
         while self._wanted or self._outcomes or self._pauses:
             await asyncio.sleep(_GATHER_SECONDS)
+            self._wanted = deque(one for one in self._wanted if not one[1].done())  # refused, or cancelled
             # A pause runs from when the teacher asked for it. This report may be late: had the time in between to be waited
             # for again, each pause would prolong the next one.
             now = time.monotonic()
@@ -149,7 +151,13 @@ class SharedLimiter(Limiter):
                 self.stop(ClusterError(f"The shared limits are out of reach ({error}); run the same command again."))
                 return
             for endpoint in grant.endpoints:
-                self._resolve(endpoint)
+                bound, passed = self._wanted.popleft()
+                if passed.done():  # refused or cancelled during the call: nothing will be sent
+                    self._outcomes.append(Outcome(endpoint, bound, None))
+                else:
+                    passed.set_result(endpoint)
+            if grant.closed is not None:
+                self.stop(EndpointError(grant.closed))
             if grant.exhausted:
                 self.stop(
                     BudgetError(
@@ -158,17 +166,7 @@ class SharedLimiter(Limiter):
                     )
                 )
             # What was learned during the call is not in the grant: a pause or a closed endpoint ends the freedom at once.
-            if not self._pauses and not set(grant.free) & self._closed:
+            if not self._pauses and not set(grant.free) & self._closed.keys():
                 self._free, self._free_until = grant.free, time.monotonic() + grant.wait_seconds
             if self._wanted:
                 await asyncio.sleep(0.0 if self._free else grant.wait_seconds)
-
-    def _resolve(self, outcome: int | EvolcoderError) -> None:
-        bound, passed = self._wanted.popleft()
-        if isinstance(outcome, EvolcoderError):
-            if not passed.done():
-                passed.set_exception(outcome)
-        elif passed.done():  # who asked was cancelled: nothing will be sent
-            self._outcomes.append(Outcome(outcome, bound, None))
-        else:
-            passed.set_result(outcome)
