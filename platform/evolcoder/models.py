@@ -1,7 +1,7 @@
 """Which model a setting names: its folder, the name it is served under, a fingerprint, and the prompts it expects.
 
 A model is ``embedded``, ``tuned`` or another that this run trained (``variants.py``), a local folder in Hugging Face's layout,
-or a hub id. This module finds files; it loads no weights.
+or a hub id. What a folder lacks is found out here, for those who train a model and for those who serve it.
 """
 
 from __future__ import annotations
@@ -100,15 +100,35 @@ def check_tokenizer(tokenizer: Any, folder: Path) -> None:
         raise ModelError(f"{folder} has no vocabulary for its {type(tokenizer).__name__}; {COPY_TOKENIZER}.")
 
 
-def drop_unreadable_pad(config: Any) -> None:
-    """Take the pad token out of transformers' configuration where the embedding has no such row: some models fail to load."""
+def load_weights(kind: Any, folder: Path, config: Any, dtype: Any) -> Any:
+    """A model with all of its weights; transformers would fill in random ones for what the folder lacks.
+
+    Args:
+        kind: the class of transformers' that loads it.
+        config: the folder's, as transformers reads it. A pad token for which the embedding has no row is taken out, for some
+            models fail to load with one.
+
+    Raises:
+        ModelError: weights are missing, or have other sizes.
+    """
     text = config.get_text_config()
     if getattr(text, "pad_token_id", None) is not None and text.pad_token_id >= text.vocab_size:
         text.pad_token_id = None
+    model, report = kind.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported by name, instead of by an exception of many lines
+    )
+    check_loaded(report, type(model).__name__, folder)
+    return model
 
 
 def check_loaded(report: Mapping[str, Any], kind: str, folder: Path) -> None:
-    """See from transformers' report that a model has all of its weights; it fills in random ones for what a folder lacks.
+    """See from transformers' report that a model has all of its weights.
 
     Raises:
         ModelError: some are missing, or have other sizes.

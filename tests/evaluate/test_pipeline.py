@@ -119,6 +119,12 @@ class TestAgainstAnEndpoint:
         assert "evaluate.style=chat" in stream.getvalue()
         assert "evaluate.style=chat" in json.loads((tmp_path / "score.json").read_text())["warnings"][0]
 
+    def test_half_a_surrogate_in_an_answer_is_replaced_and_told(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
+        oracle.answer = lambda problem: problem.canonical_solution + "\n# \ud83d\n"
+        score = run(oracle, Folder.open(tmp_path), SETTINGS.model_copy(update={"limit": 2}))
+        assert score.value == 1.0
+        assert json.loads((tmp_path / "score.json").read_text())["warnings"][0].startswith("2 characters in the answers")
+
     def test_a_broken_run_goes_on_with_what_is_missing(self, local_ray: None, oracle: Any, tmp_path: Path) -> None:
         folder = Folder.open(tmp_path)
         oracle.fail_after = 5

@@ -89,7 +89,7 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
             f"{len(unanswered)} of {len(asked)} questions got no answer ({unanswered[0][1]}), so there is no score; "
             f"the others are kept: {advice or 'run the same command again'}."
         )
-    replaced = replacement_warnings(sum(encodable_text(completion.answer)[1] for completion in completions))
+    replaced = replacement_warnings(judging.replaced_characters)
     warnings = [*answer_warnings(style, completions), *replaced, *_absence(absent)]
     recorded = circumstances(settings, benchmark)
     measurement = Measurement(stage, benchmark, len(everything), model_name, style.name, recorded, warnings)
@@ -206,12 +206,15 @@ async def _ask_and_judge(
         completion = answers.known.get(question.key)
         if completion is None:
             try:
-                completion = await _ask(client, style, question)
+                completion, replaced = await _ask(client, style, question)
             except RequestFailed as failure:
                 unanswered.append((question.problem.task_id, failure))
                 return None
             answers.add(question.key, completion)
-        submission = Submission("answer", encodable_text(completion.answer)[0], extraction, style.stops, marks)
+            judging.replaced_characters += replaced
+        text, replaced = encodable_text(completion.answer)  # earlier versions kept answers as they came
+        judging.replaced_characters += replaced
+        submission = Submission("answer", text, extraction, style.stops, marks)
         return Job(judging.benchmark, question.problem, question.sample, submission)
 
     try:
@@ -221,12 +224,13 @@ async def _ask_and_judge(
     return unanswered
 
 
-async def _ask(client: EndpointClient, style: PromptStyle, question: Question) -> Completion:
+async def _ask(client: EndpointClient, style: PromptStyle, question: Question) -> tuple[Completion, int]:
+    """The answer, and how many of its characters no text can hold and were replaced."""
     if style.api == "chat":
         reply = await client.chat([{"role": "user", "content": question.prompt}], question.sampling)
     else:
         reply = await client.complete(question.prompt, question.sampling)
-    return Completion(
+    completion = Completion(
         task_id=question.problem.task_id,
         sample=question.sample,
         prompt=question.prompt,
@@ -235,6 +239,7 @@ async def _ask(client: EndpointClient, style: PromptStyle, question: Question) -
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
     )
+    return completion, reply.replaced_characters
 
 
 class _Judging:
@@ -250,6 +255,7 @@ class _Judging:
     ) -> None:
         self.settings, self.benchmark = settings, benchmark
         self.verdicts: list[Verdict] = []
+        self.replaced_characters = 0
         self._rules = fingerprint(judging_identity(settings, benchmark, extraction))
         self._log, self._progress = log, progress
         self._statuses: Counter[str] = Counter()

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from evolcoder.errors import ModelError, TrainingError
-from evolcoder.models import check_loaded, drop_unreadable_pad
+from evolcoder.models import load_weights
 from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.train import checkpoints
@@ -173,17 +173,7 @@ def _load_model(folder: Path, precision: Precision, config: dict[str, Any]) -> A
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[precision]
     partitioned = HfDeepSpeedConfig(config) if config["zero_optimization"]["stage"] == 3 else None
     try:
-        settings = AutoConfig.from_pretrained(folder)
-        drop_unreadable_pad(settings)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=settings,
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported by name, instead of by an exception of many lines
-        )
-        check_loaded(report, type(model).__name__, folder)
-        return model
+        return load_weights(AutoModelForCausalLM, folder, AutoConfig.from_pretrained(folder), dtype)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise TrainingError(f"The base model in {folder} cannot be loaded: {reason}") from error

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils.logging import disable_progress_bar
 
 from evolcoder.errors import ModelError
-from evolcoder.models import COPY_TOKENIZER, check_loaded, check_tokenizer, drop_unreadable_pad
+from evolcoder.models import COPY_TOKENIZER, check_tokenizer, load_weights
 from evolcoder.serve.engines.folder import check_folder
 
 _FALLBACK_LENGTH = 2048
@@ -75,7 +75,6 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     own_code = check_folder(folder).get("auto_map")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        drop_unreadable_pad(config)
         tokenizer = _read_tokenizer(folder)
         dtype = dtype or best_dtype(device, config)
         model = _read_weights(folder, config, dtype).to(device).eval()
@@ -151,22 +150,11 @@ def _read_tokenizer(folder: Path) -> Any:
 
 
 def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
-    """The model with all of its weights; transformers would fill in random ones for those that the folder lacks."""
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     named = config.architectures or []
     if named and not any(word in name.lower() for name in named for word in _GENERATES):
         raise ModelError(f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model.")
-    model, report = kind.from_pretrained(
-        folder,
-        config=config,
-        dtype=dtype,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported by name, instead of by an exception of many lines
-    )
-    check_loaded(report, type(model).__name__, folder)
-    return model
+    return load_weights(kind, folder, config, dtype)
 
 
 def _decoder_start(folder: Path, config: Any, generation: GenerationConfig) -> tuple[int, ...]:
