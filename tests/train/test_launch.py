@@ -13,16 +13,18 @@ import pytest
 from tests.train.conftest import training
 
 from evolcoder.errors import ClusterError, ModelError, TrainingError
+from evolcoder.models import find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings import RunSettings
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import read_manifest
+from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.train.encode import EncodedRow
+from evolcoder.train.identity import train_stage
 from evolcoder.train.launch import train
 from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
 from evolcoder.train.schedule import learning_rate
-from evolcoder.variants import up_to
+from evolcoder.variants import run_variants, up_to
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +98,26 @@ def test_a_training_ends_in_a_model_that_is_used_again(
     assert not training(settings.model_copy(update={"train": settings.train.model_copy(update={"seed": 1})}), run).state().done
     moved = settings.model_copy(update={"train": settings.train.model_copy(update={"base_model": "/elsewhere", "workers": 2})})
     assert training(moved, run).state().done
+
+
+def test_a_variant_is_trained_on_its_rows_into_a_folder_of_its_own(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
+) -> None:
+    settings, run = make_run(max_steps=1, warmup_steps=0)
+    study = settings.study.model_copy(update={"alone": True, "seeds": (3,)})
+    settings = settings.model_copy(update={"study": study})
+    (variant,) = (one for one in run_variants(settings) if one.name == "round-1-seed-3")
+    stage = train_stage(settings, run, Stage("dataset", run.dataset, {}), lambda: "base", variant)
+    watcher = watch()
+    manifest = train(settings, run, stage, tiny_model, watcher, variant)
+    assert manifest.summary["rows"] == 6, "of 12"
+    assert "6 rows of round 1 alone" in watcher.text
+    assert (manifest.identity["rounds"], manifest.identity["seed"]) == ([1], 3)
+    assert stage.state().done
+    assert not run.train(1).exists("manifest.json")
+    found = find_model("round-1-seed-3", settings)
+    assert (found.name, found.folder) == ("run-round-1-seed-3", run.train("round-1-seed-3").local_path / "model")
+    assert json.loads((found.folder / "evolcoder.json").read_text("utf-8"))["variant"] == "round 1 alone"
 
 
 def _assert_trained(base: Path, tuned: Path) -> None:
