@@ -104,6 +104,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str | bytes, said: s
     ("override", "said"),
     [
         ("evolve.rounds", "is not an override"),
+        ("teacher.thinking_marks=x", 'teacher.thinking_marks="x": input should be a list'),
         ("=3", "is not an override"),
         ("evolve.ruonds=3", "did you mean evolve.rounds?"),
         ("evolve.rounds=[", "is not YAML"),

@@ -123,7 +123,7 @@ def _explain(problem: Any) -> str:
         return f"unknown key {dotted!r}{suggestion(location[-1], model.model_fields, '.'.join(location[:-1]))}"
     if problem["type"] == "missing":
         return f"the key {dotted!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")  # as YAML has it
     if problem["type"] == "value_error" and len(location) < 2:
         return str(message)
     given = json.dumps(problem["input"], default=str)
