@@ -32,7 +32,7 @@ from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.judge import Job, Submission
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import read_benchmark
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 
 REPEATS = {"references": 2, "mix": 1}
 PROCESSES = 2

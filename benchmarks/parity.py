@@ -31,7 +31,7 @@ from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 
 FIND_ZERO = "evalplus's branch for find_zero skips the count of passed tests, so that nothing can pass"
 IMPATIENT = "evalplus passes it too when given more time and memory"

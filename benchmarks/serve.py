@@ -25,7 +25,7 @@ from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
 from evolcoder.errors import EvolcoderError
 from evolcoder.serve.launch import ServedModel, serving
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 NEW_TOKENS = 64
 PROMPTS = [

@@ -20,7 +20,7 @@ from evolcoder.evaluate.pipeline import evaluate_samples
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex, decontamination_identity
 from evolcoder.problems.fetch import list_benchmarks
 from evolcoder.problems.rows import read_problems
-from evolcoder.settings_files import parse_settings
+from evolcoder.settings.files import parse_settings
 from evolcoder.storage.folders import Folder
 
 TOY = """

@@ -15,7 +15,7 @@ from evolcoder import cluster
 from evolcoder.console import Reporter
 from evolcoder.errors import SettingsError
 from evolcoder.job import with_lasting_storage
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 
 JOBS = sorted((Path(__file__).resolve().parents[1] / "jobs").glob("[a-z]*.py"))
 

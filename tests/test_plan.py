@@ -6,8 +6,8 @@ import pytest
 
 from evolcoder.plan import evolve_table, forecast_evolve, training_memory_gib
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings, TrainSettings
-from evolcoder.settings_files import load_preset
+from evolcoder.settings.files import load_preset
+from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.storage.stage import FileEntry, Stage
 
 

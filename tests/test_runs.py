@@ -11,7 +11,7 @@ import pytest
 
 from evolcoder.errors import RunBusyError
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 
 
 def run_folder(tmp_path: Path) -> RunFolder:
@@ -19,7 +19,7 @@ def run_folder(tmp_path: Path) -> RunFolder:
 
 
 def test_the_settings_as_resolved_can_be_run_again(tmp_path: Path) -> None:
-    from evolcoder.settings_files import load_preset, load_settings
+    from evolcoder.settings.files import load_preset, load_settings
 
     wanted = load_preset("wizardcoder-15b", "r", [f"storage={tmp_path}"])
     RunFolder.open(wanted).write_settings(wanted)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.stages import run_stages
 from evolcoder.variants import own_variant, run_variants
 

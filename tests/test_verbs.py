@@ -11,7 +11,7 @@ import pytest
 from evolcoder import verbs
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, IncompleteError, TrainingError
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 
 
 def made_and_said(

@@ -21,7 +21,7 @@ from evolcoder.exits import guarded, program
 
 if TYPE_CHECKING:
     from evolcoder.console import Reporter
-    from evolcoder.settings import RunSettings
+    from evolcoder.settings.run import RunSettings
 
 
 class _GuardedGroup(TyperGroup):
@@ -81,7 +81,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write NAME.yaml from a preset, with a comment on each setting."""
-    from evolcoder.settings_files import preset_text
+    from evolcoder.settings.files import preset_text
 
     text = preset_text(preset, name)
     file = Path(f"{name}.yaml")
@@ -97,7 +97,7 @@ def _run_command(verb: str, summary: str, example: str) -> None:
 
     def command(run: RunFile, overrides: Overrides = None, output: Output = "auto") -> None:
         from evolcoder import verbs
-        from evolcoder.settings_files import load_settings
+        from evolcoder.settings.files import load_settings
 
         typed = shlex.join([str(run), *(overrides or [])])
         getattr(verbs, verb)(load_settings(run, overrides or []), _reporter(output), typed)
@@ -237,7 +237,7 @@ def demo(
 ) -> None:
     """The whole loop in minutes on this machine: no key, no download."""
     from evolcoder import verbs
-    from evolcoder.settings_files import load_preset
+    from evolcoder.settings.files import load_preset
 
     chosen = [f"storage={storage}", *(["evaluate.limit=null"] if full else []), *(overrides or [])]
     verbs.demo(load_preset("demo", "demo", chosen), _reporter(output), shlex.join(chosen[1:]))
@@ -250,7 +250,7 @@ def main() -> None:
 
 def _settings_with_or_without_file(arguments: list[str], defaults: dict[str, Any]) -> RunSettings:
     """Settings from ``[RUN.yaml] key=value ...``; without a file they stand on the defaults."""
-    from evolcoder.settings_files import load_settings, override_settings
+    from evolcoder.settings.files import load_settings, override_settings
 
     if arguments and not _is_override(arguments[0]):
         return load_settings(arguments[0], arguments[1:])

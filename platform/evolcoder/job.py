@@ -12,8 +12,8 @@ from evolcoder import verbs
 from evolcoder.console import Reporter
 from evolcoder.errors import SettingsError
 from evolcoder.exits import guarded
-from evolcoder.settings import RunSettings
-from evolcoder.settings_files import load_settings
+from evolcoder.settings.files import load_settings
+from evolcoder.settings.run import RunSettings
 
 
 def run_job(verb: str, arguments: Sequence[str]) -> int:

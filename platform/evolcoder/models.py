@@ -15,7 +15,8 @@ from typing import Any, Literal
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EMBEDDED, RunSettings
+from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import read_manifest
 from evolcoder.variants import run_variants

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.console import Reporter
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings, TrainSettings
+from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
+from evolcoder.settings.run import RunSettings, TrainSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
 from evolcoder.variants import own_variant, run_variants
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from evolcoder.errors import RunBusyError
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder, explain_write_errors
 
 

@@ -17,7 +17,7 @@ from evolcoder.evolve.dataset.build import dataset_stage
 from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage
 from evolcoder.variants import TUNED, Variant, run_variants

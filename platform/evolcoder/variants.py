@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 
 TUNED = "tuned"
 """The run's own model: trained on rounds 0 to ``train.data_rounds`` under ``train.seed``."""

@@ -19,7 +19,9 @@ from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
 from evolcoder.models import BASE, Model, find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EMBEDDED, EndpointSettings, RunSettings, TeacherSettings
+from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
+from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.storage.stage import Stage

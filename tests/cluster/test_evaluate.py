@@ -20,7 +20,7 @@ from ray.cluster_utils import Cluster
 from evolcoder.console import Reporter
 from evolcoder.evaluate.pipeline import evaluate_samples
 from evolcoder.runs import Folder
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 
 folder = Path(sys.argv[1])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100_000_000})

@@ -13,7 +13,7 @@ from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.pipeline import evaluate_samples
 from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.isolation import Level
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.folders import Folder
 
 

@@ -18,7 +18,7 @@ from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.evaluate.measurement import box_settings
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

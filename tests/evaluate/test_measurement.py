@@ -13,7 +13,7 @@ from evolcoder.evaluate.measurement import COMPLETIONS, VERDICTS, model_stage
 from evolcoder.evaluate.prompts import style_named
 from evolcoder.evaluate.questions import questions
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Verdict
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage

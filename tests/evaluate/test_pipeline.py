@@ -16,7 +16,7 @@ from evolcoder.evaluate.measurement import model_stage
 from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, rescore
 from evolcoder.evaluate.questions import check_left_out, subset
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest
 

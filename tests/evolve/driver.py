@@ -10,7 +10,7 @@ from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.rounds.pipeline import evolve
 from evolcoder.exits import guarded
 from evolcoder.runs import RunFolder
-from evolcoder.settings_files import parse_settings
+from evolcoder.settings.files import parse_settings
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from evolcoder.serve.engines.base import Accepted, EngineStats, GenerationReques
 from evolcoder.serve.engines.transformers import TransformersEngine
 from evolcoder.serve.gateway import Gateway, GatewaySettings
 from evolcoder.serve.launch import serving
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 TinyModel = Callable[[str], Path]
 

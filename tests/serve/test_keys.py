@@ -9,7 +9,7 @@ import pytest
 from evolcoder.errors import SettingsError
 from evolcoder.serve.keys import check_key, keys_for
 from evolcoder.serve.protocol import RequestError
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 
 def test_one_key_a_line(tmp_path: Path) -> None:

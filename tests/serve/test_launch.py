@@ -20,7 +20,7 @@ from evolcoder.console import Reporter
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_folder
 from evolcoder.errors import ModelError, SettingsError
 from evolcoder.serve.launch import SERVE_CONTROLLER, SERVE_NAMESPACE, ServedModel, serving
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 KEY = "sk-test"
 

@@ -17,7 +17,7 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError, RunFolderError
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
 from evolcoder.study.figures import NARROW_PIXELS

@@ -13,8 +13,8 @@ import pytest
 from evolcoder.console import Progress, Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
-from evolcoder.settings_files import parse_settings
+from evolcoder.settings.files import parse_settings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, describe_file

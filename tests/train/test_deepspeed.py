@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import TrainingError
-from evolcoder.settings import RunSettings, TrainSettings
-from evolcoder.settings_files import parse_settings, preset_names, preset_text
+from evolcoder.settings.files import parse_settings, preset_names, preset_text
+from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.train.deepspeed import deepspeed_config, working_precision
 from evolcoder.train.order import micro_batch_size
 

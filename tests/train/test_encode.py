@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import ModelError
-from evolcoder.rendering import alpaca_chat_template
-from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
+from evolcoder.text.rendering import alpaca_chat_template
+from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 
 LONG = 10_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.job import TrainingJob

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import TrainingError
-from evolcoder.templates import alpaca_prompt
+from evolcoder.text.templates import alpaca_prompt
 from evolcoder.train.export import verify_model, write_model
 
 

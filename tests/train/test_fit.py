@@ -8,7 +8,7 @@ from ray.train.v2._internal.exceptions import (
 )
 
 from evolcoder.errors import ClusterError, TrainingError
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train import fit as fit_module
 from evolcoder.train.checkpoints import check_layout, layout

@@ -15,7 +15,7 @@ from tests.train.conftest import training
 from evolcoder.errors import ClusterError, ModelError, TrainingError
 from evolcoder.models import find_model
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.train.encode import EncodedRow
@@ -195,7 +195,7 @@ def _served(folder: Path, instruction: str) -> str:
 def _generated(folder: Path, instruction: str) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from evolcoder.templates import alpaca_prompt
+    from evolcoder.text.templates import alpaca_prompt
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     ids = tokenizer(alpaca_prompt(instruction), return_tensors="pt")["input_ids"]
@@ -280,7 +280,7 @@ def test_the_embedded_model_learns_and_its_export_generates_and_stops(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from evolcoder.embedded import embedded_model_fingerprint, embedded_model_folder
-    from evolcoder.templates import alpaca_prompt
+    from evolcoder.text.templates import alpaca_prompt
 
     rows = [row(n, 0, "Say hi.", " hi") for n in range(2)]
     settings, run = make_run(

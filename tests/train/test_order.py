@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.train.order import global_batch, micro_batch_size, micro_batches, total_steps
 
 

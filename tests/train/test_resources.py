@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from evolcoder.errors import ClusterError
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.train.resources import choose_device
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.train.schedule import learning_rate
 
 

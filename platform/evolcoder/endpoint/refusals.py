@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.requests import Endpoint, RequestFailed
 from evolcoder.errors import EndpointError
+from evolcoder.text.encodable import encodable_text
 
 LONGEST_RETRY_AFTER_SECONDS = 600.0
 _TRANSIENT_STATUS = frozenset({408, 409, 425})

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.endings import ending
 from evolcoder.endpoint.refusals import failure_in_reply
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
+from evolcoder.text.encodable import encodable_text
 
 _BROKEN_OFF = {
     "error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout",

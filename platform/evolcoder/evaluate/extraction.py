@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.chat_program import code_in, program_in
-from evolcoder.thinking import KNOWN_MARKS, Mark, drop_thinking
+from evolcoder.text.thinking import KNOWN_MARKS, Mark, drop_thinking
 
 ExtractionId = Literal["none", "stops", "wizardcoder", "chat", "ds1000", "sanitize"]
 

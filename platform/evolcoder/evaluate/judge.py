@@ -18,7 +18,7 @@ from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.messages import printable, short_call
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.program import Program
-from evolcoder.thinking import KNOWN_MARKS, Mark
+from evolcoder.text.thinking import KNOWN_MARKS, Mark
 
 TEST_BODY_CPU_SECONDS = 5.0
 """CPU time of the trusted test itself, apart from the program: results can be made to be slow to compare."""

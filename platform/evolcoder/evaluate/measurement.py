@@ -13,7 +13,7 @@ from evolcoder.evaluate.prompts import style_named
 from evolcoder.evaluate.running_version import RUNNING_VERSION, run_alike
 from evolcoder.sandbox.box import BoxSettings
 from evolcoder.sandbox.isolation import ResourceLimits
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Source, Stage, read_manifest

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
-from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed
 from evolcoder.errors import DataError, IncompleteError
@@ -42,11 +41,12 @@ from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
 from evolcoder.evaluate.scoring import passes_by_task
 from evolcoder.records import Completion, Score, Verdict
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
-from evolcoder.thinking import drop_thinking, marks_with
+from evolcoder.text.encodable import encodable_text
+from evolcoder.text.thinking import drop_thinking, marks_with
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge

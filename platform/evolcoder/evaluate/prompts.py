@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from evolcoder.errors import SettingsError
 from evolcoder.records import Completion
-from evolcoder.templates import ALPACA_HEADER
-from evolcoder.thinking import drop_thinking
+from evolcoder.text.templates import ALPACA_HEADER
+from evolcoder.text.thinking import drop_thinking
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle

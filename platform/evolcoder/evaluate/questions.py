@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from evolcoder.endpoint.requests import SamplingSettings
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
-from evolcoder.settings import EvaluateSettings
+from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.hashes import stable_hash
 
 

@@ -16,10 +16,10 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any, get_args
 
-from evolcoder.encodable import encodable_text
 from evolcoder.errors import DataError
 from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.records import AnswerKind, Completion
+from evolcoder.text.encodable import encodable_text
 
 _KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 _COMPRESSED = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ\0", lzma.decompress))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evolcoder.errors import SettingsError
 from evolcoder.serve.protocol import RequestError
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 
 def keys_for(settings: ServeSettings) -> tuple[str, ...]:

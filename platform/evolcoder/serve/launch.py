@@ -21,7 +21,7 @@ from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ClusterError, ModelError, SettingsError
 from evolcoder.serve.gateway import GatewaySettings
 from evolcoder.serve.keys import keys_for
-from evolcoder.settings import ServeSettings
+from evolcoder.settings.run import ServeSettings
 
 APPLICATION = "evolcoder"
 ENGINE_CPUS = 0.5

@@ -14,7 +14,7 @@ from typing import Any
 from evolcoder.errors import DataError
 from evolcoder.models import BASE
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings, StudySettings
+from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder

@@ -17,7 +17,7 @@ import vl_convert
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Stage
 from evolcoder.study.evidence import Evidence, gather

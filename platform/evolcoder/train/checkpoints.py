@@ -16,7 +16,7 @@ import ray.train
 import torch.distributed
 
 from evolcoder.errors import TrainingError
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision
 from evolcoder.train.job import MetricsRow, TrainingJob

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from evolcoder.errors import TrainingError
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 
 Precision = Literal["fp16", "bf16", "fp32"]
 

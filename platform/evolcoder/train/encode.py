@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from evolcoder.errors import ModelError
-from evolcoder.rendering import Tokenizer, leading, words
 from evolcoder.storage.hashes import stable_hash
-from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
+from evolcoder.text.rendering import Tokenizer, leading, words
+from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 
 ENCODED_SCHEMA = pa.schema(
     [

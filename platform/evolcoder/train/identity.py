@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.encode import TEMPLATE_HASH
 from evolcoder.variants import Variant, own_variant

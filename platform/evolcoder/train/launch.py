@@ -15,7 +15,7 @@ from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import check_tokenizer, read_config
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Manifest, Stage

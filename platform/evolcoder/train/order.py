@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 
 CPU_TOKENS_PER_MICRO_BATCH = 2048
 GPU_TOKENS_PER_MICRO_BATCH = 8192

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 from evolcoder.train.internals import most_resources
 
 

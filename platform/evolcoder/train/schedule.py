@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from evolcoder.settings import TrainSettings
+from evolcoder.settings.run import TrainSettings
 
 
 def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:

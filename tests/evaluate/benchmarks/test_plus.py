@@ -168,7 +168,7 @@ def test_a_models_answer_in_a_fence_passes_when_it_is_right(box: Sandbox, data_f
 def test_all_canonical_solutions_pass(data_folder: Path, name: str, count: int) -> None:
     benchmark = benchmark_named(name)
     from evolcoder.evaluate.measurement import box_settings
-    from evolcoder.settings import EvaluateSettings
+    from evolcoder.settings.run import EvaluateSettings
 
     with Sandbox(box_settings(EvaluateSettings(), benchmark)) as box:
         jobs = [Job(benchmark, p, 0, Submission("completion", p.canonical_solution)) for p in benchmark.problems()]

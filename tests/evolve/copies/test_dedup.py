@@ -12,7 +12,7 @@ from tests.evolve.rows import child, seed
 
 from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, find_duplicates, task_hash
 from evolcoder.records import Instruction
-from evolcoder.settings import DedupSettings
+from evolcoder.settings.evolve import DedupSettings
 
 DEDUP = DedupSettings()
 LONG = "Write a function that reads a file of readings, leaves out those of broken sensors, and returns the mean of each day"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from evolcoder.evolve.dataset.card import dataset_card
-from evolcoder.settings_files import parse_settings
+from evolcoder.settings.files import parse_settings
 from evolcoder.storage.stage import FileEntry, Manifest
 
 CARDS = Path(__file__).parent / "cards"

@@ -26,8 +26,8 @@ from evolcoder.evolve.rounds.identity import check_benchmarks, finished_rounds, 
 from evolcoder.evolve.rounds.on_ray import plain_causes
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
-from evolcoder.settings_files import parse_settings
+from evolcoder.settings.files import parse_settings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.stage import Manifest
 

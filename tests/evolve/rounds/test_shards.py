@@ -25,7 +25,7 @@ from evolcoder.evolve.rounds.shards import (
     write_shard,
 )
 from evolcoder.problems.rows import ProblemRow
-from evolcoder.settings import DedupSettings
+from evolcoder.settings.evolve import DedupSettings
 from evolcoder.storage.folders import Folder
 
 

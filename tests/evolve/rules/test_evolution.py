@@ -14,8 +14,8 @@ from evolcoder.errors import BudgetError
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.evolve.rules.operators import child_id, operators_of
 from evolcoder.records import Instruction
-from evolcoder.settings import PAPER_OPERATORS
-from evolcoder.thinking import marks_with
+from evolcoder.settings.evolve import PAPER_OPERATORS
+from evolcoder.text.thinking import marks_with
 
 PLAN = RoundPlan(1, 0, operators_of(PAPER_OPERATORS), 100, "teacher", 1.0, 0.95, 50)
 PARENT = seed("Add two numbers.", input="1 2")

@@ -21,7 +21,7 @@ from evolcoder.evolve.rules.operators import (
     task_text,
 )
 from evolcoder.records import Instruction
-from evolcoder.settings import PAPER_OPERATORS, OperatorSettings
+from evolcoder.settings.evolve import PAPER_OPERATORS, OperatorSettings
 
 
 def test_the_operators_are_the_papers() -> None:

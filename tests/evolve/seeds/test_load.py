@@ -17,7 +17,7 @@ from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import INSTRUCTION_SCHEMA, SEED_OPERATOR, Instruction
-from evolcoder.settings import SeedColumns, SeedSettings
+from evolcoder.settings.evolve import SeedColumns, SeedSettings
 
 ROWS = [
     {"instruction": "Add two numbers", "input": "1 2", "output": "3"},

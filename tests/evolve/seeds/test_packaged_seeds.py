@@ -20,7 +20,7 @@ from evolcoder.console import Reporter
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.problems.rows import read_problems
-from evolcoder.settings import SeedSettings
+from evolcoder.settings.evolve import SeedSettings
 
 PACKAGED = Path(__file__).parents[3] / "platform" / "evolcoder" / "evolve" / "seeds" / "packaged_seeds.jsonl"
 ROWS: list[dict[str, str]] = [json.loads(line) for line in PACKAGED.read_text("utf-8").splitlines()]

@@ -20,7 +20,7 @@ from evolcoder.evolve.seeds.rows import (
     normalise,
     without_duplicates,
 )
-from evolcoder.settings import SeedColumns
+from evolcoder.settings.evolve import SeedColumns
 
 ASKED = {"role": "user", "content": "Sort a list."}
 ANSWERED = {"role": "assistant", "content": "sorted(x)"}

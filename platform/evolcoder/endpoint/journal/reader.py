@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evolcoder.encodable import encodable_text
 from evolcoder.endpoint.journal.lines import Entry, Item, Release, Replaces, Reservation, Spent, key_of, parse_line
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.storage.folders import Folder
+from evolcoder.text.encodable import encodable_text
 
 COMPACTED = "compacted-"
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from evolcoder.evolve.copies.minhash import Signature, rows_per_band, shingles, signature
 from evolcoder.evolve.rules.elimination import normalised
 from evolcoder.records import Instruction
-from evolcoder.settings import DedupSettings
+from evolcoder.settings.evolve import DedupSettings
 from evolcoder.storage.hashes import stable_hash
 
 FORMAT = 1

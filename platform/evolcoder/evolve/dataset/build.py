@@ -31,7 +31,7 @@ from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.evolve.rounds.shards import read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
 from evolcoder.runs import RunFolder
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, Manifest, Stage, describe_file
 

@@ -14,7 +14,8 @@ import jinja2
 import yaml
 
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
-from evolcoder.settings import EMBEDDED, RunSettings
+from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
 
 _HUB_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

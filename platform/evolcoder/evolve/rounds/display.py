@@ -11,7 +11,8 @@ from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.evolve.rounds.identity import round_name
 from evolcoder.evolve.rounds.progress import RoundProgress
-from evolcoder.settings import RunSettings, TeacherSettings
+from evolcoder.settings.evolve import TeacherSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Manifest
 
 _POLL_SECONDS = 0.5

@@ -23,7 +23,7 @@ from evolcoder.evolve.rounds.merge import (
     merge_partition,
 )
 from evolcoder.problems.rows import read_problems
-from evolcoder.settings import DedupSettings, EvolveSettings
+from evolcoder.settings.evolve import DedupSettings, EvolveSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, describe_file
 

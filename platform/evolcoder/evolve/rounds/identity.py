@@ -23,11 +23,12 @@ from evolcoder.evolve.seeds.rows import normalise
 from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EvolveSettings, RunSettings
+from evolcoder.settings.evolve import EvolveSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, Stage, read_manifest
-from evolcoder.thinking import KNOWN_MARKS, drop_thinking, marks_with
+from evolcoder.text.thinking import KNOWN_MARKS, drop_thinking, marks_with
 
 
 def round_name(number: int) -> str:

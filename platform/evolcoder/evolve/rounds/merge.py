@@ -18,7 +18,7 @@ from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, read_pool, write_shard
 from evolcoder.evolve.rules.operators import task_text
 from evolcoder.records import Instruction
-from evolcoder.settings import DedupSettings
+from evolcoder.settings.evolve import DedupSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry
 

@@ -36,7 +36,8 @@ from evolcoder.evolve.rounds.this_round import Round, Teacher, write_rows
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.runs import RunFolder
-from evolcoder.settings import EndpointSettings, RunSettings
+from evolcoder.settings.evolve import EndpointSettings
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Manifest, Stage
 
 if TYPE_CHECKING:

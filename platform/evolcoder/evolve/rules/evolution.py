@@ -19,7 +19,7 @@ from evolcoder.evolve.rules.elimination import (
 from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
 from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
 from evolcoder.records import Instruction
-from evolcoder.thinking import KNOWN_MARKS, Mark, drop_thinking
+from evolcoder.text.thinking import KNOWN_MARKS, Mark, drop_thinking
 
 FORMAT = 3
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.records import Instruction
-from evolcoder.settings import OperatorSettings, operator_applies
+from evolcoder.settings.evolve import OperatorSettings, operator_applies
 from evolcoder.storage.hashes import stable_hash
 
 _TEMPLATE = """Rewrite the programming task below as a slightly harder one. {method}

@@ -15,7 +15,7 @@ from evolcoder.errors import DataError
 from evolcoder.evolve.seeds.files import HOW_TO_NAME_COLUMNS, SUFFIXES, BadRow, RawRow, read_rows
 from evolcoder.evolve.seeds.rows import NO_INSTRUCTION, Seed, UnusableRowError, draw, fields_of, map_row, without_duplicates
 from evolcoder.records import SEED_OPERATOR, Instruction
-from evolcoder.settings import SeedSettings
+from evolcoder.settings.evolve import SeedSettings
 from evolcoder.sources import HubDataset, SourceFile, find_source
 from evolcoder.storage.folders import Folder
 

@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolcoder.encodable import encodable_json
 from evolcoder.evolve.rules.elimination import without_outer_blank_lines
 from evolcoder.evolve.seeds.files import a_kind
-from evolcoder.settings import SeedColumns
+from evolcoder.settings.evolve import SeedColumns
 from evolcoder.storage.hashes import stable_hash
+from evolcoder.text.encodable import encodable_json
 
 INSTRUCTION_FIELDS = ("instruction", "prompt", "problem", "question", "query")
 INPUT_FIELDS = ("input", "context")

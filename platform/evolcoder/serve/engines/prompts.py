@@ -1,6 +1,6 @@
 """From a request's prompt to the model's tokens: raw text, tokens, chat messages, fill-in-the-middle.
 
-Takes a Hugging Face tokenizer, but loads none. What training shows as well is rendered by ``evolcoder.rendering``.
+Takes a Hugging Face tokenizer, but loads none. What training shows as well is rendered by ``evolcoder.text.rendering``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from evolcoder.rendering import chat_tokens, leading, words
 from evolcoder.serve.engines.base import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from evolcoder.text.rendering import chat_tokens, leading, words
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from evolcoder.encodable import encodable_text
 from evolcoder.errors import SettingsError, suggestion
-from evolcoder.settings import RunSettings
+from evolcoder.settings.run import RunSettings
+from evolcoder.text.encodable import encodable_text
 
 ENVIRONMENT_PREFIX = "EVOLCODER__"
 
@@ -81,7 +81,7 @@ def parse_settings(plain: Any, source: str) -> RunSettings:
 
 
 def preset_names() -> list[str]:
-    folder = resources.files("evolcoder") / "presets"
+    folder = resources.files("evolcoder.settings") / "presets"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -90,7 +90,7 @@ def preset_text(preset: str, name: str) -> str:
     known = preset_names()
     if preset not in known:
         raise SettingsError(f"There is no preset {preset!r}{suggestion(preset, known)}; presets: {', '.join(known)}.")
-    text = (resources.files("evolcoder") / "presets" / f"{preset}.yaml").read_text("utf-8")
+    text = (resources.files("evolcoder.settings") / "presets" / f"{preset}.yaml").read_text("utf-8")
     parse_settings({"name": name}, source=f"the name {name!r}")
     return text.replace("name: NAME", f"name: {name}", 1)
 

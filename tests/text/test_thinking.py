@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.thinking import KNOWN_MARKS, drop_thinking
+from evolcoder.text.thinking import KNOWN_MARKS, drop_thinking
 
 CODE = "```python\ndef f(x):\n    return x\n```"
 DRAFT = "Let me see.\n```python\ndef draft(): pass\n```\nHmm."

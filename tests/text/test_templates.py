@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
+from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 
 
 def render(*messages: tuple[str, str]) -> str:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from evolcoder.rendering import alpaca_chat_template, chat_tokens, leading, words
-from evolcoder.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
+from evolcoder.text.rendering import alpaca_chat_template, chat_tokens, leading, words
+from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
 from evolcoder.train.encode import encode
 
 SPECIALS = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "☃"]

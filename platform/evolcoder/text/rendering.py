@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from evolcoder.templates import ALPACA_CHAT_TEMPLATE
+from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE
 
 
 class Tokenizer(Protocol):

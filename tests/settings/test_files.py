@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from evolcoder.benchmark_table import BENCHMARKS, comparable_benchmarks
 from evolcoder.errors import SettingsError
-from evolcoder.settings import OperatorSettings, RunSettings
-from evolcoder.settings_files import load_preset, load_settings, override_settings, parse_settings, preset_names, preset_text
+from evolcoder.settings.evolve import OperatorSettings
+from evolcoder.settings.files import load_preset, load_settings, override_settings, parse_settings, preset_names, preset_text
+from evolcoder.settings.run import RunSettings
 
 
 def refused(text: str | bytes, tmp_path: Path, *overrides: str) -> str:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.encodable import encodable_json, encodable_text
+from evolcoder.text.encodable import encodable_json, encodable_text
 
 _any_text = st.text(st.characters(categories=["L", "N", "P", "Zs", "Cs", "So"]), max_size=20)
 
