@@ -95,12 +95,21 @@ def test_a_study_adds_stages_and_leaves_those_of_the_run_as_they_were() -> None:
     assert str(trained.folder).endswith("train/3")
 
 
-def test_models_share_the_training_set_and_each_is_scored_by_what_it_is() -> None:
-    chosen = settings({"base_rounds": [0], "alone": True, "seeds": [1]})
+def test_models_share_the_rounds_and_each_is_scored_by_what_it_is() -> None:
+    chosen = settings({"base_rounds": [0], "alone": True, "leave_out": ["constraints"], "seeds": [1]})
     stages = run_stages(chosen, RunFolder.open(chosen))
-    (dataset,) = (entry.stage for entry in stages if entry.kind == "dataset")
+    rounds = [entry.stage for entry in stages if entry.kind == "round"]
     trainings = {entry.model: entry.stage for entry in stages if entry.kind == "train"}
-    assert all(stage.inputs["dataset"] is dataset for stage in trainings.values())
+    last = {"tuned": 3, "rounds-0": 0, "round-1": 1, "round-2": 2, "round-3": 3, "without-constraints": 3}
+    for name, stage in trainings.items():
+        assert list(stage.inputs.values()) == rounds[: last[name.removesuffix("-seed-1")] + 1]
     scored = {entry.model: entry.stage for entry in stages if entry.kind == "evaluate"}
     assert list(scored) == ["base", *trainings]
     assert all(scored[model].inputs["model"] is stage for model, stage in trainings.items())
+
+
+def test_rows_that_are_matched_depend_on_all_rounds_that_they_are_matched_with() -> None:
+    chosen = settings({"base_rounds": [0, 2], "alone": True, "matched": "rows"})
+    assert {v.name: v.last_round for v in run_variants(chosen)} == {
+        "tuned": 3, "rounds-0": 0, "rounds-0-2": 2, "round-0-matched-rows": 2, "round-2-matched-rows": 2,
+    }  # fmt: skip

@@ -1,8 +1,8 @@
 """The ordered list of a run's stages, made from its settings alone: what ``study`` makes, ``status`` shows and a report reads.
 
 A stage comes after all that it is made from. The list is a graph laid flat: each stage holds those that are its inputs, so
-that two models of one run, trained on other rounds or from other seeds, share what they have in common. Nothing is read
-here; how a stage is made is the matter of its room, and which verb makes it that of ``verbs.py``.
+that two models of one run, trained on other rounds or from other seeds, share what they have in common. Nothing but
+manifests is read here; how a stage is made is the matter of its room, and which verb makes it that of ``verbs.py``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run_stages(settings: RunSettings, run: RunFolder) -> list[RunStage]:
         RunStage(
             "train",
             _training_label(variant),
-            train_stage(settings, run, dataset, base_fingerprint, variant),
+            train_stage(settings, run, rounds, dataset, base_fingerprint, variant),
             variant.name,
             "",
             variant,

@@ -1,6 +1,7 @@
 """The models that a run trains, from its settings alone: its own, and those that a study compares with it. Pure.
 
-All of them learn from the run's one training set. They differ in the rows that are taken of it and in the seed.
+All of them learn from the run's one training set. They differ in the rows that are taken of it and in the seed. Each is made
+from the rounds up to its last one alone: a later round leaves it as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Variant:
     def from_the_start(self) -> bool:
         """Whether it learns from the seeds and all rounds up to its last one."""
         return self.rounds == tuple(range(len(self.rounds)))
+
+    @property
+    def last_round(self) -> int:
+        """The last round that decides its rows: those of a round that an earlier one holds too are left out of it."""
+        return max(*self.rounds, *self.matched_rounds, 0)
 
     @property
     def label(self) -> str:

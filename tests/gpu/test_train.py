@@ -45,7 +45,7 @@ def test_the_embedded_model_learns_on_a_gpu(
         writer.write_table(table)
     Stage("dataset", run.dataset, {}).publish([describe_file(run.dataset, "train-00000.arrow", len(rows))])
 
-    stage = train_stage(settings, run, Stage("dataset", run.dataset, {}), embedded_model_fingerprint)
+    stage = train_stage(settings, run, (), Stage("dataset", run.dataset, {}), embedded_model_fingerprint)
     manifest = train(settings, run, stage, embedded_model_folder(), Reporter("json"))
     losses = [json.loads(line)["loss"] for line in run.train(1).read_text("metrics.jsonl").splitlines()]
     assert len(losses) == 6

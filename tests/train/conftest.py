@@ -101,7 +101,7 @@ def write_dataset(folder: Folder, rows: Sequence[dict[str, Any]]) -> None:
 
 def training(settings: RunSettings, run: RunFolder, base_fingerprint: str = "base-fingerprint") -> Stage:
     """The train stage of a run whose training set the test wrote."""
-    return train_stage(settings, run, Stage("dataset", run.dataset, {}), lambda: base_fingerprint)
+    return train_stage(settings, run, (), Stage("dataset", run.dataset, {}), lambda: base_fingerprint)
 
 
 def arithmetic_rows(count: int = 12) -> list[dict[str, Any]]:

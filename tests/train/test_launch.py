@@ -107,7 +107,7 @@ def test_a_variant_is_trained_on_its_rows_into_a_folder_of_its_own(
     study = settings.study.model_copy(update={"alone": True, "seeds": (3,)})
     settings = settings.model_copy(update={"study": study})
     (variant,) = (one for one in run_variants(settings) if one.name == "round-1-seed-3")
-    stage = train_stage(settings, run, Stage("dataset", run.dataset, {}), lambda: "base", variant)
+    stage = train_stage(settings, run, (), Stage("dataset", run.dataset, {}), lambda: "base", variant)
     watcher = watch()
     manifest = train(settings, run, stage, tiny_model, watcher, variant)
     assert manifest.summary["rows"] == 6, "of 12"

@@ -22,7 +22,7 @@ from evolcoder.storage.stage import Manifest, Stage
 from evolcoder.train.identity import STAGE
 from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.order import total_steps
-from evolcoder.train.prepare import Prepared, dataset_manifest, prepare
+from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
 from evolcoder.train.resources import check_resources
 from evolcoder.variants import Variant, own_variant
 
@@ -42,11 +42,11 @@ def train(
     After an interruption the same call goes on from the last checkpoint.
 
     Args:
-        stage: as ``identity.train_stage`` makes it of the variant, with the training set as its input.
+        stage: as ``identity.train_stage`` makes it of the variant, with the rounds or the training set as its inputs.
         variant: the run's own model when it is None.
 
     Raises:
-        RunFolderError: there is no training set. RunBusyError: another process trains this run.
+        RunFolderError: there is no training set of these rounds. RunBusyError: another process trains this run.
         ModelError: the base model cannot be trained with these settings.
         ClusterError: the cluster can never have what ``train.workers`` asks for.
         TrainingError: training failed in a way that another try would not mend.
@@ -59,6 +59,7 @@ def train(
         if state.done and state.manifest is not None:
             reporter.say(f"training on {variant.label} is done: nothing is trained again")
             return state.manifest
+        check_rounds(dataset, run, stage.input_hashes())
         out = stage.folder
         if state.reason:
             reporter.say(f"the model in {out} is made again: {state.reason}")

@@ -15,6 +15,7 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
+from evolcoder.train.identity import DATASET
 from evolcoder.train.job import ENCODED_FILE
 from evolcoder.variants import Variant
 
@@ -42,6 +43,17 @@ def dataset_manifest(run: RunFolder) -> Manifest:
     if manifest is None:
         raise RunFolderError(f"{run.dataset} holds no training set yet; run `evolcoder evolve` first.")
     return manifest
+
+
+def check_rounds(dataset: Manifest, run: RunFolder, inputs: Mapping[str, str]) -> None:
+    """See that the training set was merged from the rounds that a training names as its inputs; it may hold later ones too.
+
+    Raises:
+        RunFolderError: it was not.
+    """
+    lacking = [name for name, content in inputs.items() if name != DATASET and dataset.inputs.get(name) != content]
+    if lacking:
+        raise RunFolderError(f"{run.dataset} was merged before {', '.join(lacking)} was made; run `evolcoder evolve` first.")
 
 
 def prepare(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.evolve.rows import child, seed
 
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import Hit
-from evolcoder.evolve.dataset.build import build_dataset
+from evolcoder.evolve.dataset.build import _Merge, build_dataset
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.runs import RunFolder
@@ -41,6 +43,26 @@ def run(tmp_path: Path) -> RunFolder:
     counts = {"kept": 2, "eliminated": 1, "prompt_tokens": 7, "operators": operators}
     Stage("round 01", run.round(1), {}).publish(second, counts)
     return run
+
+
+texts = st.sampled_from(["Sort.", "Add.", "  sort", "Double it.", "add"])
+
+
+@given(st.lists(st.lists(st.tuples(texts, st.booleans()), max_size=5), min_size=2, max_size=4), st.data())
+@settings(max_examples=30)
+def test_merging_rounds_is_a_filter(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[str, bool]]], data: st.DataObject
+) -> None:
+    """What it takes of the first rounds, and in which order, is the same when there are more. Trainings rely on it."""
+    run = RunFolder.open(settings_in(tmp_path_factory.mktemp("merge")))
+    parent = seed("A seed.")
+    for number, rows in enumerate(drawn):
+        made = [replace(child(parent, number, text), id=f"{number}-{n}") for n, (text, _) in enumerate(rows)]
+        made = [row if answered else replace(row, response=" ") for row, (_, answered) in zip(made, rows, strict=True)]
+        Stage(f"round {number:02d}", run.round(number), {}).publish(write_shard(run.round(number), PART_NAME.format(0), made))
+    rounds = [manifest for number in range(len(drawn)) if (manifest := read_manifest(run.round(number)))]
+    few = data.draw(st.integers(0, len(rounds) - 1))
+    assert [row for row in _Merge(run, rounds) if row.round <= few] == list(_Merge(run, rounds[: few + 1]))
 
 
 def build(tmp_path: Path, run: RunFolder, **evolve: object) -> tuple[Manifest, str]:

@@ -94,7 +94,11 @@ def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence
 
 @dataclass
 class _Merge:
-    """The rows of the training set in their order, and what was left out on the way; iterate over it once."""
+    """The rows of the training set in their order, and what was left out on the way; iterate over it once.
+
+    It is a filter: which rows of a round are taken, and in which order, depends on that round and earlier ones alone. Trainings
+    rely on it, for they are made from the rounds that they learn from, and stay done when a later one is added.
+    """
 
     run: RunFolder
     rounds: Sequence[Manifest]
