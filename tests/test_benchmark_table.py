@@ -15,6 +15,7 @@ import pytest
 
 from evolcoder.benchmark_table import BENCHMARKS, BenchmarkEntry, BenchmarkFile, comparable_benchmarks, imported
 from evolcoder.console import Reporter
+from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark
 from evolcoder.evaluate.pipeline import evaluate_samples
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex, decontamination_identity
@@ -93,6 +94,12 @@ def test_what_an_entry_names_is_there(name: str) -> None:
         assert entry.row_reader.startswith("evolcoder.problems."), "evolve must not reach another stage by the table"
         assert callable(imported(entry.row_reader))
         assert entry.files[0].name == name
+
+
+def test_benchmarks_that_share_problems_say_so(data_folder: Path) -> None:
+    tasks = {name: {problem.task_id for problem in benchmark_named(name).problems()} for name in BENCHMARKS}
+    for name, entry in BENCHMARKS.items():
+        assert set(entry.shares_with) == {other for other in BENCHMARKS if other != name and tasks[other] & tasks[name]}
 
 
 def test_a_new_benchmark_is_offered_wherever_benchmarks_are(toy: Path) -> None:

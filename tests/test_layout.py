@@ -19,9 +19,9 @@ FLOORS = [
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
     {"models"},
     {*STAGES, "plan", "doctor"},
-    {"stages"},
+    {"stages", "standing"},
     {"study"},
-    {"verbs"},
+    {"verbs", "making"},
     {"cli", "job"},
 ]
 """Lowest first. A room may import from lower floors, from its own files, and, but for the stages, from its own floor."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.plan import evolve_table, forecast_evolve, training_memory_gib
+from evolcoder.plan import evolve_table, forecast_evolve, scores_table, study_table, training_memory_gib
 from evolcoder.runs import RunFolder
 from evolcoder.settings.files import load_preset
 from evolcoder.settings.run import RunSettings, TrainSettings
@@ -68,3 +68,33 @@ def test_batches_are_counted_and_take_a_day_each_at_most(tmp_path: Path) -> None
     assert (forecast.batches, forecast.hours) == (3 * 2 * 4, None)
     rows = {str(row[0]): row[1:] for row in evolve_table(batched, forecast)[2]}
     assert rows["hours, when each takes its whole day"] == [None, None, 24 * 24]
+
+
+def test_a_study_is_forecast_model_by_model_and_what_is_done_is_not_counted_again(tmp_path: Path) -> None:
+    overrides = [
+        f"storage={tmp_path}",
+        "evolve.rounds=2",
+        "train.max_steps=null",
+        "train.epochs=1",
+        "train.global_batch_size=8",
+    ]
+    chosen = load_preset("laptop", "p", [*overrides, "study.base_rounds=[0,1,2]", "study.seeds=[0,1]"])
+    forecast = forecast_evolve(chosen, 24)
+    title, columns, rows = study_table(chosen, forecast, {"rounds-0"}, {"0": 24, "1": 20})
+    assert columns[3:] == ["rows, at most", "steps", "state"]
+    assert [[row[0], *row[3:]] for row in rows] == [
+        ["tuned", 68, 9, "to do"], ["rounds-0", 24, 3, "done"], ["rounds-0-1", 44, 6, "to do"],
+        ["tuned-seed-1", 68, 9, "to do"], ["rounds-0-seed-1", 24, 3, "to do"], ["rounds-0-1-seed-1", 44, 6, "to do"],
+    ]  # fmt: skip
+    assert title == "Study: 6 models, 5 to train in 33 steps"
+
+
+def test_scores_are_counted_by_benchmark_in_questions(tmp_path: Path) -> None:
+    chosen = load_preset("laptop", "p", [f"storage={tmp_path}", "evaluate.samples=5", "evaluate.temperature=0.2"])
+    wanted = [("base", "humaneval"), ("tuned", "humaneval"), ("tuned", "mbpp")]
+    title, _, rows = scores_table(chosen, wanted, {("base", "humaneval")}, {"humaneval": 164, "mbpp": 500})
+    assert rows == [["humaneval", 820, 2, 1, 820], ["mbpp", 2500, 1, 0, 2500]]
+    assert title == "Scores: 3 of 2 models, 3,320 questions to ask"
+    title, _, rows = scores_table(chosen, wanted, set(), {"humaneval": 164})
+    assert rows[1] == ["mbpp", None, 1, 0, None]
+    assert title.endswith("1,640 questions to ask and those of benchmarks whose data is not here (`evolcoder data list`)")

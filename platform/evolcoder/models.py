@@ -19,9 +19,8 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import read_manifest
-from evolcoder.variants import run_variants
+from evolcoder.variants import BASE, run_variants
 
-BASE = "base"
 CARD_FILE = "evolcoder.json"
 """In each exported model: how it was made, and which prompts it expects."""
 

@@ -7,7 +7,7 @@ the range says how far off either may be. It forecasts no training time: that de
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from evolcoder.console import Reporter
@@ -150,15 +150,48 @@ def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: 
     return "Train", ["", "value"], rows
 
 
-def study_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, list[str], Rows]:
-    """What a study trains and scores, the run's own model among it."""
+def study_table(
+    settings: RunSettings, forecast: EvolveForecast, done: Collection[str], rows_by_round: Mapping[str, int]
+) -> tuple[str, list[str], Rows]:
+    """What a study trains, the run's own model among it.
+
+    Args:
+        done: the names of the models that are trained.
+        rows_by_round: of the training set; empty when it is not there, and each round then has as many rows as there are seeds.
+    """
+    variants = run_variants(settings)
     rows: Rows = []
-    for variant in run_variants(settings):
-        most = forecast.seeds * len(variant.rounds)
-        rows.append([variant.name, variant.label, variant.seed, most, _steps(settings.train, most)])
-    scores = (len(rows) + ("base" in settings.evaluate.models)) * len(settings.evaluate.benchmarks)
-    title = f"Study: {len(rows)} models to train, {scores} scores"
-    return title, ["model", "trained on", "seed", "rows, at most", "steps"], rows
+    for variant in variants:
+        counted = [rows_by_round.get(str(number), forecast.seeds) for number in variant.rounds]
+        steps = _steps(settings.train, sum(counted))
+        state = "done" if variant.name in done else "to do"
+        rows.append([variant.name, variant.label, variant.seed, sum(counted), steps, state])
+    to_do = [row for row in rows if row[-1] != "done"]
+    steps = sum(int(str(row[4])) for row in to_do)
+    title = f"Study: {len(variants)} models, {len(to_do)} to train in {steps:,} steps"
+    return title, ["model", "trained on", "seed", "rows, at most", "steps", "state"], rows
+
+
+def scores_table(
+    settings: RunSettings, wanted: Sequence[tuple[str, str]], done: Collection[tuple[str, str]], problems: Mapping[str, int]
+) -> tuple[str, list[str], Rows]:
+    """What is scored, by benchmark.
+
+    Args:
+        wanted: model and benchmark of each score that the settings ask for; ``done`` those that are there.
+        problems: how many each benchmark puts; one whose data is not on this machine is missing.
+    """
+    rows: Rows = []
+    for name in dict.fromkeys(benchmark for _, benchmark in wanted):
+        scores = [one for one in wanted if one[1] == name]
+        left = sum(one not in done for one in scores)
+        asked = problems[name] * settings.evaluate.samples if name in problems else None
+        rows.append([name, asked, len(scores), len(scores) - left, None if asked is None else left * asked])
+    known = [int(str(row[-1])) for row in rows if row[-1] is not None]
+    title = f"Scores: {len(wanted)} of {len({model for model, _ in wanted})} models, {sum(known):,} questions to ask"
+    if len(known) < len(rows):
+        title += " and those of benchmarks whose data is not here (`evolcoder data list`)"
+    return title, ["benchmark", "questions a score", "scores", "done", "questions to ask"], rows
 
 
 def _steps(train: TrainSettings, rows: int) -> int:

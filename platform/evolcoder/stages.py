@@ -15,12 +15,12 @@ from typing import Literal
 from evolcoder.evaluate.measurement import model_stage
 from evolcoder.evolve.dataset.build import dataset_stage
 from evolcoder.evolve.rounds.identity import round_stages
-from evolcoder.models import BASE, Model, find_model
+from evolcoder.models import Model, find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage
-from evolcoder.variants import TUNED, Variant, run_variants
+from evolcoder.variants import BASE, TUNED, Variant, benchmarks_of, run_variants
 
 Kind = Literal["round", "dataset", "train", "evaluate", "report"]
 
@@ -85,5 +85,5 @@ def _evaluations(settings: RunSettings, run: RunFolder, which: str, trained: Sta
     model = trained or (lambda: found().fingerprint)
     return {
         benchmark: model_stage(wanted, benchmark, run.evaluation(which, benchmark), model, style)
-        for benchmark in wanted.benchmarks
+        for benchmark in benchmarks_of(settings, which)
     }

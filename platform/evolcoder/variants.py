@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from evolcoder.settings.run import RunSettings
 
+BASE = "base"
 TUNED = "tuned"
 """The run's own model: trained on rounds 0 to ``train.data_rounds`` under ``train.seed``."""
 
@@ -91,6 +92,13 @@ def run_variants(settings: RunSettings) -> list[Variant]:
             variant = replace(one, seed=seed, name=one.name + suffix, folder=one.folder + suffix)
             found.setdefault(_content(variant), variant)
     return list(found.values())
+
+
+def benchmarks_of(settings: RunSettings, model: str) -> tuple[str, ...]:
+    """What a model is scored on. The run's own and the base model are scored on the benchmarks of the run and of its study."""
+    of_study = settings.study.benchmarks or settings.evaluate.benchmarks
+    of_run = settings.evaluate.benchmarks if model in (TUNED, BASE) else ()
+    return tuple(dict.fromkeys((*of_run, *of_study)))
 
 
 def _alone(number: int, matched: Literal["rows", "tokens"] | None, among: tuple[int, ...]) -> Variant:

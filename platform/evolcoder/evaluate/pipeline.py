@@ -35,7 +35,7 @@ from evolcoder.evaluate.measurement import (
     judging_identity,
 )
 from evolcoder.evaluate.prompts import answer_warnings, replacement_warnings, style_named
-from evolcoder.evaluate.questions import Question, left_out, questions, subset
+from evolcoder.evaluate.questions import Question, chosen_problems, left_out, questions
 from evolcoder.evaluate.result import publish, read_completions, read_score, show
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
@@ -71,9 +71,7 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
     identity = stage.resolved_identity
     benchmark = benchmark_named(identity["benchmark"])
     style = style_named(benchmark, identity["style"])
-    everything, absent = benchmark.problems(), left_out(benchmark, settings)
-    problems = subset([problem for problem in everything if problem.task_id not in absent], settings.limit)
-    asked = questions(settings, problems, style, endpoint.model, stage.input_hashes()["model"])
+    asked = questions(settings, chosen_problems(benchmark, settings), style, endpoint.model, stage.input_hashes()["model"])
     extraction = extraction_named(settings.extraction or style.extraction)
     with RowLog(stage.folder, "answers", Completion) as answers, RowLog(stage.folder, "judged", Verdict) as judged:
         if answers.known:
@@ -90,9 +88,9 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
             f"the others are kept: {advice or 'run the same command again'}."
         )
     replaced = replacement_warnings(judging.replaced_characters)
-    warnings = [*answer_warnings(style, completions), *replaced, *_absence(absent)]
+    warnings = [*answer_warnings(style, completions), *replaced, *_absence(left_out(benchmark, settings))]
     recorded = circumstances(settings, benchmark)
-    measurement = Measurement(stage, benchmark, len(everything), model_name, style.name, recorded, warnings)
+    measurement = Measurement(stage, benchmark, len(benchmark.problems()), model_name, style.name, recorded, warnings)
     return _finished(settings, measurement, completions, judging.verdicts, reporter)
 
 

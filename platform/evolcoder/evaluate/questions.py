@@ -63,6 +63,12 @@ def check_left_out(benchmarks: Sequence[Benchmark], settings: EvaluateSettings) 
             raise SettingsError(f"evaluate.leave_out names {name}, which is no task of {names}.")
 
 
+def chosen_problems(benchmark: Benchmark, settings: EvaluateSettings) -> list[Problem]:
+    """The problems that are put to a model: all but those that the user leaves out, or as many of them as the limit says."""
+    absent = left_out(benchmark, settings)
+    return subset([problem for problem in benchmark.problems() if problem.task_id not in absent], settings.limit)
+
+
 def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
     """``limit`` problems, evenly spaced over the benchmark, always the same ones; all of them when None."""
     if limit is None or limit >= len(problems):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evolcoder.errors import suggestion
 from evolcoder.settings.evolve import EvolveSettings, SeedSettings, TeacherSettings
@@ -120,8 +120,19 @@ class StudySettings(Section):
     """For each of these operators, one that is trained without the rows that it made."""
     seeds: tuple[int, ...] = ()
     """Each model is trained again under these seeds."""
+    benchmarks: tuple[BenchmarkName, ...] | None = None
+    """What they, the run's own and the base model are scored on; None: ``evaluate.benchmarks``."""
+    development: BenchmarkName = "mbpp-dev"
+    """By whose scores ``evolve.rounds: auto`` chooses the number of rounds. No model is tested by it."""
     beside: tuple[Text, ...] = ()
     """Folders of other runs, or of single evaluations."""
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _some(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if given == ():
+            raise ValueError("name at least one benchmark, or null for those of evaluate.benchmarks")
+        return given
 
     @property
     def several_models(self) -> bool:

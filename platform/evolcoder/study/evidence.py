@@ -12,7 +12,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from evolcoder.errors import DataError
-from evolcoder.models import BASE
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.stages import RunStage, run_stages
@@ -21,7 +20,7 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.study.compare import compare, holm, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
-from evolcoder.variants import TUNED
+from evolcoder.variants import BASE, TUNED
 
 LINEAGES = 6
 """How many seeds are followed through the rounds in the report."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evolcoder import verbs
+from evolcoder import making
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, IncompleteError, TrainingError
 from evolcoder.settings.run import RunSettings
@@ -26,11 +26,11 @@ def made_and_said(
             raise failing[model]
         made.append(f"{entries[0].kind} {model}".strip())
 
-    monkeypatch.setattr(verbs, "_MAKERS", dict.fromkeys(verbs._MAKERS, make))
+    monkeypatch.setattr(making, "MAKERS", dict.fromkeys(making.MAKERS, make))
     settings = RunSettings.model_validate({"name": "r", "storage": str(folder), "study": study})
     stream = io.StringIO()
     try:
-        verbs._make(settings, Reporter("plain", stream), *verbs._MAKERS)
+        making.make(settings, Reporter("plain", stream), *making.MAKERS)
     except EvolcoderError as error:
         return made, stream.getvalue(), error
     return made, stream.getvalue(), None

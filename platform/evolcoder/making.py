@@ -1,0 +1,204 @@
+"""How the stages of a run are made, kind by kind: the one place where the rooms of the stages are put together.
+
+What needs the embedded teacher or a local model served starts it and passes its address on. Heavy packages are imported by
+the maker that uses them. What a verb says before and after is the matter of ``verbs.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from evolcoder.console import Reporter
+from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
+from evolcoder.models import Model, find_model
+from evolcoder.runs import RunFolder
+from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
+from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
+from evolcoder.stages import Kind, RunStage, run_stages
+from evolcoder.storage.stage import Stage
+from evolcoder.variants import BASE, TUNED, benchmarks_of
+
+if TYPE_CHECKING:
+    from evolcoder.endpoint.requests import Endpoint
+
+
+def open_run(settings: RunSettings) -> RunFolder:
+    run = RunFolder.open(settings)
+    run.write_settings(settings)
+    return run
+
+
+def of_kinds(settings: RunSettings, run: RunFolder, *kinds: Kind) -> list[RunStage]:
+    return [entry for entry in run_stages(settings, run) if entry.kind in kinds]
+
+
+def make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
+    """Make the run's stages of these kinds, all of a kind and a model at once.
+
+    Raises:
+        IncompleteError: of a study's models, some could not be trained or scored; all else is made.
+    """
+    run = open_run(settings)
+    failed: dict[str, EvolcoderError] = {}
+    for (kind, model), group in groupby(of_kinds(settings, run, *kinds), key=lambda entry: (entry.kind, entry.model)):
+        if model in failed:
+            continue
+        try:
+            MAKERS[kind](settings, run, list(group), reporter)
+        except (TrainingError, ModelError, DataError, IncompleteError) as error:
+            if not model or not settings.study.several_models:
+                raise
+            reporter.warn(f"{model} is left out: {error.message}")
+            failed[model] = error
+    if failed:
+        first = next(iter(failed.values()))
+        raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
+    return run
+
+
+def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
+    from evolcoder.evolve.rounds.identity import check_benchmarks
+
+    last = settings.evolve.rounds
+    reporter.stage(f"Evolve {settings.name}: {last} round{'s' if last != 1 else ''}")
+    _ = rounds[0].stage.resolved_identity  # reads the seeds: what is wrong with them is said before anything starts
+    if all(entry.stage.state().done for entry in rounds):
+        reporter.say(f"rounds 0 to {last} are done: no request is sent")
+        return
+    check_benchmarks(settings.evolve)
+    from evolcoder.evolve.rounds.pipeline import evolve as evolve_rounds
+
+    with _teacher(settings, reporter) as endpoints:
+        evolve_rounds(settings, run, endpoints, reporter)
+
+
+def _merge_rounds(settings: RunSettings, run: RunFolder, _: Sequence[RunStage], reporter: Reporter) -> None:
+    from evolcoder.evolve.dataset.build import build_dataset
+
+    build_dataset(settings, run, reporter)
+
+
+def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
+    from evolcoder.train.launch import train as train_model
+
+    for entry in trainings:
+        reporter.stage(f"Train {settings.name}" if entry.model == TUNED else f"Train {entry.model}: {entry.label}")
+        train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter, entry.variant)
+
+
+def _evaluate(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
+    which = scores[0].model
+    model = find_model(which, settings)
+    reporter.stage(f"Evaluate {which}: {model.name}")
+    stages = {entry.benchmark: entry.stage for entry in scores}
+    with run.lock("evaluate"):
+        score(settings, stages, served(model, settings, reporter), reporter)
+
+
+def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], reporter: Reporter) -> None:
+    from evolcoder.study.report import write_report
+
+    reporter.stage(f"Report {settings.name}")
+    for entry in reports:
+        write_report(settings, run, entry.stage, reporter)
+
+
+MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, Sequence[RunStage], Reporter], None]] = {
+    "round": _evolve,
+    "dataset": _merge_rounds,
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+}
+"""How the stages of each kind, and of one model, are made."""
+
+
+def score(
+    settings: RunSettings, stages: Mapping[str, Stage], answering: AbstractContextManager[Endpoint], reporter: Reporter
+) -> None:
+    """Score one model by benchmark; ``answering`` is entered only when some score is not there yet."""
+    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
+    from evolcoder.evaluate.result import read_score, show
+
+    check_left_out(settings)
+    to_do = []
+    for benchmark, stage in stages.items():
+        _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
+        if stage.state().done:
+            reporter.say(f"{benchmark} is done: no question is asked again")
+            show(reporter, read_score(stage.folder))
+        else:
+            to_do.append(stage)
+    if to_do:
+        with answering as endpoint:
+            for stage in to_do:
+                evaluate_benchmark(stage, settings.evaluate, endpoint, endpoint.model, reporter)
+
+
+def check_left_out(settings: RunSettings) -> None:
+    from evolcoder.evaluate.benchmarks import benchmark_named
+    from evolcoder.evaluate.questions import check_left_out
+
+    check_left_out([benchmark_named(name) for name in benchmarks_of(settings, TUNED)], settings.evaluate)
+
+
+@contextmanager
+def reached(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """An endpoint of others, once it has answered to its key and knows the model."""
+    from evolcoder.endpoint.checking import check_endpoint
+
+    check_endpoint(endpoint)
+    yield endpoint
+
+
+@contextmanager
+def served(model: Model, settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
+    """A model of this machine, served while the block lasts."""
+    from evolcoder.cluster import ray_session
+    from evolcoder.endpoint.requests import Endpoint
+    from evolcoder.serve.launch import serving
+
+    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
+        yield Endpoint(served.base_url, served.name, served.api_key, settings_section="evaluate")
+
+
+@contextmanager
+def _teacher(settings: RunSettings, reporter: Reporter) -> Iterator[list[Endpoint]]:
+    """The teacher's endpoints; the embedded one is served for as long as it is needed."""
+    from evolcoder.cluster import machine_count, ray_session
+    from evolcoder.endpoint.checking import api_key_from_environment, check_endpoint
+    from evolcoder.endpoint.requests import Endpoint
+
+    teacher = settings.teacher
+    if teacher.base_url != EMBEDDED or teacher.endpoints:
+        endpoints = []
+        for one in teacher.endpoints or (EndpointSettings(),):
+            key = api_key_from_environment(one.api_key_env or teacher.api_key_env)
+            endpoint = Endpoint(one.base_url or teacher.base_url, teacher.model, key, **_manner(teacher, one))
+            check_endpoint(endpoint)  # before Ray starts, so that a wrong key is said at once
+            endpoints.append(endpoint)
+        yield endpoints
+        return
+    with ray_session():
+        if machine_count() > 1:
+            raise ClusterError("The embedded teacher answers on one machine alone: set teacher.base_url to an endpoint.")
+        with served(find_model(EMBEDDED, settings), settings, reporter) as endpoint:
+            yield [replace(endpoint, **_manner(teacher))]
+
+
+def _manner(teacher: TeacherSettings, one: EndpointSettings | None = None) -> dict[str, Any]:
+    """How the teacher is asked, as the fields of an ``Endpoint``."""
+    own = EndpointSettings() if one is None else one
+    return {
+        "settings_section": "teacher",
+        "timeout_seconds": teacher.timeout_seconds,
+        "max_attempts": teacher.max_attempts,
+        "transport": teacher.transport,
+        "max_tokens_field": own.max_tokens_field or teacher.max_tokens_field,
+        "stream": teacher.stream if own.stream is None else own.stream,
+    }
