@@ -14,7 +14,7 @@ from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
-from evolcoder.study.compare import compare, compare_evaluations, holm, show_comparison
+from evolcoder.study.compare import compare, compare_evaluations, compare_pairs, show_comparison
 
 
 def test_flips_are_named_both_ways() -> None:
@@ -73,19 +73,24 @@ def test_rates_of_several_samples_are_permuted() -> None:
     assert compare(first, mixed).p_value > 0.2
 
 
-def test_several_comparisons_are_corrected_for_their_number() -> None:
-    """Holm's own steps: the smallest times 3, the next times 2, none below one before it, none above 1."""
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+def test_a_difference_has_an_interval() -> None:
+    first = {str(n): float(n < 40) for n in range(100)}
+    second = {str(n): float(n < 50) for n in range(100)}
+    low, high = compare(first, second).interval
+    assert low < 0.1 < high
+    assert (low, high) == tuple(-end for end in reversed(compare(second, first).interval))
+    assert compare({}, {}).interval == (-1.0, 1.0)
 
 
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_a_correction_never_lowers_a_p_value_or_changes_their_order(p_values: list[float]) -> None:
-    corrected = holm(p_values)
-    assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
-    by_value = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    assert [corrected[place] for place in by_value] == sorted(corrected)
+def test_every_two_of_several_models_are_compared_and_corrected() -> None:
+    tasks = [str(n) for n in range(20)]
+    rates = {name: {task: float(int(task) < solved) for task in tasks} for name, solved in (("a", 4), ("b", 10), ("c", 11))}
+    pairs = compare_pairs(rates)
+    assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [pair.comparison.p_value for pair in pairs] == [2 / 2**6, 2 / 2**7, 1.0]
+    assert [pair.p_corrected for pair in pairs] == [2 * 2 / 2**6, 3 * 2 / 2**7, 1.0]
+    (chosen,) = compare_pairs(rates, [("c", "a")])
+    assert (chosen.comparison.difference, chosen.p_corrected) == (-0.35, 2 / 2**7)
 
 
 def evaluation(place: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:

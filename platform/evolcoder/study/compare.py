@@ -1,80 +1,95 @@
-"""Two models on the same problems: what flipped, and whether that is more than chance."""
+"""Two models on the same problems: what flipped, and whether that is more than chance; and all pairs of several."""
 
 from __future__ import annotations
 
 import json
-import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil, comb, fsum
-from statistics import NormalDist, variance
+from itertools import combinations
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import verified_manifest
-
-_RESAMPLES = 10_000
-_SEED = 0
-_EFFECT_OF_POWER = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
-"""Squared, the distance between no difference and one, in standard errors, at which a two-sided test at 5 % has 80 % power."""
+from evolcoder.study.statistics import (
+    difference_interval,
+    holm,
+    mean_difference,
+    paired_differences,
+    problems_needed,
+    sign_flip_p_value,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """``gained`` and ``lost`` are problems on which the second, or the first, does better.
 
-    ``difference`` is the second's pass@1 less the first's, over the shared problems; ``test`` names the paired test.
-    ``problems_needed`` is about how many problems of this kind would show such a difference, at p < 0.05, four times of
-    five; None where there is none to show.
+    ``difference`` is the second's pass@1 less the first's, over the shared problems, in [-1, 1]; ``interval`` is that of 95 %
+    over problems like these. ``test`` names the paired test, which is two-sided. ``problems_needed`` is about how many
+    problems of this kind would show such a difference, at p < 0.05, four times of five; None where there is none to show.
     """
 
     shared: int
     gained: list[str]
     lost: list[str]
     difference: float
+    interval: tuple[float, float]
     p_value: float
     test: str
     problems_needed: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class PairComparison:
+    """Two of several models, by name; ``p_corrected`` is the p-value corrected for the number of pairs that are compared."""
+
+    first: str
+    second: str
+    comparison: Comparison
+    p_corrected: float
+
+
 def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
     """Compare pass rates by problem, over the problems that both have.
 
-    With one sample a problem the p-value is McNemar's exact test, two-sided: under no difference each flip goes either way
-    with probability 1/2. With more it is a paired permutation test: under no difference each problem's difference has
-    either sign; seeded, so that the same rates give the same value.
+    With one sample a problem the p-value is McNemar's exact test: under no difference each flip goes either way with
+    probability 1/2. With more it is a paired permutation test, exact too: under no difference each problem's difference has
+    either sign. The interval and the test are made in other ways, so that near p = 0.05 one may see what the other does not.
     """
     shared = sorted(first.keys() & second.keys())
-    differences = {task: float(second[task]) - float(first[task]) for task in shared}
-    gained = [task for task in shared if differences[task] > 0]
-    lost = [task for task in shared if differences[task] < 0]
-    mean = fsum(differences.values()) / len(shared) if shared else 0.0
-    needed = None
-    if mean and len(shared) > 1:
-        needed = ceil(_EFFECT_OF_POWER * variance(differences.values(), mean) / mean**2)
-    flips = [value for value in differences.values() if value]
-    if all(abs(value) == 1.0 for value in flips):
-        tail = sum(comb(len(flips), k) for k in range(min(len(gained), len(lost)) + 1))
-        p_value, test = min(1.0, 2 * (tail / 2 ** len(flips))), "McNemar, exact"
-        return Comparison(len(shared), gained, lost, mean, p_value, test, needed)
-    draw = random.Random(_SEED)
-    observed = abs(fsum(flips)) - 1e-12  # the same differences in another order may sum to a little less
-    as_large = sum(abs(fsum(draw.choice((value, -value)) for value in flips)) >= observed for _ in range(_RESAMPLES))
-    p_value = (as_large + 1) / (_RESAMPLES + 1)
-    return Comparison(len(shared), gained, lost, mean, p_value, f"paired permutation, {_RESAMPLES} draws", needed)
+    differences = paired_differences(first, second)
+    return Comparison(
+        shared=len(shared),
+        gained=[task for task, value in zip(shared, differences, strict=True) if value > 0],
+        lost=[task for task, value in zip(shared, differences, strict=True) if value < 0],
+        difference=mean_difference(differences) if shared else 0.0,
+        interval=difference_interval(differences),
+        p_value=sign_flip_p_value(differences),
+        test="McNemar, exact" if all(abs(value) in (0.0, 1.0) for value in differences) else "paired permutation, exact",
+        problems_needed=problems_needed(differences),
+    )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number by Holm's step-down method (Holm 1979), in the order given."""
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
+def compare_pairs(
+    rates: Mapping[str, Mapping[str, float]], pairs: Iterable[tuple[str, str]] | None = None
+) -> list[PairComparison]:
+    """Compare several models on the same problems, two at a time, corrected for their number by Holm's method.
+
+    Args:
+        rates: of each model, by name, the pass rates by problem.
+        pairs: which, as (first, second); None: every two. Only those that were meant to be compared before the results were
+            seen should be left out.
+    """
+    family = list(combinations(rates, 2) if pairs is None else pairs)
+    found = [compare(rates[first], rates[second]) for first, second in family]
+    corrected = holm([comparison.p_value for comparison in found])
+    return [
+        PairComparison(first, second, comparison, p_value)
+        for (first, second), comparison, p_value in zip(family, found, corrected, strict=True)
+    ]
 
 
 def compare_evaluations(first: Folder, second: Folder) -> Comparison:

@@ -18,8 +18,9 @@ from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, verified_manifest
-from evolcoder.study.compare import compare, holm, natural, pass_rates
+from evolcoder.study.compare import compare, natural, pass_rates
 from evolcoder.study.published import PUBLISHED
+from evolcoder.study.statistics import holm
 from evolcoder.variants import BASE, TUNED
 
 LINEAGES = 6
