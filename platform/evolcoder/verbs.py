@@ -132,9 +132,10 @@ def evaluate_apart(
 def compare(first: Folder, second: Folder, reporter: Reporter) -> None:
     """Two evaluations of one benchmark, problem by problem."""
     from evolcoder.study.compare import compare_evaluations, show_comparison
+    from evolcoder.study.rules import different_rules
 
     reporter.stage(f"Compare {first} and {second}")
-    show_comparison(compare_evaluations(first, second), reporter)
+    show_comparison(compare_evaluations(first, second), reporter, different_rules(first, second))
 
 
 def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:

@@ -18,6 +18,8 @@ from evolcoder.study.statistics import (
     problems_needed,
     sample_needs,
     sign_flip_p_value,
+    student_p_value,
+    student_quantile,
 )
 
 SHARES = st.sampled_from([-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 0.5, 0.2, 1.0])
@@ -148,3 +150,32 @@ def test_a_correction_never_lowers_a_p_value_or_changes_their_order(p_values: li
     assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
     by_value = sorted(range(len(p_values)), key=lambda place: p_values[place])
     assert [corrected[place] for place in by_value] == sorted(corrected)
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees", "p_value"),
+    [
+        (2.5, 3.7, 0.07182202291182678),
+        (-0.4, 1, 0.7577621168183132),
+        (4, 163, 9.58762242771994e-05),
+        (1.2, 499.5, 0.23070817970149715),
+        (30, 2, 0.001109262681959659),
+    ],
+)
+def test_students_t_against_scipy(t: float, degrees: float, p_value: float) -> None:
+    """As ``2 * scipy.stats.t.sf(abs(t), degrees)`` of scipy 1.17 has it."""
+    assert student_p_value(t, degrees) == pytest.approx(p_value, abs=1e-10)
+
+
+def test_students_quantiles_against_the_tables() -> None:
+    assert [round(student_quantile(0.95, degrees), 3) for degrees in (1, 2, 10, 120)] == [12.706, 4.303, 2.228, 1.980]
+    assert round(student_quantile(0.99, 5), 3) == 4.032
+    assert student_quantile(0.95, 1.3) == pytest.approx(7.500529325562029)  # scipy.stats.t.ppf
+
+
+def test_sign_flips_and_mcnemar_against_scipy() -> None:
+    """As ``scipy.stats.permutation_test(..., permutation_type="samples")`` and ``binomtest`` have it."""
+    differences = [0.2, 0.4, -0.1, 0.3, 0.3, -0.2, 0.6]
+    assert sign_flip_p_value(differences, two_sided=False) == 0.0625
+    assert sign_flip_p_value(differences) == 0.125
+    assert sign_flip_p_value([1.0] * 43 + [-1.0] * 27) == pytest.approx(0.07223792719176257)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -112,16 +112,19 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
     return compare(pass_rates(first), pass_rates(second))
 
 
-def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
-    """The difference, whether it is more than chance, and what flipped."""
-    columns = ["shared tasks", "pass@1 difference %", "gained", "lost", "p", "test", "tasks needed to show it"]
+def show_comparison(comparison: Comparison, reporter: Reporter, rules: Sequence[str] = ()) -> None:
+    """The difference, its interval, whether it is more than chance, what flipped; and a warning of ``rules`` that differ."""
+    columns = ["shared tasks", "pass@1 difference %", "95 % interval", "gained", "lost", "p", "test", "tasks needed to show it"]
     counts = (len(comparison.gained), len(comparison.lost))
     difference, p_value = round(100 * comparison.difference, 1), round(comparison.p_value, 4)
-    row = (comparison.shared, difference, *counts, p_value, comparison.test, comparison.problems_needed)
+    interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
+    row = (comparison.shared, difference, interval, *counts, p_value, comparison.test, comparison.problems_needed)
     reporter.table("Second against first", columns, [row])
     for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
         if tasks:
             reporter.say(f"{label}: {', '.join(sorted(tasks, key=natural))}")
+    if rules:
+        reporter.warn(f"the two were made by different rules, which may be what differs: {'; '.join(rules)}")
 
 
 def natural(task_id: str) -> tuple[str, int]:

@@ -11,9 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from statistics import NormalDist, fmean, pvariance, variance
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evolcoder.errors import DataError
 
@@ -136,6 +138,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = largest
     return corrected
+
+
+def student_p_value(t: float, degrees: float) -> float:
+    """Two-sided, of Student's t with so many degrees of freedom, whole or not, at least 1.
+
+    The chance of ``|T| <= t`` is an integral of ``cos^(degrees - 1)`` from 0 to ``atan(t / sqrt(degrees))`` (Abramowitz and
+    Stegun 1964, 26.7.1, with ``tan`` put for the variable), taken by Gauss and Legendre's rule: right to 10 digits.
+    """
+    end = math.atan(abs(t) / math.sqrt(degrees))
+    constant = 2 * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
+    places, weights = _gauss_legendre()
+    inside = constant * end / 2 * float(weights @ np.cos((places + 1) * end / 2) ** (degrees - 1))
+    return min(1.0, max(0.0, 1 - inside))
+
+
+@cache
+def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.polynomial.legendre.leggauss(96)
+
+
+def student_quantile(level: float, degrees: float) -> float:
+    """The t that ``|T|`` does not exceed with probability ``level``."""
+    low, high = 0.0, 1.0
+    while student_p_value(high, degrees) > 1 - level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_p_value(middle, degrees) > 1 - level else (low, middle)
+    return high
 
 
 def _squared_effect(level: float, two_sided: bool) -> float:
