@@ -21,6 +21,7 @@ FLOORS = [
     {*STAGES, "plan", "doctor"},
     {"stages", "standing"},
     {"study"},
+    {"explore"},
     {"verbs", "making"},
     {"cli", "job"},
 ]

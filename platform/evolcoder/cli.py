@@ -220,6 +220,23 @@ _run_command("report", "Draw the report of what a run has so far: HTML, markdown
 _run_command("status", "Show which stages of a run are done.", "real.yaml")
 
 
+@app.command(epilog="Examples: evolcoder view real.yaml | evolcoder view real.yaml --export FOLDER")
+def view(
+    run: RunFile,
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 is any that is free.")] = 8600,
+    export: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Leave the pages in this folder, for a web server or a disk, and end.")
+    ] = None,
+    output: Output = "auto",
+) -> None:
+    """Look at a run's instructions, families, eliminated rows and answers in a browser, until Ctrl-C."""
+    from evolcoder import verbs
+    from evolcoder.settings.files import load_settings
+
+    verbs.view(load_settings(run, overrides or []), _reporter(output), export, port)
+
+
 @app.command(epilog="Example: evolcoder doctor")
 def doctor(output: Output = "auto") -> None:
     """Check Python, packages, sandbox, processors, storage and Ray on this machine."""

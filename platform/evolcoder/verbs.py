@@ -143,6 +143,13 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     make(settings, reporter, "report")
 
 
+def view(settings: RunSettings, reporter: Reporter, export: str | None, port: int) -> None:
+    """Let people look at what the run has so far."""
+    from evolcoder.explore.view import view as view_run
+
+    view_run(settings, reporter, export, port)
+
+
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """The whole loop: evolve, train, serve and evaluate base and tuned, report."""
     from evolcoder.cluster import ray_kept
