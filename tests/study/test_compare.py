@@ -95,7 +95,8 @@ def test_every_two_of_several_models_are_compared_and_corrected() -> None:
 
 def evaluation(place: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:
     folder = Folder.open(place).make()
-    folder.write_text("score.json", json.dumps({"benchmark": benchmark, "benchmark_version": "v1"}))
+    samples = min(map(len, statuses.values()))
+    folder.write_text("score.json", json.dumps({"benchmark": benchmark, "benchmark_version": "v1", "samples": samples}))
     rows = [Verdict(task, 0, s, s, None, "", "", 0.0, 0.0).to_row() for task, found in statuses.items() for s in found]
     folder.write_bytes("verdicts.arrow", arrow_bytes(rows, VERDICT_SCHEMA))
     Stage("evaluate", folder, {}).publish(["score.json", "verdicts.arrow"])
@@ -112,11 +113,36 @@ def test_two_folders_are_compared_and_the_flips_are_listed(tmp_path: Path) -> No
     assert "McNemar" in stream.getvalue()
 
 
+WRONG: list[VerdictStatus] = ["failed"] * 4
+HALF: list[VerdictStatus] = ["passed", "passed", "failed", "failed"]
+MORE: list[VerdictStatus] = ["passed", "passed", "passed", "failed"]
+TASKS = [f"H/{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (HALF, dict.fromkeys(TASKS, MORE), "about 2 samples of each of these tasks would show"),
+        (WRONG, dict.fromkeys(TASKS, WRONG) | {"H/0": ["passed"] * 4}, "no number of samples of these tasks, only more tasks,"),
+    ],
+)
+def test_with_several_samples_it_says_how_many_would_show_it(
+    tmp_path: Path, before: list[VerdictStatus], after: dict[str, list[VerdictStatus]], said: str
+) -> None:
+    first = evaluation(tmp_path / "a", dict.fromkeys(TASKS, before))
+    stream = io.StringIO()
+    show_comparison(compare_evaluations(first, evaluation(tmp_path / "b", after)), Reporter("plain", stream))
+    assert said in stream.getvalue()
+
+
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     first = evaluation(tmp_path / "a", {"H/2": ["failed"]})
     other = evaluation(tmp_path / "b", {"M/2": ["failed"]}, "mbpp")
     with pytest.raises(DataError, match=r"is of humaneval and .* of mbpp: they cannot be compared"):
         compare_evaluations(first, other)
+    elsewhere = evaluation(tmp_path / "d", {"H/3": ["failed"]})
+    with pytest.raises(DataError, match=r"have no problem in common; evaluate both with the same evaluate\.limit"):
+        compare_evaluations(first, elsewhere)
     (tmp_path / "c").mkdir()
     with pytest.raises(DataError, match="holds no finished evaluation"):
         compare_evaluations(first, Folder.open(tmp_path / "c"))

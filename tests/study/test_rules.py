@@ -40,7 +40,7 @@ def evaluation(place: Path, program: str = "def f():\n    return 1\n", without: 
     folder = Folder.open(place).make()
     limits = LIMITS | changed.pop("sandbox_limits", {})
     identity = {name: value for name, value in {**SETTINGS, **VERSIONS, **changed}.items() if name not in without}
-    score = {"benchmark": "humaneval", "benchmark_version": "v1", "style": identity["style"]}
+    score = {"benchmark": "humaneval", "benchmark_version": "v1", "style": identity["style"], "samples": 1}
     folder.write_text("score.json", json.dumps({**score, "settings": {**identity, "sandbox_limits": limits}}))
     answer = Completion("H/1", 0, "", f"```python\n{program}```", "stop", 1, 1, "answer")
     folder.write_bytes("completions.arrow", arrow_bytes([answer.to_row()], COMPLETION_SCHEMA))

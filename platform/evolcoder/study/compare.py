@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
@@ -19,6 +20,7 @@ from evolcoder.study.statistics import (
     mean_difference,
     paired_differences,
     problems_needed,
+    sample_needs,
     sign_flip_p_value,
 )
 
@@ -30,6 +32,8 @@ class Comparison:
     ``difference`` is the second's pass@1 less the first's, over the shared problems, in [-1, 1]; ``interval`` is that of 95 %
     over problems like these. ``test`` names the paired test, which is two-sided. ``problems_needed`` is about how many
     problems of this kind would show such a difference, at p < 0.05, four times of five; None where there is none to show.
+    ``samples_needed`` is how many samples of each of these problems would; None where no number would, or where there is one
+    sample, which does not tell.
     """
 
     shared: int
@@ -40,6 +44,8 @@ class Comparison:
     p_value: float
     test: str
     problems_needed: int | None
+    samples: int = 1
+    samples_needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,11 @@ class PairComparison:
     p_corrected: float
 
 
-def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
+def compare(first: Mapping[str, float], second: Mapping[str, float], samples: int = 1) -> Comparison:
     """Compare pass rates by problem, over the problems that both have.
+
+    Args:
+        samples: how many of each problem the rates are of; with more than one, ``samples_needed`` can be told.
 
     With one sample a problem the p-value is McNemar's exact test: under no difference each flip goes either way with
     probability 1/2. With more it is a paired permutation test, exact too: under no difference each problem's difference has
@@ -70,6 +79,8 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
         p_value=sign_flip_p_value(differences),
         test="McNemar, exact" if all(abs(value) in (0.0, 1.0) for value in differences) else "paired permutation, exact",
         problems_needed=problems_needed(differences),
+        samples=samples,
+        samples_needed=sample_needs(first, second, samples).samples if samples > 1 and len(shared) > 1 else None,
     )
 
 
@@ -96,10 +107,10 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
     """Compare two folders that hold evaluations of one benchmark.
 
     Raises:
-        DataError: a folder holds none that is finished, or they are of different benchmarks.
+        DataError: a folder holds none that is finished, or they are of different benchmarks, or of different problems.
         RunFolderError: files of one are not what they were.
     """
-    scores: list[dict[str, str]] = []
+    scores: list[dict[str, Any]] = []
     for folder in (first, second):
         if verified_manifest(folder) is None:
             raise DataError(
@@ -109,7 +120,11 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
     for key in ("benchmark", "benchmark_version"):
         if scores[0][key] != scores[1][key]:
             raise DataError(f"{first} is of {scores[0][key]} and {second} of {scores[1][key]}: they cannot be compared.")
-    return compare(pass_rates(first), pass_rates(second))
+    counts = [score["samples"] for score in scores]
+    comparison = compare(pass_rates(first), pass_rates(second), counts[0] if counts[0] == counts[1] else 1)
+    if not comparison.shared:
+        raise DataError(f"{first} and {second} have no problem in common; evaluate both with the same evaluate.limit.")
+    return comparison
 
 
 def show_comparison(comparison: Comparison, reporter: Reporter, rules: Sequence[str] = ()) -> None:
@@ -120,6 +135,14 @@ def show_comparison(comparison: Comparison, reporter: Reporter, rules: Sequence[
     interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
     row = (comparison.shared, difference, interval, *counts, p_value, comparison.test, comparison.problems_needed)
     reporter.table("Second against first", columns, [row])
+    if comparison.samples > 1 and comparison.difference:
+        needed = comparison.samples_needed
+        would = (
+            f"about {needed:,} samples of each of these tasks"
+            if needed
+            else "no number of samples of these tasks, only more tasks,"
+        )
+        reporter.say(f"{would} would show a difference of this size")
     for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
         if tasks:
             reporter.say(f"{label}: {', '.join(sorted(tasks, key=natural))}")

@@ -47,9 +47,10 @@ def sign_flip_p_value(differences: Sequence[float], *, two_sided: bool = True) -
             1/1000. The rounded ones are as symmetric as the others, so the test holds its level for them too.
         two_sided: else the p-value is that of a sum so large, not so small.
     """
-    shares = [Fraction(value).limit_denominator(_FINEST_SHARE) for value in differences if value]
-    scale = min(math.lcm(*(share.denominator for share in shares)), _FINEST_SHARE)
-    steps = [round(share * scale) for share in shares]
+    shares = {value: Fraction(value).limit_denominator(_FINEST_SHARE) for value in {*differences} - {0.0}}
+    scale = min(math.lcm(*(share.denominator for share in shares.values())), _FINEST_SHARE)
+    whole = {value: round(share * scale) for value, share in shares.items()}
+    steps = [whole[value] for value in differences if value]
     total, observed = sum(map(abs, steps)), sum(step for step in steps if step > 0)
     chances = np.zeros(total + 1)
     chances[0] = 1.0

@@ -16,8 +16,10 @@ intersection-union test: Berger 1982, "Multiparameter hypothesis testing and acc
 
 What it does not promise: that it goes on whenever a round was a gain. A test that seldom errs needs a difference that is large
 for the number of problems: of 400, with a fifth solved by one of two models alone, two points are seen in 31 of 100 cases at
-an error rate of 0.1, five points in 80. A gain that is missed ends the evolution; more samples of each problem help.
-McNemar's mid-p would see two points in 35, but breaks the stated rate: given 8 problems that differ, 0.1 becomes 0.14.
+an error rate of 0.1, five points in 80. A gain that is missed ends the evolution; more samples of each problem help. The error
+rate is over problems: the rule compares the models that were trained, and what the seed of a training did to one is as much a
+gain to it as what the data did. McNemar's mid-p would see two points in 35, but breaks the stated rate: given 8 problems that
+differ, 0.1 becomes 0.14.
 """
 
 from __future__ import annotations
