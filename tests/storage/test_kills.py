@@ -29,7 +29,7 @@ from evolcoder.stages import run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.study.compare import compare_evaluations
-from evolcoder.study.evidence import gather
+from evolcoder.study.evidence.gather import gather
 from evolcoder.study.report import write_report
 
 _CHANGES = ("write_bytes", "open_output", "delete")

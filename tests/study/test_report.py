@@ -1,244 +1,408 @@
-"""The report over a small finished run, made by hand in the layout that the stages write."""
+"""The report over made-up runs, in every state that a run may be in."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
+import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-import pyarrow as pa
+import huggingface_hub
 import pytest
+from tests.study.made_runs import (
+    HOSTILE_TEXT,
+    already_done,
+    draw_report,
+    instruction,
+    make_decisions,
+    make_round,
+    make_rounds,
+    make_score,
+    make_study,
+    make_trainings,
+    outcomes,
+    rising_then_falling,
+    settings_of,
+)
 
-from evolcoder.console import Reporter
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import Stage
-from evolcoder.study.figures import NARROW_PIXELS
-from evolcoder.study.report import write_report
-
-HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> RunSettings:
-    return RunSettings.model_validate({"name": "made", "storage": str(tmp_path), "evolve": {"rounds": 1}})
-
-
-def write_rows(folder: Folder, name: str, schema: pa.Schema, rows: list[dict[str, object]]) -> None:
-    folder.make()
-    with folder.open_output(name) as sink, pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-
-
-def instruction(number: int, root: str, operator: str, status: str = "kept", reason: str | None = None) -> dict[str, object]:
-    return Instruction(
-        id=f"{root}-{number}",
-        round=number,
-        parent_id=None,
-        root_id=root,
-        operator=operator,
-        instruction=f"Task {root} {HOSTILE_TEXT}",
-        input="",
-        response="print(1)",
-        teacher="t",
-        sampling="{}",
-        prompt_tokens=1,
-        completion_tokens=1,
-        request_keys=[],
-        status=status,
-        reason=reason,
-    ).to_row()
-
-
-def make_rounds(run: RunFolder) -> None:
-    write_rows(run.round(0), "part-0.arrow", INSTRUCTION_SCHEMA, [instruction(0, r, "seed") for r in "ab"])
-    write_rows(run.round(1), "part-0.arrow", INSTRUCTION_SCHEMA, [instruction(1, "a", "constraints")])
-    write_rows(run.round(1), "rejected-0.arrow", INSTRUCTION_SCHEMA, [instruction(1, "b", "complexity", "eliminated", "empty")])
-    for number in (0, 1):
-        place = run.round(number)
-        Stage("round", place, {}).publish(place.names("*.arrow"))
-
-
-def make_scores(run: RunFolder, passes: dict[str, list[bool]]) -> None:
-    for role, passed in passes.items():
-        place = run.evaluation(role, "humaneval")
-        tasks = [f"HumanEval/{i}" for i in range(len(passed))]
-        answers = [Completion(t, 0, "prompt", HOSTILE_TEXT, "stop", 1, 1).to_row() for t in tasks]
-        statuses = ["passed" if ok else "failed" for ok in passed]
-        verdicts = [Verdict(t, 0, s, s, None, "", "pass", 0.1, 0.1).to_row() for t, s in zip(tasks, statuses, strict=True)]
-        write_rows(place, "completions.arrow", COMPLETION_SCHEMA, answers)
-        write_rows(place, "verdicts.arrow", VERDICT_SCHEMA, verdicts)
-        value = sum(passed) / len(passed)
-        score = {
-            "benchmark": "humaneval",
-            "benchmark_version": "v",
-            "model": role + "-model",
-            "style": "base",
-            "tasks": len(passed),
-            "benchmark_tasks": 164,
-            "samples": 1,
-            "k": 1,
-            "value": value,
-            "interval": [value / 2, (1 + value) / 2],
-            "interval_method": "Wilson",
-            "settings": {},
-        }
-        place.write_text("score.json", json.dumps(score))
-        Stage("evaluate", place, {}).publish(place.names())
-
-
-def draw(settings: RunSettings, run: RunFolder) -> list[dict[str, Any]]:
-    """What the verb shows."""
-    stream = io.StringIO()
-    drawn = write_report(settings, run, Stage("report", run.report, {}), Reporter("json", stream))
-    shown = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert drawn is not already_done(shown)
-    return shown
-
-
-def already_done(shown: list[dict[str, Any]]) -> bool:
-    return any("nothing changed since it was drawn" in event.get("text", "") for event in shown)
+from evolcoder.study import report
+from evolcoder.study.figures.style import PANEL_PIXELS, SMALLEST_LETTERS
+from evolcoder.variants import run_variants
 
 
 class Page(HTMLParser):
-    """Collects what a browser would fetch, and the scripts and problems it would show."""
+    """Collects what a browser would fetch or run, where links lead, and the pictures without words."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.sources: list[str] = []
-        self.scripts = self.problems = 0
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.handlers: list[str] = []
+        self.scripts = self.problems = self.silent = 0
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value for name, value in attrs if name in {"src", "srcset", "href"} and value]
-        self.scripts += tag == "script"
+        given = dict(attrs)
+        self.sources += [value for name, value in attrs if name in {"src", "srcset", "poster", "data"} and value]
+        self.links += [given["href"] or ""] if "href" in given else []
+        self.ids |= {given["id"] or ""} if "id" in given else set()
+        self.handlers += [name for name in given if name.startswith("on")]
+        self.scripts += tag in {"script", "iframe", "object", "embed", "base"}
         self.problems += ("class", "problem") in attrs
+        self.silent += tag == "img" and not given.get("alt")
 
 
-def test_a_finished_run_becomes_one_page_that_needs_no_network(settings: RunSettings) -> None:
+def page_of(settings: RunSettings) -> Page:
+    return Page(RunFolder.open(settings).report.read_text("report.html"))
+
+
+def evidence_of(settings: RunSettings) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RunFolder.open(settings).report.read_text("report.json"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> RunSettings:
+    """A drawn study whose curve rises for two rounds and then falls, and that stopped for it."""
+    settings = make_study(tmp_path_factory.mktemp("study"), rising_then_falling, ("humaneval", "mbpp", "mbpp-dev", "ds1000"))
     run = RunFolder.open(settings)
-    make_rounds(run)
-    make_scores(run, {"base": [True, False, False], "tuned": [True, True, False]})
-    shown = draw(settings, run)
-    page = Page(run.report.read_text("report.html"))
+    make_score(run, "tuned", "mbpp", [[n % 2 == 0] for n in range(100)], training="3")
+    make_decisions(settings, best=2, after=3)
+    draw_report(settings)
+    return settings
+
+
+def test_a_study_becomes_one_page_that_needs_no_network_and_no_script(study: RunSettings) -> None:
+    page, run = page_of(study), RunFolder.open(study)
     assert page.sources
     assert all(source.startswith("data:") for source in page.sources)
-    assert page.problems == 3
-    (table,) = (event for event in shown if event["event"] == "table")
-    assert [row["pass@1 %"] for row in table["rows"]] == [33.3, 66.7]
-    assert shown[-1]["paths"][0].endswith("report/report.html")
+    assert (page.scripts, page.handlers, page.silent) == (0, [], 0)
+    assert page.problems == sum(len(c["problems"]) for c in evidence_of(study)["comparisons"])
+    for link in page.links:
+        place, _, fragment = link.partition("#")
+        assert "://" not in link
+        assert place or fragment in page.ids, link
+        assert not place or run.report.local_path.joinpath(unquote(place)).exists(), f"{link} leads nowhere"
 
 
-def test_a_report_is_drawn_again_only_when_something_changed(settings: RunSettings) -> None:
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    assert not already_done(draw(settings, run))
-    assert already_done(draw(settings, run))
-    make_scores(run, {"base": [True], "tuned": [True]})
-    assert not already_done(draw(settings, run))
+def test_the_three_questions_are_answered_from_the_numbers(study: RunSettings) -> None:
+    found = evidence_of(study)
+    main = (
+        r"Tuning raised pass@1 on humaneval from [\d.]+ % to [\d.]+ %, \+[\d.]+ points \(95 % interval \+[\d.]+ to \+[\d.]+, p "
+    )
+    assert re.match(main, found["findings"]["main"])
+    assert found["findings"]["rq1"].startswith("The tuned model gained on humaneval")
+    assert "on humaneval rounds 0 to 2 give +" in found["findings"]["rq3"]
+    assert "GPT-4, the best closed one" in found["findings"]["rq2"]
+    benchmarks, kinds = ("humaneval", "mbpp", "mbpp-dev", "ds1000"), ("rounds 0 to k", "round k alone")
+    by_round = {(e["benchmark"], e["kind"], e["round"]) for e in found["by_round"]}
+    assert by_round == {(name, kind, k) for name in benchmarks for kind in kinds for k in range(4)}
+    assert [c["round"] for c in found["against_seeds"]] == [1, 2, 3] * 4
+    pictures = {
+        "gains",
+        "by_round_mbpp-dev",
+        "by_round_paper",
+        "standing_humaneval",
+        "operators",
+        "training",
+        "data_syntax_nodes",
+    }
+    names = RunFolder.open(study).report.names("figures/*", recursive=True)
+    assert {f"figures/{name}.{suffix}" for name in pictures for suffix in ("svg", "png")} <= set(names)
+    html = RunFolder.open(study).report.read_text("report.html")
+    assert html.index('id="rq1"') < html.index('id="rq3"') < html.index('id="rq2"') < html.index('id="limits"')
+    for said in ("Round 3 shows no gain over round 2.", "mbpp-dev alone chose how many rounds to evolve", "a secondary source"):
+        assert said in html
 
 
-def test_what_models_wrote_cannot_run_in_the_page(settings: RunSettings) -> None:
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    make_scores(run, {"base": [True], "tuned": [True]})
-    draw(settings, run)
-    assert Page(run.report.read_text("report.html")).scripts == 1
+def test_a_flat_curve_claims_nothing(tmp_path: Path) -> None:
+    settings = make_study(tmp_path, lambda variant: 0.2, ("humaneval",))
+    draw_report(settings)
+    found = evidence_of(settings)
+    assert found["findings"]["main"].startswith("No difference can be told between base and tuned on humaneval")
+    assert found["cost_per_point"] == []
+    assert "No gain can be told on a test benchmark" in RunFolder.open(settings).report.read_text("report.html")
 
 
-def test_json_and_markdown_say_the_same_as_the_page(settings: RunSettings) -> None:
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    make_scores(run, {"base": [True, False, False], "tuned": [False, True, True]})
-    draw(settings, run)
-    evidence = json.loads(run.report.read_text("report.json"))
-    (comparison,) = evidence["comparisons"]
-    assert (comparison["gained"], comparison["lost"]) == (["HumanEval/1", "HumanEval/2"], ["HumanEval/0"])
-    assert evidence["rounds"][1]["eliminated"] == {"empty": 1}
-    markdown = run.report.read_text("report.md")
-    assert re.search(r"\| tuned \| humaneval \| 3 \| base \| 1 \| 66.7 \|", markdown)
-    assert "| WizardCoder 15B | 57.3 | 51.8 |" in markdown
+def test_a_report_is_drawn_again_when_the_run_or_the_drawing_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    shown = draw_report(settings)
+    assert not already_done(shown)
+    places = [path.partition("made/")[2] for path in shown[-1]["paths"]]
+    assert places == [f"report/{name}" for name in ("report.html", "report.md", "report.json", "figures", "cards")]
+    assert already_done(draw_report(settings))
+    make_score(RunFolder.open(settings), "base", "humaneval", [[True], [False]])
+    assert not already_done(draw_report(settings))
+    assert already_done(draw_report(settings))
+    copied = tmp_path / "room"
+    for name in report._DRAWN_BY:
+        source = Path(report.__file__).parent / name
+        for file in source.iterdir() if source.is_dir() else [source]:
+            if file.is_file():
+                target = copied / file.relative_to(Path(report.__file__).parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+    monkeypatch.setattr(report, "files", lambda package: copied)
+    assert already_done(draw_report(settings)), "another copy of the same templates"
+    (copied / "templates" / "style.css").write_text("body { color: red }")
+    assert not already_done(draw_report(settings))
 
 
-def test_pictures_are_real_and_drawn_only_of_what_is_there(settings: RunSettings) -> None:
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    draw(settings, run)
-    assert run.report.names("figures/*", recursive=True) == ["figures/evolution.png", "figures/evolution.svg"]
-    assert run.report.read_bytes("figures/evolution.png").startswith(b"\x89PNG")
-    assert "not scored" in run.report.read_text("report.md") or "No model is scored yet" in run.report.read_text("report.md")
-
-
-def test_on_a_phone_pictures_are_shown_that_need_not_be_made_smaller(settings: RunSettings) -> None:
-    """Of 390 pixels a page leaves some 320 to a picture, and letters of 12 pixels are read there without zooming."""
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    make_scores(run, {"base": [True, False], "tuned": [True, True]})
-    score = json.loads(run.evaluation("tuned", "humaneval").read_text("score.json"))
-    run.evaluation("tuned", "humaneval").write_text("score.json", json.dumps(score | {"model": "a-name-of-100-letters" * 5}))
-    Stage("evaluate", run.evaluation("tuned", "humaneval"), {}).publish(run.evaluation("tuned", "humaneval").names("*r*.*"))
-    draw(settings, run)
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_run_with_nothing_but_evolve_says_what_is_missing(tmp_path: Path, last: int) -> None:
+    settings = settings_of(tmp_path, rounds=2)
+    make_rounds(settings, last=last, usd_per_token=0.0)
+    draw_report(settings)
+    found, run = evidence_of(settings), RunFolder.open(settings)
+    assert found["findings"]["main"] == "No model is scored yet, so nothing is known of what evolving did to pass@1."
+    assert {"stage": "round 2", "state": "to do"} in found["missing"]
+    assert found["cost_totals"]["usd"] == (0 if last == 0 else None), "tokens without a price have no known cost"
     html = run.report.read_text("report.html")
-    narrow = re.findall(r'<source media="\(max-width: 48rem\)" srcset="data:image/svg\+xml;base64,([^"]+)">', html)
-    assert len(narrow) == html.count("<figure>") == 2
-    for picture in (base64.b64decode(text).decode() for text in narrow):
-        (width,) = re.findall(r'<svg[^>]*? width="(\d+)"', picture)
-        assert int(width) <= NARROW_PIXELS
-        assert min(float(size) for size in re.findall(r'font-size="([\d.]+)', picture)) >= 12
+    assert "Not finished" in html
+    assert ("no price set" in html) == (last > 0)
+    assert not run.report.exists("cards"), "there is no data set and no model to describe"
 
 
-def test_a_study_shows_each_model_by_its_rounds_and_against_the_base_model(settings: RunSettings) -> None:
-    study = {"base_rounds": [0], "leave_out": ["constraints"], "seeds": [7]}
-    settings = RunSettings.model_validate(settings.model_dump() | {"study": study})
+def test_a_study_in_the_middle_guesses_nothing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, study={"base_rounds": [0, 1, 2, 3]}, evaluate={"benchmarks": ["humaneval", "mbpp-dev"]})
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0])
+    make_score(RunFolder.open(settings), "base", "humaneval", [[True], [False]])
+    draw_report(settings)
+    found = evidence_of(settings)
+    assert found["findings"]["main"].startswith("There is no result yet")
+    assert found["findings"]["rq3"].startswith("Not answered yet")
+    assert {one["stage"] for one in found["missing"]} >= {"train on rounds 0-2", "evaluate tuned on humaneval"}
+    assert found["comparisons"] == []
+    assert "No model is trained yet" not in RunFolder.open(settings).report.read_text("report.html")
+
+
+def test_a_stage_whose_source_changed_is_missing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0])
+    make_rounds(settings, seeds=41)
+    draw_report(settings)
+    assert "to do again: round 0" in next(
+        one["state"] for one in evidence_of(settings)["missing"] if one["stage"].startswith("train")
+    )
+
+
+def test_a_single_model_has_no_rounds_to_compare(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0], steps=1)
+    for role, share, training in (("base", 4, None), ("tuned", 2, "1")):
+        make_score(RunFolder.open(settings), role, "humaneval", [[n % share == 0] for n in range(32)], training=training)
+    draw_report(settings)
+    found = evidence_of(settings)
+    assert found["missing"] == []
+    assert found["findings"]["rq3"].startswith("Not answered by this run")
+    assert {limit["about"] for limit in found["limits"]} >= {
+        "One training seed",
+        "Not all problems",
+        "Prompt style",
+        "One sample",
+    }
+    assert found["variants"] == found["over_seeds"] == []
+
+
+def test_what_others_wrote_cannot_run_and_breaks_nothing(tmp_path: Path) -> None:
+    """Markup, very long words, text from right to left, names with slashes and bars: in every place."""
+    right_to_left = "\u202eمرحبا \u2067שלום"
+    hostile = [
+        HOSTILE_TEXT,
+        right_to_left,
+        "W" * 5000,
+        "<img src=x onerror=alert(1)>",
+        "a | b\n| c\n# d",
+        "{{ 7 * 7 }}{% raw %}",
+    ]
+    teacher = {"base_url": "http://127.0.0.1:9/v1", "model": f"org/a|b<script>alert(1)</script>{'x' * 200}"}
+    settings = settings_of(tmp_path, rounds=1, teacher=teacher)
     run = RunFolder.open(settings)
-    make_rounds(run)
-    for folder in ("0", "1", "without-constraints", "0-seed-7"):
-        place = run.train(folder)
-        place.write_text("metrics.jsonl", "".join(json.dumps({"step": n, "loss": 1.0}) + "\n" for n in (1, 2)))
-        summary = {"rows": 2, "tokens": 20, "steps": 2, "last_loss": 1.0, "seconds": 3.0}
-        Stage("train", place, {}).publish(["metrics.jsonl"], summary)
-    few, many = [True, *[False] * 7], [True] * 8
-    make_scores(run, {"base": few, "tuned": many, "rounds-0": few, "rounds-0-seed-7": [False] * 8})
-    draw(settings, run)
-    evidence = json.loads(run.report.read_text("report.json"))
-    by_model = {variant["model"]: variant for variant in evidence["variants"]}
-    assert list(by_model) == ["tuned", "rounds-0", "without-constraints", "rounds-0-seed-7"]
+    for number in (0, 1):
+        rows = [
+            replace(
+                instruction(number, f"{n:02d}", "constraints" if number else "seed"),
+                instruction=f"{text} {n} {number}",
+                response=f"```{text.split()[0] if text.split() else ''}\n{text}\n{'(' * 500}",
+            )
+            for n, text in enumerate(hostile)
+        ]
+        make_round(run, number, rows)
+    everything = "\n".join(hostile)
+    for role, ok in (("base", True), ("tuned", False)):
+        make_score(run, role, "humaneval", [[ok]] * 3, answer=everything, model=f"{everything}/{role}", warnings=hostile)
+    draw_report(settings)
+    page = page_of(settings)
+    assert (page.scripts, page.handlers) == (0, [])
+    assert "{{ 7 * 7 }}" in run.report.read_text("report.html")
+    assert "Content-Security-Policy" in run.report.read_text("report.html")
+    markdown = run.report.read_text("report.md")
+    assert "<script" not in markdown
+    assert all(line.count("|") - line.count("\\|") in (0, 8) for line in markdown.splitlines() if "| base |" in line)
+
+
+def test_two_hundred_models_fit_one_page(tmp_path: Path) -> None:
+    seeds = list(range(1, 26))
+    settings = settings_of(tmp_path, study={"base_rounds": [0, 1, 2, 3], "alone": True, "seeds": seeds})
+    make_rounds(settings)
+    run, variants = RunFolder.open(settings), run_variants(settings)
+    assert len(variants) == 7 * 26
+    hardness = [random.Random(n).random() for n in range(20)]
+    make_trainings(settings, *variants, steps=3)
+    for variant in variants:
+        make_score(
+            run, variant.name, "humaneval", outcomes(0.3, 20, random.Random(variant.name), hardness), training=variant.folder
+        )
+    make_score(run, "base", "humaneval", outcomes(0.3, 20, random.Random(1), hardness))
+    draw_report(settings)
+    assert len(run.report.read_bytes("report.html")) < 2_000_000
+    assert run.report.read_text("figures/training.svg").count("<path") < 1000
+    assert "other models" in run.report.read_text("figures/training.svg")
+    (spread, *_) = (one for one in evidence_of(settings)["over_seeds"] if one["label"] == "rounds 0-3")
+    assert spread["seeds"] == 26
+    assert spread["against_seeds"]["seeds"] == [26, 26]
+
+
+def test_pictures_are_as_wide_as_a_phone_allows_and_have_a_dark_scheme(study: RunSettings) -> None:
+    """Of 390 pixels a page leaves some 320 to a picture, and letters of 12 pixels are read there without zooming."""
+    report_folder = RunFolder.open(study).report
+    names = [name for name in report_folder.names("figures/*", recursive=True) if name.endswith(".svg")]
+    assert len(names) >= 15
+    for name in names:
+        picture = report_folder.read_text(name)
+        (width,) = re.findall(r'<svg[^>]*? width="([\d.]+)"', picture)
+        assert float(width) <= PANEL_PIXELS, name
+        assert min(float(size) for size in re.findall(r'font-size="([\d.]+)', picture)) >= SMALLEST_LETTERS, name
+        light = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', picture.partition("</style>")[2]))
+        assert light <= set(re.findall(r'="(#[0-9a-f]{6})"\]', picture)), f"{name}: each colour has one for the dark"
+    assert report_folder.read_bytes("figures/gains.png").startswith(b"\x89PNG")
+
+
+def test_json_and_markdown_say_the_same_as_the_page(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    run = RunFolder.open(settings)
+    make_score(run, "base", "humaneval", [[True], [False], [False]])
+    make_score(run, "tuned", "humaneval", [[False], [True], [True]])
+    draw_report(settings)
+    (comparison,) = evidence_of(settings)["comparisons"]
+    assert (comparison["gained"], comparison["lost"]) == (["HumanEval/1", "HumanEval/2"], ["HumanEval/0"])
+    assert {p["task_id"]: p["kind"] for p in comparison["problems"]} == {
+        "HumanEval/0": "lost",
+        "HumanEval/1": "gained",
+        "HumanEval/2": "gained",
+    }
+    markdown = run.report.read_text("report.md")
+    assert re.search(r"\| tuned \| humaneval \| 3 \| wizardcoder \| 1 \| 66.7 \|", markdown)
+    assert "| WizardCoder 15B | open | 57.3 | 51.8 | 32.8 |" in markdown
+    assert "humaneval gained: HumanEval/1, HumanEval/2." in markdown
+    for sentence in evidence_of(settings)["findings"].values():
+        assert sentence.replace("'", "&#39;").replace("<", "&lt;") in run.report.read_text("report.html")
+        assert sentence.replace("<", "&lt;") in markdown
+
+
+def test_rounds_say_what_evolution_did(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    run = RunFolder.open(settings)
+    make_round(run, 0, [instruction(0, root, "seed") for root in "abc"])
+    rows = [
+        instruction(1, "a", "constraints"),
+        instruction(1, "b", "complexity", "eliminated", "contaminated"),
+        instruction(1, "c", "complexity", "eliminated", "empty"),
+    ]
+    make_round(run, 1, rows, usd_per_token=0.001)
+    draw_report(settings)
+    seeds, first = evidence_of(settings)["rounds"]
+    assert first["eliminated"] == {"contaminated": 1, "empty": 1}
+    assert first["operators"][0] == {
+        "operator": "complexity",
+        "rows": 2,
+        "kept": 0,
+        "eliminated": {"contaminated": 1, "empty": 1},
+    }
+    assert first["contamination"]["by_benchmark"] == {"humaneval": 1}
+    assert first["languages"] == {"python": 1}
+    assert (first["measures"]["instruction_words"]["rows"], seeds["measures"]["instruction_words"]["rows"]) == (1, 3)
+    assert first["measures"]["requirement_words"]["value"] > seeds["measures"]["requirement_words"]["value"]
+    assert first["measures"]["syntax_nodes"]["value"] > seeds["measures"]["syntax_nodes"]["value"]
+    assert evidence_of(settings)["cost_totals"]["usd"] == pytest.approx(3 * 260 * 0.001)
+    families = evidence_of(settings)["lineages"]
+    assert [[row["round"] for row in family] for family in families] == [[0, 1]] * 3
+
+
+def test_libraries_of_ds1000_stand_beside_each_other(study: RunSettings) -> None:
+    markdown = RunFolder.open(study).report.read_text("report.md")
+    assert re.search(r"\| library \| Matplotlib \| 155 \| [\d.]+ \([\d.]+ to [\d.]+\) \| [\d.]+ \(", markdown)
+    assert RunFolder.open(study).report.exists("figures/libraries_ds1000.svg")
+
+
+def test_links_lead_to_the_explorer_when_it_is_there(tmp_path: Path) -> None:
+    settings = make_study(tmp_path, rising_then_falling, ("humaneval",), problems=20)
+    draw_report(settings)
+    assert not any("explore" in link for link in page_of(settings).links)
+    RunFolder.open(settings).root.write_text("explore/index.html", "")
+    assert not already_done(draw_report(settings))
+    links = page_of(settings).links
+    assert any(re.fullmatch(r"\.\./explore/index\.html#/problem/humaneval/HumanEval/\d+", link) for link in links)
+    assert "../explore/index.html#/family/000000" in links
+    assert "../explore/index.html#/row/000000-0" in links
+
+
+def test_a_study_compares_each_model_with_the_base_model(tmp_path: Path) -> None:
+    study = {"base_rounds": [0], "leave_out": ["constraints"], "seeds": [7]}
+    settings = settings_of(tmp_path, rounds=1, study=study)
+    make_rounds(settings)
+    run = RunFolder.open(settings)
+    variants = {variant.name: variant for variant in run_variants(settings)}
+    trained = ["tuned", "rounds-0", "without-constraints", "rounds-0-seed-7"]
+    make_trainings(settings, *(variants[name] for name in trained))
+    few, many = [[True], *[[False]] * 7], [[True]] * 8
+    for role, passed in {"base": few, "tuned": many, "rounds-0": few, "rounds-0-seed-7": [[False]] * 8}.items():
+        make_score(run, role, "humaneval", passed, training=None if role == "base" else variants[role].folder)
+    draw_report(settings)
+    found = evidence_of(settings)
+    by_model = {variant["model"]: variant for variant in found["variants"]}
+    assert list(by_model) == trained
     assert [variant["rounds_from_the_start"] for variant in by_model.values()] == [1, 0, None, 0]
     (against,) = by_model["tuned"]["against_base"]
     assert (against["gained"], against["lost"], against["difference"]) == (7, 0, 7 / 8)
     assert against["p_corrected"] == pytest.approx(3 * 2 / 2**7), "of three comparisons"
-    (spread,) = evidence["over_seeds"]
+    (spread,) = found["over_seeds"]
     assert (spread["label"], spread["seeds"], spread["mean"]) == ("rounds 0-0", 2, 1 / 16)
-    assert spread["deviation"] == pytest.approx(1 / 8 / 2**0.5)
     assert by_model["without-constraints"]["against_base"] == []
-    assert run.report.exists("figures/by_round.svg")
-    html = run.report.read_text("report.html")
-    assert "rounds 0-1 without constraints" in html
-    assert html.count('<div class="card ') == 2, "base and tuned"
-    assert "standard deviation of 8.8 points" in html
+    assert run.report.exists("figures/by_round_humaneval.svg")
+    assert "rounds 0-1 without constraints" in run.report.read_text("report.html")
     assert "+87.5 points" in run.report.read_text("report.md")
 
 
-def test_scores_of_other_runs_stand_beside_those_of_this_one(settings: RunSettings, tmp_path: Path) -> None:
+def test_scores_of_other_runs_stand_beside_those_of_this_one(tmp_path: Path) -> None:
     other = RunFolder(Folder.open(tmp_path / "other"))
-    make_scores(other, {"base": [True, True], "tuned": [True, False]})
+    make_score(other, "base", "humaneval", [[True], [True]])
+    make_score(other, "tuned", "humaneval", [[True], [False]])
     unfinished = other.evaluation("half", "humaneval")
     unfinished.write_text("score.json", "{}")
     one = other.evaluation("tuned", "humaneval")
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
     here = RunFolder.open(settings)
-    make_rounds(here)
-    make_scores(here, {"base": [True, False]})
+    make_score(here, "base", "humaneval", [[True], [False]])
 
     def shown_with(*beside: str) -> list[tuple[str, float]]:
         chosen = RunSettings.model_validate(settings.model_dump() | {"study": {"beside": beside}})
-        (table,) = (event for event in draw(chosen, here) if event["event"] == "table")
+        (table,) = (event for event in draw_report(chosen) if event["event"] == "table")
         return [(row["role"], row["pass@1 %"]) for row in table["rows"]]
 
     own = ("base", 50.0)
@@ -247,24 +411,46 @@ def test_scores_of_other_runs_stand_beside_those_of_this_one(settings: RunSettin
         ("beside: other/base/humaneval", 100.0),
         ("beside: other/tuned/humaneval", 50.0),
     ]
-    assert "another run" in here.report.read_text("figures/scores.svg")
+    assert "this run and others" in here.report.read_text("figures/standing_humaneval.svg")
     assert shown_with(str(one)) == [own, ("beside: humaneval", 50.0)]
     assert shown_with() == [own]
-    assert "another run" not in here.report.read_text("figures/scores.svg")
+    assert "and others" not in here.report.read_text("figures/standing_humaneval.svg")
     with pytest.raises(DataError, match="which holds no finished evaluation"):
         shown_with(str(tmp_path / "nowhere"))
 
 
-def test_a_run_without_a_study_says_what_it_said_before_there_were_any(settings: RunSettings) -> None:
-    """Or its finished report would be drawn again."""
-    run = RunFolder.open(settings)
-    make_rounds(run)
-    draw(settings, run)
-    evidence = json.loads(run.report.read_text("report.json"))
-    assert "variants" not in evidence
-    assert "study" not in evidence["settings"]
+def test_cards_are_in_the_hubs_format_with_the_figures_of_the_study(study: RunSettings) -> None:
+    run, found = RunFolder.open(study), evidence_of(study)
+    values = {s["benchmark"]: s["value"] for s in found["scores"] if s["role"] == "tuned"}
+    card = huggingface_hub.ModelCard(run.report.read_text("cards/model/README.md"))
+    results = {one.dataset_type: (one.dataset_name, one.metric_type, one.metric_value) for one in card.data.eval_results}
+    assert results == {
+        "openai/openai_humaneval": ("humaneval", "pass@1", round(100 * values["humaneval"], 1)),
+        "xlangai/DS-1000": ("ds1000", "pass@1", round(100 * values["ds1000"], 1)),
+    }, "of whole test benchmarks alone"
+    assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert "100 of 500" in card.text
+    for heading in ("How it was made", "Contamination", "Limits", "Licence", "Rebuild"):
+        assert f"## {heading}\n" in card.text
+    own_card, data_card = run.dataset.read_text("README.md"), run.report.read_text("cards/dataset/README.md")
+    assert data_card.startswith(own_card.rstrip("\n")), "what the data set says of itself stays"
+    assert huggingface_hub.DatasetCard(data_card).data.to_dict() == huggingface_hub.DatasetCard(own_card).data.to_dict()
+    for heading in ("What training on it did", "What each round did to the rows", "Limits", "Rebuild"):
+        assert f"## {heading}\n" in data_card
+    assert found["findings"]["rq1"] in data_card
 
 
-def test_an_empty_run_is_one_sentence(settings: RunSettings) -> None:
+def test_cards_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path, rounds=1, train={"base_model": "/home/me/models/base"}, seeds={"path": "/home/me/tasks.json"}
+    )
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0])
+    draw_report(settings)
+    for card in ("dataset", "model"):
+        assert "/home/me" not in RunFolder.open(settings).report.read_text(f"cards/{card}/README.md")
+
+
+def test_an_empty_run_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no finished stage"):
-        draw(settings, RunFolder.open(settings))
+        draw_report(settings_of(tmp_path))

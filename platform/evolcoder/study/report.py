@@ -1,4 +1,5 @@
-"""The report of a run: one self-contained HTML page, and the same as markdown, JSON and pictures.
+"""The report of a run: one self-contained HTML page, and the same as markdown, JSON and pictures; and the cards of its data
+and model.
 
 It shows what is in the run folder when it is written, and says what is not there yet. It computes no scores.
 """
@@ -7,30 +8,39 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-
-import jinja2
-import vl_convert
+from importlib.resources import files
+from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.storage.hashes import fingerprint
+from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
-from evolcoder.study.evidence import Evidence, gather
-from evolcoder.study.figures import draw
+from evolcoder.study.cards import dataset_card, model_card
+from evolcoder.study.evidence.difficulty import MEASURES
+from evolcoder.study.evidence.findings import main_comparison, score_of, told
+from evolcoder.study.evidence.gather import Evidence, gather
+from evolcoder.study.evidence.scores import BESIDE
+from evolcoder.study.figures.draw import draw
+from evolcoder.study.figures.rounds import picked_round
+from evolcoder.study.figures.style import Figure, plain_svg, png, with_dark_scheme
+from evolcoder.study.filling import template_environment
+from evolcoder.variants import BASE, TUNED
 
-_PIXELS_PER_POINT = 2
+_DRAWN_BY = ("figures", "templates", "cards.py", "filling.py", "report.py")
+_PACKAGES = ("altair", "vl-convert-python")
 
 
 def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: Reporter) -> bool:
     """Gather, draw and write a report, and show its scores; False when one that says the same is there already.
 
     Args:
-        stage: the report's place in the run. What decides it is the evidence.
+        stage: the report's place in the run. What decides it is the evidence, and how it is drawn.
 
     Raises:
         RunFolderError: the run has nothing to report yet, or an evaluation's files are not what they were.
@@ -38,30 +48,45 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
     evidence = gather(settings, run)
     if not evidence["rounds"] and not evidence["scores"]:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
-    stage = replace(stage, identity={"version": version("evolcoder"), "evidence": fingerprint(evidence)})
+    identity = {"version": version("evolcoder"), "evidence": fingerprint(evidence), "drawing": _drawing()}
+    stage = replace(stage, identity=identity)
     drawn = not stage.state().done
     if drawn:
-        _write(stage, evidence)
+        _write(stage, run, evidence)
     else:
         reporter.say("nothing changed since it was drawn: it is left as it is")
+    reporter.say(evidence["findings"]["main"])
     reporter.table("Scores", *score_table(evidence))
-    reporter.finish([f"{stage.folder}/{name}" for name in ("report.html", "report.md", "report.json", "figures")])
+    reporter.finish([f"{stage.folder}/{name}" for name in ("report.html", "report.md", "report.json", "figures", "cards")])
     return drawn
 
 
-def _write(stage: Stage, evidence: Evidence) -> None:
-    place = stage.begin("figures")
-    figures: dict[str, str] = {}
-    narrow = {name: vl_convert.vegalite_to_svg(chart.to_dict()) for name, chart in draw(evidence, narrow=True).items()}
-    for name, chart in draw(evidence).items():
-        figures[name] = vl_convert.vegalite_to_svg(chart.to_dict())
-        place.write_text(f"figures/{name}.svg", figures[name])
-        place.write_bytes(f"figures/{name}.png", vl_convert.vegalite_to_png(chart.to_dict(), scale=_PIXELS_PER_POINT))
-    place.write_text("report.json", json.dumps(evidence, indent=1, ensure_ascii=False))
-    place.write_text("report.md", render("report.md.j2", evidence, figures, narrow))
-    place.write_text("report.html", render("report.html.j2", evidence, figures, narrow))
-    pictures = [f"figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
-    stage.publish([*pictures, "report.json", "report.md", "report.html"])
+def _drawing() -> str:
+    """A hash of all that decides how evidence is drawn: the templates, the figures, and what draws them."""
+    room = files("evolcoder.study")
+    sources = [part for name in _DRAWN_BY for part in ([room / name] if (room / name).is_file() else (room / name).iterdir())]
+    texts = [source.read_text("utf-8") for source in sorted(sources, key=lambda one: one.name) if source.is_file()]
+    return stable_hash(*texts, *(version(name) for name in _PACKAGES))
+
+
+def _write(stage: Stage, run: RunFolder, evidence: Evidence) -> None:
+    place = stage.begin("figures", "cards")
+    figures = draw(evidence)
+    plain = {name: plain_svg(figure) for name, figure in figures.items()}
+    pictures = {name: with_dark_scheme(picture) for name, picture in plain.items()}
+    texts = {f"figures/{name}.svg": picture for name, picture in pictures.items()}
+    texts["report.json"] = json.dumps(evidence, indent=1, ensure_ascii=False)
+    texts["report.md"] = render("report.md.j2", evidence, figures, pictures)
+    texts["report.html"] = render("report.html.j2", evidence, figures, pictures)
+    if evidence["dataset"]:
+        texts["cards/dataset/README.md"] = dataset_card(evidence, run.dataset.read_text("README.md"))
+    if any(training["model"] == TUNED for training in evidence["trainings"]):
+        texts["cards/model/README.md"] = model_card(evidence)
+    for name, text in texts.items():
+        place.write_text(name, text)
+    for name, picture in plain.items():
+        place.write_bytes(f"figures/{name}.png", png(picture))
+    stage.publish([*texts, *(f"figures/{name}.png" for name in plain)])
 
 
 def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
@@ -75,21 +100,24 @@ def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
     return columns, rows
 
 
-def render(template: str, evidence: Evidence, figures: dict[str, str], narrow_figures: dict[str, str]) -> str:
-    """Fill a template; what models wrote is escaped in HTML. ``narrow_figures`` are those for a phone."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("evolcoder.study", "."),
-        autoescape=template.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+def render(template: str, evidence: Evidence, figures: Mapping[str, Figure], pictures: Mapping[str, str]) -> str:
+    """Fill a template; what models wrote is escaped in HTML, and ends no cell of a table in markdown."""
+    environment = template_environment(template)
     columns, rows = score_table(evidence)
+    main = main_comparison(evidence)
     return environment.get_template(template).render(
-        **{"variants": [], "over_seeds": [], **evidence},
-        figures=_images(figures),
-        narrow_figures=_images(narrow_figures),
+        **evidence,
+        figures=figures,
+        images={name: _image(picture) for name, picture in pictures.items()},
+        measures=MEASURES,
+        main=main,
+        main_scores=None if main is None else [score_of(evidence, role, main["benchmark"]) for role in (BASE, TUNED)],
+        picked=picked_round(evidence),
+        round_rows=_round_rows(evidence),
+        round_numbers=sorted({entry["round"] for entry in evidence["by_round"]}),
+        groups=_groups(evidence),
+        told=told,
+        beside=BESIDE,
         score_columns=columns,
         score_rows=rows,
         version=version("evolcoder"),
@@ -97,6 +125,29 @@ def render(template: str, evidence: Evidence, figures: dict[str, str], narrow_fi
     )
 
 
-def _images(figures: dict[str, str]) -> dict[str, str]:
-    """As images, the names and styles of pictures cannot touch the page's."""
-    return {name: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for name, svg in figures.items()}
+def _round_rows(evidence: Evidence) -> list[dict[str, Any]]:
+    """For each benchmark and way of training, the scores by round of the models under the run's own seed."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in evidence["by_round"]:
+        if entry["seed"] == evidence["settings"]["train"]["seed"]:
+            kind = entry["kind"] + (f", as many {entry['matched']} as the smallest" if entry["matched"] else "")
+            about = {"benchmark": entry["benchmark"], "development": entry["development"], "kind": kind, "scores": {}}
+            rows.setdefault((entry["benchmark"], kind), about)["scores"][entry["round"]] = entry
+    return sorted(rows.values(), key=lambda row: (row["development"], row["benchmark"]))
+
+
+def _groups(evidence: Evidence) -> dict[str, Any]:
+    """Scores by group (the library, the perturbation) of base and tuned: by benchmark, label, group and role."""
+    found: dict[str, Any] = {}
+    nobody = {BASE: None, TUNED: None}
+    for score in evidence["scores"]:
+        for label, groups in score.get("groups", {}).items() if score["role"] in (BASE, TUNED) else ():
+            for name, group in groups.items():
+                of_label = found.setdefault(score["benchmark"], {}).setdefault(label, {})
+                of_label[name] = {**of_label.get(name, nobody), score["role"]: group}
+    return found
+
+
+def _image(svg_text: str) -> str:
+    """As an image, the names and styles of a picture cannot touch the page's."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg_text.encode()).decode()}"

@@ -1,0 +1,89 @@
+"""The cards of a study's data set and of its model, in the hub's format, with figures from the report's evidence. Pure.
+
+The cards that evolving and training write beside their files stay as they are: these are to take their place when the data
+or the model is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evolcoder.benchmark_table import BENCHMARKS
+from evolcoder.settings.section import EMBEDDED
+from evolcoder.study.evidence.findings import score_of
+from evolcoder.study.filling import template_environment
+from evolcoder.variants import TUNED
+
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_LICENCE = {"license": "other", "license_name": "terms-of-the-seeds-and-the-teacher"}
+
+
+def dataset_card(evidence: Mapping[str, Any], own_card: str) -> str:
+    """The data set's own card, with what the study found put before its end.
+
+    Args:
+        own_card: the README.md that the data set has, front matter included.
+    """
+    return own_card.rstrip("\n") + "\n\n" + _filled("card_dataset.md.j2", evidence)
+
+
+def model_card(evidence: Mapping[str, Any]) -> str:
+    """The card of the run's own model."""
+    front = yaml.safe_dump(_model_front_matter(evidence), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n{_filled('card_model.md.j2', evidence)}"
+
+
+def _filled(template: str, evidence: Mapping[str, Any]) -> str:
+    own = next((one for one in evidence["trainings"] if one["model"] == TUNED), None)
+    teacher = evidence["settings"]["teacher"]["model"]
+    return (
+        template_environment(template)
+        .get_template(template)
+        .render(
+            **evidence,
+            own=own,
+            own_scores=[score for score in evidence["scores"] if score["role"] in ("base", TUNED)],
+            teacher=f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else teacher,
+            base_model=_published_name(evidence["settings"]["train"]["base_model"]),
+            seeds=_published_name(evidence["settings"]["seeds"]["path"]),
+        )
+    )
+
+
+def _published_name(name: str) -> str:
+    """A model or file as it may be named to others: where it lies on this machine is no one's business."""
+    if name == EMBEDDED:
+        return EMBEDDED_HUB_ID
+    return Path(name).name if name.startswith(("/", ".", "~")) else name
+
+
+def _model_front_matter(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    base = _published_name(evidence["settings"]["train"]["base_model"])
+    results = list(_results(evidence))
+    return {
+        **_LICENCE,
+        "language": ["en"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["code", "evol-instruct", "evolcoder"],
+        **({"base_model": base} if base.count("/") == 1 else {}),
+        **({"model-index": [{"name": evidence["name"], "results": results}]} if results else {}),
+    }
+
+
+def _results(evidence: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Scores of whole test benchmarks alone: a part of one is not that benchmark's result, and a development set none."""
+    for benchmark, entry in BENCHMARKS.items():
+        score = score_of(evidence, TUNED, benchmark)
+        if score is None or score["development"] or score["tasks"] < score["benchmark_tasks"]:
+            continue
+        file = entry.files[0]
+        yield {
+            "task": {"type": "text-generation"},
+            "dataset": {"type": file.hub_id, "name": benchmark, "revision": file.hub_revision},
+            "metrics": [{"type": "pass@1", "name": "pass@1", "value": round(100 * score["value"], 1), "verified": False}],
+        }

@@ -1,0 +1,123 @@
+"""Reads from a run folder what a report needs, as plain data, so that the same goes into JSON, markdown and HTML.
+
+Makes nothing up: what is not there is listed as missing. Computes no scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import takewhile
+from operator import itemgetter
+from typing import Any
+
+from evolcoder.runs import RunFolder
+from evolcoder.settings.run import RunSettings, StudySettings
+from evolcoder.stages import RunStage, run_stages
+from evolcoder.storage.stage import Manifest, verified_manifest
+from evolcoder.study.compare import pass_rates
+from evolcoder.study.evidence.comparisons import (
+    against_base,
+    against_seeds_alone,
+    base_against_tuned,
+    seeds_together,
+    variant_rows,
+)
+from evolcoder.study.evidence.costs import per_point, stage_costs, total_costs
+from evolcoder.study.evidence.findings import findings
+from evolcoder.study.evidence.limits import limits
+from evolcoder.study.evidence.rounds import lineages, round_evidence
+from evolcoder.study.evidence.scores import by_round, differing_rules, own_scores, scores_beside
+from evolcoder.study.published import PUBLISHED, PUBLISHED_ROUNDS, PUBLISHED_ROUNDS_SOURCE
+from evolcoder.variants import TUNED
+
+EXPLORER = "explore/index.html"
+"""Where the explorer's static export lies in a run, when there is one."""
+STOPPING = "evol_stop/decisions.json"
+_CURVE_POINTS = 200
+"""Of a training's steps, how many a picture shows."""
+
+Evidence = dict[str, Any]
+
+
+def gather(settings: RunSettings, run: RunFolder) -> Evidence:
+    """Everything a report says, as plain data, from the stages that are finished.
+
+    Raises:
+        RunFolderError: the files of an evaluation are not what its manifest says.
+        DataError: programs of an evaluation could not be run, or there is nothing to show beside.
+    """
+    found = [(entry, entry.stage.manifest()) for entry in run_stages(settings, run) if entry.kind != "report"]
+    made = [(entry, manifest) for entry, manifest in found if manifest is not None]
+    # The rounds come first; one after a gap was made from another round than the one that is missing.
+    rounds = [
+        (entry.stage.folder, manifest)
+        for entry, manifest in takewhile(itemgetter(1), found)
+        if entry.kind == "round" and manifest
+    ]
+    evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
+    trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
+    variants = {model: entry.variant for model, (entry, _) in trainings.items() if entry.variant is not None}
+    development = settings.study.development
+    scores = own_scores(evaluations, development)
+    places = {(entry.model, entry.benchmark): entry.stage.folder for entry in evaluations}
+    rates = {key: pass_rates(place) for key, place in places.items()}
+    beside = [found for place in settings.study.beside for found in scores_beside(place)]
+    evaluated = [(entry.benchmark, entry.stage.folder) for entry in evaluations]
+    costs = stage_costs(made, run.root)
+    comparisons = base_against_tuned(rates, places, development)
+    own_training = trainings[TUNED][1].summary.get("seconds") if TUNED in trainings else None
+    evidence: Evidence = {
+        "name": settings.name,
+        "development": development,
+        "explorer": run.root.exists(EXPLORER),
+        "missing": _missing(found),
+        "scores": scores + [score for score, _ in beside],
+        "comparisons": comparisons,
+        "by_round": by_round(scores, variants),
+        "against_seeds": against_seeds_alone(rates, variants, settings.train.seed),
+        "stopping": json.loads(run.root.read_text(STOPPING)) if run.root.exists(STOPPING) else None,
+        "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
+        "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
+        "rounds": [round_evidence(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
+        "dataset": next((manifest.summary for entry, manifest in made if entry.kind == "dataset"), None),
+        "trainings": [_training(*training) for training in trainings.values()],
+        "variants": variant_rows(trainings, against_base(rates, list(trainings))) if settings.study.several_models else [],
+        "over_seeds": seeds_together(rates, variants),
+        "costs": costs,
+        "cost_totals": total_costs(costs),
+        "cost_per_point": per_point(total_costs(costs), own_training, comparisons),
+        "differing_rules": differing_rules(evaluated + [(score["benchmark"], place) for score, place in beside]),
+        "lineages": lineages([folder for folder, _ in rounds]),
+        "settings": settings.model_dump(mode="json", exclude=None if settings.study != StudySettings() else {"study"}),
+    }
+    evidence["limits"] = limits(evidence)
+    evidence["findings"] = findings(evidence)
+    return evidence
+
+
+def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str, str]]:
+    """What is to be made, or to be made again, before the run is what its settings ask for."""
+    missing = []
+    for entry, manifest in found:
+        if manifest is None:
+            missing.append({"stage": entry.label, "state": "to do"})
+        elif changed := entry.stage.changed_inputs(manifest):
+            missing.append({"stage": entry.label, "state": f"to do again: {', '.join(changed)} changed since"})
+    return missing
+
+
+def _training(entry: RunStage, manifest: Manifest) -> Evidence:
+    """The summary, and the loss by step: of a long training every n-th, and the last."""
+    assert entry.variant is not None, "every training is of a variant"
+    lines = entry.stage.folder.read_text("metrics.jsonl").splitlines()
+    every = -(-len(lines) // _CURVE_POINTS) or 1
+    shown = [json.loads(line) for line in (*lines[:-1:every], *lines[-1:])]
+    return {
+        "model": entry.model,
+        "label": entry.variant.label,
+        "evidence": f"train/{entry.variant.folder}",
+        "summary": manifest.summary,
+        "steps": [{"step": step["step"], "loss": step["loss"]} for step in shown],
+    }

@@ -1,0 +1,49 @@
+"""The loss of all trainings in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+
+from evolcoder.study.figures.style import MANY, PRINTED, TUNED, Figure
+from evolcoder.variants import TUNED as TUNED_ROLE
+
+_MOST_POINTS = 4_000
+"""Of all curves together, in one picture."""
+OTHERS = "other models"
+
+
+def curves(evidence: Mapping[str, Any]) -> Figure | None:
+    """The loss by step: each model in a colour of its own, or, when they are many, the tuned one before all others."""
+    trainings = [training for training in evidence["trainings"] if training["steps"]]
+    if not trainings:
+        return None
+    few = len(trainings) <= len(MANY)
+    each = max(2, _MOST_POINTS // len(trainings))
+    rows = []
+    for training in trainings:
+        steps = training["steps"]
+        for step in (*steps[: -1 : -(-len(steps) // each)], steps[-1]):
+            name = training["model"] if few or training["model"] == TUNED_ROLE else OTHERS
+            rows.append({"step": step["step"], "loss": step["loss"], "model": training["model"], "shown": name})
+    names = list(dict.fromkeys(row["shown"] for row in sorted(rows, key=lambda row: row["shown"] != TUNED_ROLE)))
+    colors = list(MANY[: len(names)]) if few else [TUNED if name == TUNED_ROLE else PRINTED for name in names]
+    single = max(len(training["steps"]) for training in trainings) < 2
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, tickCount=5, grid=False)),
+        y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+        color=alt.Color(
+            "shown:N",
+            title=None,
+            scale=alt.Scale(domain=names, range=colors),
+            legend=alt.Legend(orient="bottom", columns=2, labelLimit=115) if len(names) > 1 else None,
+        ),
+        detail="model:N",
+        order=alt.Order("shown:N", sort="ascending"),
+    )
+    chart = base.mark_point(filled=True, size=40) if single else base.mark_line(strokeWidth=2, opacity=0.9)
+    ends = [f"{t['model']} from {t['steps'][0]['loss']:.3f} to {t['steps'][-1]['loss']:.3f}" for t in trainings[:12]]
+    more = f", and {len(trainings) - 12} more" if len(trainings) > 12 else ""
+    return Figure("training loss", f"Loss by step: {'; '.join(ends)}{more}.", chart.properties(width=235, height=190))
