@@ -174,13 +174,14 @@ def evaluate(
 def compare(
     first: Annotated[str, typer.Argument(help="A folder with a score.json.")],
     second: Annotated[str, typer.Argument(help="Another, of the same benchmark.")],
+    more: Annotated[list[str] | None, typer.Argument(help="Others: every two of all are compared.")] = None,
     output: Output = "auto",
 ) -> None:
-    """Compare two evaluations of a benchmark: which problems flipped, and whether that is more than chance."""
+    """Compare evaluations of a benchmark: which problems flipped, and whether that is more than chance."""
     from evolcoder import verbs
     from evolcoder.storage.folders import Folder
 
-    verbs.compare(Folder.open(first), Folder.open(second), _reporter(output))
+    verbs.compare([Folder.open(place) for place in (first, second, *(more or []))], _reporter(output))
 
 
 @data_app.command("list", epilog="Example: evolcoder data list")

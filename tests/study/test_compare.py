@@ -14,7 +14,7 @@ from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
-from evolcoder.study.compare import compare, compare_evaluations, compare_pairs, show_comparison
+from evolcoder.study.compare import compare, compare_evaluations, compare_every_two, compare_pairs, show_comparison, show_pairs
 
 
 def test_flips_are_named_both_ways() -> None:
@@ -133,6 +133,26 @@ def test_with_several_samples_it_says_how_many_would_show_it(
     stream = io.StringIO()
     show_comparison(compare_evaluations(first, evaluation(tmp_path / "b", after)), Reporter("plain", stream))
     assert said in stream.getvalue()
+
+
+def test_every_two_of_several_folders_are_compared(tmp_path: Path) -> None:
+    folders = [
+        evaluation(tmp_path / name, {f"H/{task}": ["passed" if task < solved else "failed"] for task in range(12)})
+        for name, solved in (("a", 2), ("b", 2), ("c", 9))
+    ]
+    pairs = compare_every_two(folders)
+    assert [(pair.first[-1], pair.second[-1], pair.comparison.difference) for pair in pairs] == [
+        ("a", "b", 0.0), ("a", "c", pytest.approx(7 / 12)), ("b", "c", pytest.approx(7 / 12)),
+    ]  # fmt: skip
+    stream = io.StringIO()
+    show_pairs(pairs, Reporter("plain", stream))
+    assert "p corrected for 3 comparisons by Holm's method" in stream.getvalue()
+    assert stream.getvalue().count("0.0469") == 2  # 3 x 2 / 2^7
+    with pytest.raises(DataError, match="A folder is named twice"):
+        compare_every_two([*folders, folders[0]])
+    other = evaluation(tmp_path / "d", {"H/99": ["passed"]})
+    with pytest.raises(DataError, match="have no problem in common"):
+        compare_every_two([*folders, other])
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:

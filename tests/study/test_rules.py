@@ -96,12 +96,9 @@ def test_what_was_made_before_versions_counts_as_todays_where_it_would_fare_alik
 def test_compare_warns_and_compares_all_the_same(tmp_path: Path) -> None:
     stream = io.StringIO()
     first, second = evaluation(tmp_path / "a"), evaluation(tmp_path / "b", extraction="sanitize")
-    verbs.compare(first, second, Reporter("plain", stream))
-    assert (
-        "the two were made by different rules, which may be what differs: extraction: chat against sanitize"
-        in stream.getvalue()
-    )
+    verbs.compare([first, second], Reporter("plain", stream))
+    assert "b were made by different rules, which may be what differs: extraction: chat against sanitize" in stream.getvalue()
     assert "95 % interval" in stream.getvalue()
     stream = io.StringIO()
-    verbs.compare(first, first, Reporter("plain", stream))
+    verbs.compare([first, first], Reporter("plain", stream))
     assert "warning" not in stream.getvalue()

@@ -24,6 +24,8 @@ from evolcoder.study.statistics import (
     sign_flip_p_value,
 )
 
+_COLUMNS = ["shared tasks", "pass@1 difference %", "95 % interval", "gained", "lost", "p", "test", "tasks needed to show it"]
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -110,31 +112,51 @@ def compare_evaluations(first: Folder, second: Folder) -> Comparison:
         DataError: a folder holds none that is finished, or they are of different benchmarks, or of different problems.
         RunFolderError: files of one are not what they were.
     """
-    scores: list[dict[str, Any]] = []
-    for folder in (first, second):
-        if verified_manifest(folder) is None:
-            raise DataError(
-                f"{folder} holds no finished evaluation; name a folder in which `evolcoder evaluate` wrote a score."
-            )
-        scores.append(json.loads(folder.read_text("score.json")))
-    for key in ("benchmark", "benchmark_version"):
-        if scores[0][key] != scores[1][key]:
-            raise DataError(f"{first} is of {scores[0][key]} and {second} of {scores[1][key]}: they cannot be compared.")
-    counts = [score["samples"] for score in scores]
+    _check_alike([first, second])
+    counts = [json.loads(folder.read_text("score.json"))["samples"] for folder in (first, second)]
     comparison = compare(pass_rates(first), pass_rates(second), counts[0] if counts[0] == counts[1] else 1)
     if not comparison.shared:
         raise DataError(f"{first} and {second} have no problem in common; evaluate both with the same evaluate.limit.")
     return comparison
 
 
-def show_comparison(comparison: Comparison, reporter: Reporter, rules: Sequence[str] = ()) -> None:
-    """The difference, its interval, whether it is more than chance, what flipped; and a warning of ``rules`` that differ."""
-    columns = ["shared tasks", "pass@1 difference %", "95 % interval", "gained", "lost", "p", "test", "tasks needed to show it"]
-    counts = (len(comparison.gained), len(comparison.lost))
-    difference, p_value = round(100 * comparison.difference, 1), round(comparison.p_value, 4)
-    interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
-    row = (comparison.shared, difference, interval, *counts, p_value, comparison.test, comparison.problems_needed)
-    reporter.table("Second against first", columns, [row])
+def compare_every_two(folders: Sequence[Folder]) -> list[PairComparison]:
+    """Compare every two of several folders that hold evaluations of one benchmark, corrected for the number of pairs.
+
+    Raises:
+        DataError, RunFolderError: as ``compare_evaluations``; or a folder is named twice.
+    """
+    _check_alike(folders)
+    rates = {str(folder): pass_rates(folder) for folder in folders}
+    if len(rates) < len(folders):
+        raise DataError("A folder is named twice; name each once.")
+    pairs = compare_pairs(rates)
+    for pair in pairs:
+        if not pair.comparison.shared:
+            raise DataError(
+                f"{pair.first} and {pair.second} have no problem in common; evaluate both with the same evaluate.limit."
+            )
+    return pairs
+
+
+def _check_alike(folders: Sequence[Folder]) -> None:
+    scores: list[dict[str, Any]] = []
+    for folder in folders:
+        if verified_manifest(folder) is None:
+            raise DataError(
+                f"{folder} holds no finished evaluation; name a folder in which `evolcoder evaluate` wrote a score."
+            )
+        scores.append(json.loads(folder.read_text("score.json")))
+        for key in ("benchmark", "benchmark_version"):
+            if scores[-1][key] != scores[0][key]:
+                raise DataError(
+                    f"{folders[0]} is of {scores[0][key]} and {folder} of {scores[-1][key]}: they cannot be compared."
+                )
+
+
+def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
+    """The difference, its interval, whether it is more than chance, and what flipped."""
+    reporter.table("Second against first", _COLUMNS, [_cells(comparison, round(comparison.p_value, 4))])
     if comparison.samples > 1 and comparison.difference:
         needed = comparison.samples_needed
         would = (
@@ -146,8 +168,28 @@ def show_comparison(comparison: Comparison, reporter: Reporter, rules: Sequence[
     for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
         if tasks:
             reporter.say(f"{label}: {', '.join(sorted(tasks, key=natural))}")
-    if rules:
-        reporter.warn(f"the two were made by different rules, which may be what differs: {'; '.join(rules)}")
+
+
+def show_pairs(pairs: Sequence[PairComparison], reporter: Reporter) -> None:
+    """Every pair on a line, by the numbers of its folders, with the p-value corrected for their number."""
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
+    for number, name in enumerate(names, 1):
+        reporter.say(f"{number}: {name}")
+    rows = [
+        (
+            f"{names.index(pair.second) + 1} against {names.index(pair.first) + 1}",
+            *_cells(pair.comparison, round(pair.p_corrected, 4)),
+        )
+        for pair in pairs
+    ]
+    reporter.table(f"Every two, p corrected for {len(pairs)} comparisons by Holm's method", ["", *_COLUMNS], rows)
+
+
+def _cells(comparison: Comparison, p_value: float) -> tuple[object, ...]:
+    interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
+    flips = (len(comparison.gained), len(comparison.lost))
+    difference = round(100 * comparison.difference, 1)
+    return (comparison.shared, difference, interval, *flips, p_value, comparison.test, comparison.problems_needed)
 
 
 def natural(task_id: str) -> tuple[str, int]:
