@@ -251,4 +251,6 @@ def make_decisions(settings: RunSettings, best: int, after: int) -> None:
         )
     rule = {"error_rate": 0.1, "patience": 1, "max_rounds": 5}
     text = json.dumps({"rule": rule, "development": "mbpp-dev", "decisions": decisions})
-    RunFolder.open(settings).root.write_text("evol_stop/decisions.json", text)
+    stage = Stage("evol_stop", RunFolder.open(settings).root / "evol_stop", {})
+    stage.begin().write_text("decisions.json", text)
+    stage.publish(["decisions.json"])

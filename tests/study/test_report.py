@@ -451,6 +451,28 @@ def test_cards_name_no_folder_of_this_machine(tmp_path: Path) -> None:
         assert "/home/me" not in RunFolder.open(settings).report.read_text(f"cards/{card}/README.md")
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "rounds/01/part-00000.arrow",
+        "train/1/metrics.jsonl",
+        "dataset/README.md",
+        "evol_stop/decisions.json",
+        "evaluate/base/humaneval/score.json",
+    ],
+)
+def test_files_that_are_not_what_they_were_are_no_evidence(tmp_path: Path, file: str) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0])
+    make_score(RunFolder.open(settings), "base", "humaneval", [[True]])
+    make_decisions(settings, best=1, after=1)
+    root = RunFolder.open(settings).root
+    root.write_bytes(file, root.read_bytes(file)[:-5])
+    with pytest.raises(RunFolderError, match=f"{Path(file).name} is missing or changed on disk; run the verb"):
+        draw_report(settings)
+
+
 def test_an_empty_run_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no finished stage"):
         draw_report(settings_of(tmp_path))

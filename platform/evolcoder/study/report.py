@@ -133,7 +133,8 @@ def _round_rows(evidence: Evidence) -> list[dict[str, Any]]:
             kind = entry["kind"] + (f", as many {entry['matched']} as the smallest" if entry["matched"] else "")
             about = {"benchmark": entry["benchmark"], "development": entry["development"], "kind": kind, "scores": {}}
             rows.setdefault((entry["benchmark"], kind), about)["scores"][entry["round"]] = entry
-    return sorted(rows.values(), key=lambda row: (row["development"], row["benchmark"]))
+    order = list(dict.fromkeys(row["benchmark"] for row in rows.values()))
+    return sorted(rows.values(), key=lambda row: (row["development"], order.index(row["benchmark"])))
 
 
 def _groups(evidence: Evidence) -> dict[str, Any]:

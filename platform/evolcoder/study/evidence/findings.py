@@ -107,16 +107,18 @@ def _standing(evidence: Mapping[str, Any], column: str, tuned: Mapping[str, Any]
     above = [
         f"{sum(p[column] < ours for p in rows)} of the {len(rows)} {access} models" for access, rows in printed.items() if rows
     ]
-    text = (
-        f"On {PUBLISHED_BENCHMARKS[column]} the tuned model's {ours:.1f} % is above what {' and '.join(above)} are printed with"
-    )
-    if printed["closed"]:
-        best = max(printed["closed"], key=lambda p: float(p[column]))
-        base, gap = score_of(evidence, BASE, OURS_OF[column]), best[column] - ours
-        text += f"; {best['model']}, the best closed one, has {best[column]:.1f}"
-        if gap > 0 and base:
-            text += f", a gap of {best[column] - 100 * base['value']:.1f} points before tuning and {gap:.1f} after"
-    return text + "."
+    text = f"On {PUBLISHED_BENCHMARKS[column]} the tuned model ({ours:.1f} %) is above {' and '.join(above)} as printed"
+    if not printed["closed"]:
+        return f"{text}."
+    best = max(printed["closed"], key=lambda p: float(p[column]))
+    base = score_of(evidence, BASE, OURS_OF[column])
+    was = f"was {_from(best[column], 100 * base['value'])} the base model and " if base else ""
+    named = f"{best['model']}, the best closed one with {best[column]:.1f} %"
+    return f"{text}; {named}, {was}is {_from(best[column], ours)} the tuned one."
+
+
+def _from(printed: float, ours: float) -> str:
+    return f"{abs(printed - ours):.1f} points {'below' if printed < ours else 'above'}"
 
 
 def _rq3(evidence: Mapping[str, Any]) -> str:

@@ -12,9 +12,11 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
+from evolcoder.errors import RunFolderError
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.stages import RunStage, run_stages
+from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.study.compare import pass_rates
 from evolcoder.study.evidence.comparisons import (
@@ -34,7 +36,8 @@ from evolcoder.variants import TUNED
 
 EXPLORER = "explore/index.html"
 """Where the explorer's static export lies in a run, when there is one."""
-STOPPING = "evol_stop/decisions.json"
+STOPPING = "evol_stop"
+"""The stage of Evol Stop's decisions."""
 _CURVE_POINTS = 200
 """Of a training's steps, how many a picture shows."""
 
@@ -45,16 +48,16 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     """Everything a report says, as plain data, from the stages that are finished.
 
     Raises:
-        RunFolderError: the files of an evaluation are not what its manifest says.
+        RunFolderError: the files of a round or an evaluation are not what its manifest says.
         DataError: programs of an evaluation could not be run, or there is nothing to show beside.
     """
     found = [(entry, entry.stage.manifest()) for entry in run_stages(settings, run) if entry.kind != "report"]
     made = [(entry, manifest) for entry, manifest in found if manifest is not None]
-    # The rounds come first; one after a gap was made from another round than the one that is missing.
+    # A round after a gap was made from another round than the one that is missing.
     rounds = [
         (entry.stage.folder, manifest)
-        for entry, manifest in takewhile(itemgetter(1), found)
-        if entry.kind == "round" and manifest
+        for entry, _ in takewhile(itemgetter(1), (pair for pair in found if pair[0].kind == "round"))
+        if (manifest := verified_manifest(entry.stage.folder)) is not None
     ]
     evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
     trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
@@ -68,6 +71,9 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     costs = stage_costs(made, run.root)
     comparisons = base_against_tuned(rates, places, development)
     own_training = trainings[TUNED][1].summary.get("seconds") if TUNED in trainings else None
+    dataset = next((manifest for entry, manifest in made if entry.kind == "dataset"), None)
+    if dataset is not None:
+        check_file(run.dataset, dataset, "README.md")
     evidence: Evidence = {
         "name": settings.name,
         "development": development,
@@ -77,11 +83,11 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "comparisons": comparisons,
         "by_round": by_round(scores, variants),
         "against_seeds": against_seeds_alone(rates, variants, settings.train.seed),
-        "stopping": json.loads(run.root.read_text(STOPPING)) if run.root.exists(STOPPING) else None,
+        "stopping": _stopping(run.root / STOPPING),
         "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
         "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
         "rounds": [round_evidence(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
-        "dataset": next((manifest.summary for entry, manifest in made if entry.kind == "dataset"), None),
+        "dataset": dataset.summary if dataset is not None else None,
         "trainings": [_training(*training) for training in trainings.values()],
         "variants": variant_rows(trainings, against_base(rates, list(trainings))) if settings.study.several_models else [],
         "over_seeds": seeds_together(rates, variants),
@@ -108,9 +114,28 @@ def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str
     return missing
 
 
+def _stopping(folder: Folder) -> Evidence | None:
+    if verified_manifest(folder) is None:
+        return None
+    decided: Evidence = json.loads(folder.read_text("decisions.json"))
+    return decided
+
+
+def check_file(folder: Folder, manifest: Manifest, name: str) -> None:
+    """See that one file of a stage is as it was, where all of them (a model's weights) would take long.
+
+    Raises:
+        RunFolderError: it is not.
+    """
+    damage = manifest.model_copy(update={"files": [file for file in manifest.files if file.path == name]}).damage(folder)
+    if damage is not None:
+        raise RunFolderError(f"{folder} is damaged: {damage}; run the verb that made it again.")
+
+
 def _training(entry: RunStage, manifest: Manifest) -> Evidence:
     """The summary, and the loss by step: of a long training every n-th, and the last."""
     assert entry.variant is not None, "every training is of a variant"
+    check_file(entry.stage.folder, manifest, "metrics.jsonl")
     lines = entry.stage.folder.read_text("metrics.jsonl").splitlines()
     every = -(-len(lines) // _CURVE_POINTS) or 1
     shown = [json.loads(line) for line in (*lines[:-1:every], *lines[-1:])]
