@@ -19,12 +19,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from benchmarks.common import parser, print_header, print_row
-from playwright.sync_api import Browser, Page, sync_playwright
 
 from evolcoder.console import Reporter
 from evolcoder.explore.build import make_pages
@@ -35,6 +34,9 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import arrow_writer
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROUNDS = 4
 ROWS_PER_SHARD = 2000
@@ -144,6 +146,11 @@ def served(settings: RunSettings, run: RunFolder, folder: Folder) -> Iterator[st
         server.shutdown()
 
 
+_FIRST_VIEW = """new MutationObserver(() => {
+    if (document.querySelector('h1')) requestAnimationFrame(() => { window.firstView ??= performance.now(); });
+}).observe(document, { childList: true, subtree: true });"""
+
+
 def _promise(action: str, done: str, milliseconds: str) -> str:
     """A script that acts, and says how long it took until the frame after which something is done."""
     return f"""new Promise(resolve => {{
@@ -156,43 +163,47 @@ def _promise(action: str, done: str, milliseconds: str) -> str:
 
 
 class Looker:
-    """One page that counts what it loads."""
+    """One page of the run."""
 
     def __init__(self, browser: Browser, base: str, slow_down: float, **options: Any) -> None:
         self.base = base
         self.page: Page = browser.new_page(**options)
-        self.loaded: list[int] = []
-        self.page.on("response", lambda got: self.loaded.append(int(got.headers.get("content-length", 0))))
+        self.page.add_init_script(_FIRST_VIEW)
         if slow_down != 1:
             session = self.page.context.new_cdp_session(self.page)
             session.send("Emulation.setCPUThrottlingRate", {"rate": slow_down})
 
+    def loaded(self) -> str:
+        """How many files the page has loaded since the last action began, and how large they are."""
+        entries = "performance.getEntriesByType('resource').map(entry => entry.encodedBodySize)"
+        sizes = self.page.evaluate(entries)
+        return f"{len(sizes)}, {sum(sizes) / 1e3:,.0f} kB"
+
     def first_view(self, fragment: str) -> float:
         """Milliseconds from the navigation to the frame that shows the view."""
-        self.page.goto("about:blank")
         self.page.goto(self.base + fragment)
-        return float(self.page.evaluate(_promise("0", "document.querySelector('h1')", "performance.now()")))
+        self.page.wait_for_function("window.firstView")
+        return float(self.page.evaluate("window.firstView"))
 
     def act(self, action: str, done: str) -> float:
         """Milliseconds from an action in the page to the frame after which ``done`` holds."""
         return float(self.page.evaluate(_promise(action, done, "performance.now() - began")))
 
     def search(self, query: str, more: str = "") -> float:
-        """From the input event of a box in which something else stood, to the new list."""
+        """Milliseconds from the input event of the empty box to the first hits of what then stands in it."""
         self.page.goto(self.base + "#/rows" + more)
         self.page.wait_for_selector(".hit")
         action = (
             "window.before = document.querySelector('.hits'), q = document.getElementById('q'), "
             f"q.value = '{query}', q.dispatchEvent(new Event('input'))"
         )
-        self.page.evaluate("window.q = null")
-        self.loaded.clear()
+        self.page.evaluate("performance.clearResourceTimings()")
         return self.act(action, "document.querySelector('.hits') !== window.before")
 
     def visit(self, fragment: str, selector: str) -> float:
         self.page.goto(self.base + "#/eliminated")
         self.page.wait_for_selector("h1")
-        self.loaded.clear()
+        self.page.evaluate("performance.clearResourceTimings()")
         return self.act(f"location.hash = '{fragment}'", f"document.querySelector('{selector}')")
 
 
@@ -203,20 +214,20 @@ def measure(
         return Looker(browser, base, slow_down, **options)
 
     def row(what: str, times: Sequence[float], looker: Looker) -> None:
-        shards = f"{len(looker.loaded)}, {sum(looker.loaded) / 1e3:,.0f} kB"
-        print_row(device, what, f"{statistics.median(times):.0f} ms", f"{max(times):.0f} ms", shards)
+        print_row(device, what, f"{statistics.median(times):.0f} ms", f"{max(times):.0f} ms", looker.loaded())
 
     looker = reload()
     times = []
     for _ in range(repeats):
-        looker.loaded.clear()
+        looker.page.close()
+        looker = reload()  # nothing of it in memory
         times.append(looker.first_view(""))
     row("first view", times, looker)
     for query in QUERIES:
         times = []
         for _ in range(repeats):
             looker.page.close()
-            looker = reload()  # nothing of it in memory
+            looker = reload()
             times.append(looker.search(query))
         row(f"search `{query}`", times, looker)
     times = []
@@ -243,6 +254,8 @@ def measure(
 
 
 def main() -> None:
+    from playwright.sync_api import sync_playwright
+
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=100_000)
     arguments.add_argument("--problems", type=int, default=1000)

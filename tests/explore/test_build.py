@@ -212,5 +212,5 @@ def test_a_run_and_its_pages_may_lie_on_other_storage() -> None:
     run = make_run(settings)
     site = Folder.open("memory://bucket/site")
     make_pages(settings, run, site, quiet())
-    assert len(shard(site, "rows/0")) == 16
+    assert len(shard(site, "rows/0")) == 8
     assert site.exists(INDEX)

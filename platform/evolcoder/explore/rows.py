@@ -14,7 +14,7 @@ from evolcoder.explore.shards import Shards
 from evolcoder.explore.words import language_of, words_of
 from evolcoder.storage.folders import Folder
 
-ROWS_PER_PAGE = 16
+ROWS_PER_PAGE = 8
 """A search shows rows of many pages, so a page is small."""
 
 FILTERS = ("round", "operator", "status", "reason", "language")

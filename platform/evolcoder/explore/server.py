@@ -72,6 +72,9 @@ class _Pages(BaseHTTPRequestHandler):
     server_version = "evolcoder"
     sys_version = ""
     timeout = 60
+    # An answer goes out whole: a head by itself would wait for the other side's acknowledgement, up to 40 ms.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: ThreadingHTTPServer
 
     def do_GET(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import chain
 
 LONGEST_WORD = 32
 """Characters; of a longer word the beginning counts."""
@@ -70,7 +71,7 @@ def language_of(task: str, response: str) -> str:
 
     It is a guess for filtering. ``UNKNOWN_LANGUAGE`` where neither says.
     """
-    named = (*_fences(response), *_fences(task), *(found.group().lower() for found in _SAID.finditer(task)))
+    named = chain(_fences(response), _fences(task), (found.group().lower() for found in _SAID.finditer(task)))
     return next((_LANGUAGES[name] for name in named if name in _LANGUAGES), UNKNOWN_LANGUAGE)
 
 

@@ -3,6 +3,7 @@
 
 const Rows = (() => {
   const PER_LIST = 20;
+  const AT_ONCE = 8; // so many hits fill a screen; they are shown when they are there, and then the rest
   const SNIPPET = 320;
   const LABELS = { round: "Round", operator: "Operator", status: "Kept or eliminated", reason: "Reason", language: "Language" };
 
@@ -63,10 +64,16 @@ const Rows = (() => {
       const pages = Math.max(1, Math.ceil(found.length / PER_LIST));
       page = Math.min(page, pages);
       const first = (page - 1) * PER_LIST;
-      const rows = await Promise.all(Array.from({ length: Math.min(PER_LIST, found.length - first) }, (_, index) => Search.row(found.at(first + index))));
-      if (mine !== turn) return; // something newer was asked for meanwhile
-      status.textContent = found.length ? `${count(found.length, "row")}, by family` : "No row holds all of this.";
-      results.replaceChildren(h("ol", { class: "hits", start: first + 1 }, rows.map((row) => hit(row, Search.wordsOf(state.q)))));
+      const numbers = Array.from({ length: Math.min(PER_LIST, found.length - first) }, (_, index) => found.at(first + index));
+      const hits = h("ol", { class: "hits", start: first + 1 });
+      for (const some of [numbers.slice(0, AT_ONCE), numbers.slice(AT_ONCE)]) {
+        const rows = await Promise.all(some.map(Search.row));
+        if (mine !== turn) return; // something newer was asked for meanwhile
+        add(hits, rows.map((row) => hit(row, Search.wordsOf(state.q))));
+        if (hits.parentNode) continue;
+        status.textContent = found.length ? `${count(found.length, "row")}, by family` : "No row holds all of this.";
+        results.replaceChildren(hits);
+      }
       add(results, [pager(page, pages, (to) => route(["rows"], { ...state, page: to > 1 ? to : "" }))]);
     };
 
