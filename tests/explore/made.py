@@ -33,6 +33,7 @@ HOSTILE = [
 ]
 """Each would show in ``window.ran``, in a request or in the layout."""
 
+ODD_ROOT = "~/../odd?#%25 x"
 TASKS = ["HumanEval/0", "HumanEval/1", "HumanEval/2", "HumanEval/10", "Odd/../<b> &?#%25 5"]
 
 
@@ -109,6 +110,7 @@ def make_run(settings: RunSettings) -> RunFolder:
             instruction("b-0", "b", 0, "Count the vowels of a word in JavaScript.", response="let n = 0"),
             instruction("c-0", "c", 0, "Sort a list of number.", status="eliminated", reason="duplicate"),
             *hostile,
+            instruction(f"{ODD_ROOT}-0", ODD_ROOT, 0, "Nothing odd."),
         ],
         duplicates=[{"row_id": "c-0", "duplicate_of": "a-0", "kind": "near", "similarity": 0.91}],
     )

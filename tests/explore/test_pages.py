@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.explore.made import (
     HOSTILE,
+    ODD_ROOT,
     instruction,
     made_settings,
     make_run,
@@ -83,7 +84,7 @@ def visit(page: Page, fragment: str) -> None:
 
 def test_the_first_view_shows_what_the_run_holds(open_page: Open, address: str) -> None:
     page = open_page(address)
-    assert page.title() == "made · made"
+    assert page.title() == "Overview · made"
     assert page.locator("h1").inner_text() == "made"
     cells = page.locator("table").first.locator("tbody tr").nth(1).locator("th, td").all_inner_texts()
     assert cells == ["1", "1", "1"]
@@ -93,7 +94,7 @@ def test_the_first_view_shows_what_the_run_holds(open_page: Open, address: str) 
 
 def test_a_search_finds_rows_as_it_is_typed_and_its_address_finds_them_again(open_page: Open, address: str) -> None:
     page = open_page(f"{address}#/rows")
-    assert "17 rows" in text_of(page, "[role=status]")
+    assert "18 rows" in text_of(page, "[role=status]")
     page.get_by_label("Words").fill("SORT numb")
     page.get_by_text("3 rows, by family").wait_for()
     assert titles(page) == ["Seed", "Round 1: constraints", "Seed"]
@@ -108,7 +109,7 @@ def test_responses_are_searched_by_choice(open_page: Open, address: str) -> None
     page = open_page(f"{address}#/rows?q=print")
     assert "No row holds all of this." in text_of(page)
     page.get_by_label("Look in responses too").check()
-    page.get_by_text("4 rows, by family").wait_for()
+    page.get_by_text("5 rows, by family").wait_for()
     assert "Response: " in text_of(page, ".hit >> nth=0")
 
 
@@ -271,6 +272,14 @@ def test_hostile_text_is_shown_as_it_was_written(open_page: Open, address: str) 
     for number, text in enumerate(HOSTILE):
         visit(page, f"#/row/hostile{number:02d}-0")
         assert page.locator("main > pre").first.evaluate("element => element.textContent") == text
+
+
+def test_odd_ids_have_addresses_too(open_page: Open, address: str) -> None:
+    page = open_page(address)
+    visit(page, page.evaluate("id => route(['family', id])", ODD_ROOT))
+    page.locator(".steps h2 a").click()
+    page.get_by_role("heading", level=1, name="Seed").wait_for()
+    assert page.locator("dd").first.inner_text() == f"{ODD_ROOT}-0"
 
 
 def test_a_link_to_what_is_not_there_says_so(open_page: Open, address: str) -> None:
@@ -446,6 +455,14 @@ def test_many_rows_are_paged(open_page: Open, tmp_path: Path) -> None:
         page.get_by_role("link", name="Next").click()
         page.get_by_text("Page 2 of 50").wait_for()
         assert page.locator(".hit .snippet").first.inner_text() == "Task number 20"
+        page.locator(".hit").last.scroll_into_view_if_needed()
+        page.wait_for_function("history.state?.y > 0")
+        place = page.evaluate("scrollY")
+        page.locator(".hit h2 a").last.click()
+        page.get_by_role("heading", level=1, name="Seed").wait_for()
+        page.go_back()
+        page.get_by_text("Page 2 of 50").wait_for()
+        page.wait_for_function("place => Math.abs(scrollY - place) < 2", arg=place)
         page.go_back()
         page.get_by_text("Page 1 of 50").wait_for()
         assert page.locator(".hit .snippet").first.inner_text() == "Task number 0"

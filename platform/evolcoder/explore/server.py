@@ -1,7 +1,8 @@
 """Serves a folder of pages to this machine alone, read only.
 
-It answers on loopback, and only to a browser that asked for this address by name, so that a page of the web that has its own
-name point here gets nothing. A name is served when the manifest vouches for it, and no other; there is no path to leave by.
+It answers on loopback, and only to a browser that asked for this machine by its own name, so that a page of the web that has
+another name point here gets nothing. A file is served when the manifest vouches for its name, and no other; there is no path to
+leave by.
 """
 
 from __future__ import annotations
@@ -75,12 +76,10 @@ class _Pages(BaseHTTPRequestHandler):
     # An answer goes out whole: a head by itself would wait for the other side's acknowledgement, up to 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
-    server: ThreadingHTTPServer
 
     def do_GET(self) -> None:
         name = unquote(urlsplit(self.path).path).lstrip("/") or INDEX
-        port = self.server.server_port
-        if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+        if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):  # the port may be that of a tunnel
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"This server answers to its own address alone.\n", "text/plain")
         elif name not in self.served:
             self._answer(HTTPStatus.NOT_FOUND, b"There is no such page.\n", "text/plain")

@@ -27,7 +27,7 @@ const Overview = (() => {
   ];
 
   const view = async () => ({
-    title: Run.name,
+    title: "Overview",
     content: [
       h("h1", {}, foreign(Run.name)),
       h("p", { class: "lead" }, "What the run’s instructions became, and what its models answered."),

@@ -3,7 +3,7 @@
 
 const Problems = (() => {
   const PER_LIST = 50;
-  const KINDS = { gained: "gained: the second passes more often", lost: "lost: the first passes more often", both: "both pass as often", neither: "neither passes" };
+  const KINDS = { gained: "gained: the second does better", lost: "lost: the first does better", both: "both pass, equally often", neither: "neither passes" };
 
   const find = (name) => {
     const number = Run.benchmarks.findIndex((one) => one.name === name);

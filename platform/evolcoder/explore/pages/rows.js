@@ -3,7 +3,7 @@
 
 const Rows = (() => {
   const PER_LIST = 20;
-  const AT_ONCE = 8; // so many hits fill a screen; they are shown when they are there, and then the rest
+  const AT_ONCE = 5; // so many hits fill a screen; they are shown when they are there, and then more
   const SNIPPET = 320;
   const LABELS = { round: "Round", operator: "Operator", status: "Kept or eliminated", reason: "Reason", language: "Language" };
 
@@ -66,8 +66,8 @@ const Rows = (() => {
       const first = (page - 1) * PER_LIST;
       const numbers = Array.from({ length: Math.min(PER_LIST, found.length - first) }, (_, index) => found.at(first + index));
       const hits = h("ol", { class: "hits", start: first + 1 });
-      for (const some of [numbers.slice(0, AT_ONCE), numbers.slice(AT_ONCE)]) {
-        const rows = await Promise.all(some.map(Search.row));
+      for (let at = 0; at === 0 || at < numbers.length; at += AT_ONCE) {
+        const rows = await Promise.all(numbers.slice(at, at + AT_ONCE).map(Search.row));
         if (mine !== turn) return; // something newer was asked for meanwhile
         add(hits, rows.map((row) => hit(row, Search.wordsOf(state.q))));
         if (hits.parentNode) continue;
@@ -102,7 +102,8 @@ const Rows = (() => {
       h("option", { value: "" }, "all"),
       values.map(([value, rows]) => h("option", { value, selected: String(value) === chosen }, `${words(value)} (${rows.toLocaleString("en")})`))));
 
-  const family = async ([root]) => {
+  const family = async (parts) => {
+    const root = parts.join("/");
     const first = await Search.one(`=family:${root}`);
     if (first === undefined) return App.nothing(`No family ${root}`);
     const start = await Search.row(first);
@@ -131,7 +132,8 @@ const Rows = (() => {
     parent ? Difference.shown(task(parent), task(row)) : block(task(row)),
     row.response !== "" && h("details", {}, h("summary", {}, "Response"), block(row.response)));
 
-  const one = async ([id]) => {
+  const one = async (parts) => {
+    const id = parts.join("/");
     const number = await Search.one(`=id:${id}`);
     if (number === undefined) return App.nothing(`No row ${id}`);
     const row = await Search.row(number);

@@ -14,7 +14,8 @@ const Shards = (() => {
     },
   }) ?? { createScriptURL: (name) => `data/${name}.js` };
 
-  globalThis.explorerShard = (name, data) => waiting.get(name)?.(data);
+  // What nobody waits for yet is of a script that index.html names.
+  globalThis.explorerShard = (name, data) => (waiting.get(name) ?? ((early) => held.set(name, Promise.resolve(early))))(data);
 
   const load = (name) => new Promise((resolve, reject) => {
     const script = document.createElement("script");
