@@ -156,7 +156,7 @@ def _check_alike(folders: Sequence[Folder]) -> None:
 
 def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
     """The difference, its interval, whether it is more than chance, and what flipped."""
-    reporter.table("Second against first", _COLUMNS, [_cells(comparison, round(comparison.p_value, 4))])
+    reporter.table("Second against first", _COLUMNS, [_cells(comparison, comparison.p_value)])
     if comparison.samples > 1 and comparison.difference:
         needed = comparison.samples_needed
         would = (
@@ -178,7 +178,7 @@ def show_pairs(pairs: Sequence[PairComparison], reporter: Reporter) -> None:
     rows = [
         (
             f"{names.index(pair.second) + 1} against {names.index(pair.first) + 1}",
-            *_cells(pair.comparison, round(pair.p_corrected, 4)),
+            *_cells(pair.comparison, pair.p_corrected),
         )
         for pair in pairs
     ]
@@ -189,7 +189,15 @@ def _cells(comparison: Comparison, p_value: float) -> tuple[object, ...]:
     interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
     flips = (len(comparison.gained), len(comparison.lost))
     difference = round(100 * comparison.difference, 1)
-    return (comparison.shared, difference, interval, *flips, p_value, comparison.test, comparison.problems_needed)
+    return (
+        comparison.shared,
+        difference,
+        interval,
+        *flips,
+        float(f"{p_value:.3g}"),
+        comparison.test,
+        comparison.problems_needed,
+    )
 
 
 def natural(task_id: str) -> tuple[str, int]:

@@ -131,7 +131,8 @@ def against_seeds_alone(rates: Rates, variants: Mapping[str, Variant], seed: int
 def seeds_together(rates: Rates, variants: Mapping[str, Variant]) -> list[dict[str, Any]]:
     """What learned from the same rows under several seeds: pass@1 over problems and seeds, and against the seeds alone.
 
-    ``against_seeds`` is the difference to the models of rounds 0 to 0, where these were trained under several seeds too.
+    ``against_seeds`` is the difference to the models of rounds 0 to 0, where these were trained under several seeds too. A
+    single problem has no spread, and is left out.
     """
     by_rows: defaultdict[tuple[str, str], list[Mapping[str, float]]] = defaultdict(list)
     for (model, benchmark), passed in rates.items():
@@ -140,7 +141,7 @@ def seeds_together(rates: Rates, variants: Mapping[str, Variant]) -> list[dict[s
     found = []
     for (label, benchmark), several in by_rows.items():
         first = by_rows.get((up_to(0).label, benchmark), [])
-        if len(several) > 1:
+        if len(several) > 1 and min(map(len, several)) > 1:
             spread = asdict(over_seeds(several))
             more = asdict(compare_over_seeds(first, several)) if len(first) > 1 and first is not several else None
             found.append({"label": label, "benchmark": benchmark, "seeds": len(several), **spread, "against_seeds": more})
