@@ -27,6 +27,7 @@ def made_and_said(
         made.append(f"{entries[0].kind} {model}".strip())
 
     monkeypatch.setattr(making, "MAKERS", dict.fromkeys(making.MAKERS, make))
+    monkeypatch.setattr(making, "_train_together", lambda *given: making._each_model(*given[:2], "train", *given[2:]))
     settings = RunSettings.model_validate({"name": "r", "storage": str(folder), "study": study})
     stream = io.StringIO()
     try:

@@ -30,6 +30,8 @@ _ENVIRONMENT = {
     # takes seconds of CPU time, for the next task.
     "RAY_idle_worker_killing_time_threshold_ms": "30000",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A thread that is still at work when the session ends must not start another Ray.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_DEDUP_LOGS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",

@@ -10,10 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, Protocol, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -85,21 +85,98 @@ class Reporter:
         """A bar while something of known length goes on."""
         if self.mode == "live":
             with Live(console=self._console, refresh_per_second=4, transient=False) as live:
-                yield _LiveProgress(label, total, live)
+                yield _LiveProgress(label, total, live.update)
         else:
             yield _LineProgress(label, total, self._emit)
 
+    @contextmanager
+    def together(self) -> Iterator[Together]:
+        """While several things go on at once, each in a thread: reporters that say of which one each line is."""
+        with Live(console=self._console, refresh_per_second=4) if self.mode == "live" else nullcontext() as live:
+            together = Together(self, live)
+            try:
+                yield together
+            finally:
+                together.ended = True
+
     def _emit(self, kind: str, data: Mapping[str, Any], text: str) -> None:
         if self.mode == "json":
-            print(json.dumps({"event": kind, "time": round(time.time(), 3), **data}), file=self._stream, flush=True)
+            line = json.dumps({"event": kind, "time": round(time.time(), 3), **data})
+            self._stream.write(f"{line}\n")  # in one piece: threads may write at once
+            self._stream.flush()
         else:
             self._console.print(text)
             self._stream.flush()
 
 
+class Together:
+    """Gives each of several things that go on at once its reporter; on a terminal they share one panel."""
+
+    def __init__(self, whole: Reporter, live: Live | None) -> None:
+        self.ended = False
+        self._whole, self._live = whole, live
+        self._panels: dict[str, RenderableType] = {}
+
+    def of(self, name: str) -> Reporter:
+        return _OneOfSeveral(self._whole, self, name)
+
+    @contextmanager
+    def progress(self, name: str, label: str, total: int) -> Iterator[Progress]:
+        if self._live is None:
+            with self._whole.progress(f"{name}: {label}", total) as progress:
+                yield progress
+            return
+        try:
+            yield _LiveProgress(f"{name}: {label}", total, lambda panel: self._draw(name, panel))
+        finally:
+            self._panels.pop(name, None)
+            self._live.update(Group(*self._panels.values()))
+
+    def _draw(self, name: str, panel: RenderableType) -> None:
+        self._panels[name] = panel
+        if self._live is not None:
+            self._live.update(Group(*list(self._panels.values())))
+
+
+class AbandonedError(Exception):
+    """Raised in a thread that reports on something which nobody waits for any more, so that it ends."""
+
+
+class _OneOfSeveral(Reporter):
+    def __init__(self, whole: Reporter, together: Together, name: str) -> None:
+        super().__init__(whole.mode, whole._stream)
+        self._whole, self._together, self._name = whole, together, name
+
+    def _begin(self) -> Reporter:
+        if self._together.ended:
+            raise AbandonedError
+        return self._whole
+
+    def stage(self, title: str) -> None:
+        self.say(title)
+
+    def say(self, text: str) -> None:
+        self._begin().say(f"{self._name}: {text}")
+
+    def warn(self, text: str) -> None:
+        self._begin().warn(f"{self._name}: {text}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._begin().table(f"{self._name}: {title}", columns, rows)
+
+    def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
+        self._begin().finish(paths, next_commands)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Progress]:
+        self._begin()
+        with self._together.progress(self._name, label, total) as progress:
+            yield progress
+
+
 class _LiveProgress:
-    def __init__(self, label: str, total: int, live: Live) -> None:
-        self._label, self._total, self._live = label, total, live
+    def __init__(self, label: str, total: int, draw: Callable[[RenderableType], None]) -> None:
+        self._label, self._total, self._draw = label, total, draw
         self._started = time.monotonic()
         self.update(0)
 
@@ -114,7 +191,7 @@ class _LiveProgress:
         lines.add_row(bar)
         if figures:
             lines.add_row(f"  [dim]{escape(_figures_text(figures))}[/dim]")
-        self._live.update(lines)
+        self._draw(lines)
 
 
 class _LineProgress:

@@ -45,20 +45,44 @@ def make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
     """
     run = open_run(settings)
     failed: dict[str, EvolcoderError] = {}
-    for (kind, model), group in groupby(of_kinds(settings, run, *kinds), key=lambda entry: (entry.kind, entry.model)):
-        if model in failed:
-            continue
+    for kind, entries in groupby(of_kinds(settings, run, *kinds), key=lambda entry: entry.kind):
+        models = [list(group) for _, group in groupby(entries, key=lambda entry: entry.model)]
+        left = [group for group in models if group[0].model not in failed]
+        if kind == "train" and len(left) > 1:
+            failed |= _train_together(settings, run, left, reporter)
+        else:
+            failed |= _each_model(settings, run, kind, left, reporter)
+    if failed:
+        first = next(iter(failed.values()))
+        raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
+    return run
+
+
+def _each_model(
+    settings: RunSettings, run: RunFolder, kind: Kind, models: Sequence[Sequence[RunStage]], reporter: Reporter
+) -> dict[str, EvolcoderError]:
+    """Make the stages of a kind, model by model; returns what failed of a study's models, by name."""
+    failed: dict[str, EvolcoderError] = {}
+    for group in models:
+        model = group[0].model
         try:
-            MAKERS[kind](settings, run, list(group), reporter)
+            MAKERS[kind](settings, run, group, reporter)
         except (TrainingError, ModelError, DataError, IncompleteError) as error:
             if not model or not settings.study.several_models:
                 raise
             reporter.warn(f"{model} is left out: {error.message}")
             failed[model] = error
-    if failed:
-        first = next(iter(failed.values()))
-        raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
-    return run
+    return failed
+
+
+def _train_together(
+    settings: RunSettings, run: RunFolder, models: Sequence[Sequence[RunStage]], reporter: Reporter
+) -> dict[str, EvolcoderError]:
+    """Train several models, side by side where there is room; returns what failed, by name."""
+    from evolcoder.train.several import train_several
+
+    trainings = [(entry.stage, entry.variant) for group in models for entry in group if entry.variant]
+    return train_several(settings, run, trainings, find_model(BASE, settings).folder, reporter)
 
 
 def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:

@@ -142,7 +142,7 @@ def _trainer(job: TrainingJob) -> TorchTrainer:
         scaling_config=ScalingConfig(
             num_workers=job.settings.workers,
             use_gpu=job.gpu,
-            resources_per_worker={"CPU": 1, "GPU": 1} if job.gpu else {"CPU": 1},
+            resources_per_worker={"CPU": job.cpus_each, **({"GPU": 1} if job.gpu else {})},
         ),
         run_config=RunConfig(
             name=name,

@@ -35,6 +35,8 @@ class TrainingJob:
     out: Folder
     work: Folder
     board: Any
+    cpus_each: int = 1
+    """How many CPUs each worker reserves, which keeps other trainings off its machine; it computes on all cores anyway."""
 
 
 @dataclass(slots=True)

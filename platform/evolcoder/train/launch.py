@@ -6,6 +6,7 @@ Ray Train is driven by ``fit.py`` and training itself is ``loop.py``'s, on the w
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,31 +52,43 @@ def train(
         ClusterError: the cluster can never have what ``train.workers`` asks for.
         TrainingError: training failed in a way that another try would not mend.
     """
-    variant = variant or own_variant(settings)
     with run.lock(STAGE):
-        dataset = dataset_manifest(run)
-        stage = stage.pinned()
-        state = stage.state()
-        if state.done and state.manifest is not None:
-            reporter.say(f"training on {variant.label} is done: nothing is trained again")
-            return state.manifest
-        check_rounds(dataset, run, stage.input_hashes())
-        out = stage.folder
-        if state.reason:
-            reporter.say(f"the model in {out} is made again: {state.reason}")
-        work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
-        with ray_session():
-            job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
-            from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
+        return train_one(settings, run, stage, variant or own_variant(settings), base_model, reporter)
 
-            stage.begin()
-            precision = fit(job, reporter)
-        model_files = (out / MODEL_FOLDER).names(recursive=True)
-        files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model_files)]
-        manifest = stage.publish(files, _summary(out, prepared) | {"precision": precision})
-        out.delete(CHECKPOINTS)
-        _report(manifest, reporter)
-        return manifest
+
+def train_one(
+    settings: RunSettings,
+    run: RunFolder,
+    stage: Stage,
+    variant: Variant,
+    base_model: Path,
+    reporter: Reporter,
+    cpus_each: int = 1,
+) -> Manifest:
+    """As ``train``, for those who hold the lock. ``cpus_each`` is what a worker reserves; it decides nothing else."""
+    dataset = dataset_manifest(run)
+    stage = stage.pinned()
+    state = stage.state()
+    if state.done and state.manifest is not None:
+        reporter.say(f"training on {variant.label} is done: nothing is trained again")
+        return state.manifest
+    check_rounds(dataset, run, stage.input_hashes())
+    out = stage.folder
+    if state.reason:
+        reporter.say(f"the model in {out} is made again: {state.reason}")
+    work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
+    with ray_session():
+        job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
+        from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
+
+        stage.begin()
+        precision = fit(replace(job, cpus_each=cpus_each), reporter)
+    model_files = (out / MODEL_FOLDER).names(recursive=True)
+    files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model_files)]
+    manifest = stage.publish(files, _summary(out, prepared) | {"precision": precision})
+    out.delete(CHECKPOINTS)
+    _report(manifest, reporter)
+    return manifest
 
 
 def _prepare_job(

@@ -1,8 +1,9 @@
-"""Whether the cluster has, or can ever have, what a training asks for."""
+"""Whether the cluster has, or can ever have, what a training asks for, and for how many of them at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError
@@ -22,6 +23,47 @@ def check_resources(settings: TrainSettings, reporter: Reporter) -> bool:
     if missing:
         reporter.say(f"waiting for the cluster to start {missing} more {'GPU' if gpu else 'CPU'}s")
     return gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many trainings of these settings run side by side, and how many CPUs each of their workers reserves."""
+
+    trainings: int
+    cpus_each: int = 1
+
+
+def room_now(settings: TrainSettings) -> Room:
+    """What the cluster that this process is connected to has room for."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return room_in(settings, nodes, most_resources())
+
+
+def room_in(settings: TrainSettings, nodes: Sequence[Mapping[str, float]], ever: Mapping[str, float]) -> Room:
+    """How many gangs of ``train.workers`` fit at once, one at least: whether one fits at all is another question. Pure.
+
+    On GPUs, as many as there are, or can be, for them. On CPUs a training uses all cores of the machines that it runs on, so
+    each gang gets machines of its own, as few as will do, and reserves their CPUs, which keeps the next one off them.
+
+    Args:
+        nodes: the resources of each machine that runs. ever: what an autoscaling cluster may grow to, else empty.
+    """
+    gpus = int(max(sum(node.get("GPU", 0) for node in nodes), ever.get("GPU", 0)))
+    if gpus:
+        return Room(max(1, gpus // settings.workers))
+    free = sorted((cpus for node in nodes if (cpus := int(node.get("CPU", 0)))), reverse=True)
+    gangs: list[list[int]] = []
+    while sum(free) >= settings.workers:
+        gang: list[int] = []
+        while sum(gang) < settings.workers:
+            gang.append(free.pop(0))
+        gangs.append(gang)
+    if len(gangs) < 2:
+        return Room(1)
+    smallest = min(min(gang) for gang in gangs)
+    return Room(len(gangs), max(1, smallest // settings.workers))
 
 
 def choose_device(settings: TrainSettings, now: Mapping[str, float], ever: Mapping[str, float]) -> tuple[bool, int]:

@@ -1,0 +1,39 @@
+"""Trains what a run's study asks for in a process of its own: ``driver.py SETTINGS_JSON BASE_MODEL together|apart``.
+
+Says what happens as JSON lines. ``apart`` trains one model after the other, as a machine that has no room for two does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from evolcoder.cluster import ray_session
+from evolcoder.console import Reporter
+from evolcoder.runs import RunFolder
+from evolcoder.settings.run import RunSettings
+from evolcoder.storage.stage import Stage
+from evolcoder.train.identity import train_stage
+from evolcoder.train.launch import train
+from evolcoder.train.several import train_several
+from evolcoder.variants import run_variants
+
+
+def main() -> None:
+    settings = RunSettings.model_validate_json(sys.argv[1])
+    base, run = Path(sys.argv[2]), RunFolder.open(settings)
+    reporter, dataset = Reporter("json"), Stage("dataset", run.dataset, {})
+    trainings = [(train_stage(settings, run, (), dataset, lambda: "base", one), one) for one in run_variants(settings)]
+    with ray_session():
+        if sys.argv[3] == "together":
+            failed = train_several(settings, run, trainings, base, reporter)
+            assert not failed, failed
+        else:
+            for stage, variant in trainings:
+                train(settings, run, stage, base, reporter, variant)
+    print(json.dumps({variant.name: stage.state().kind for stage, variant in trainings}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
