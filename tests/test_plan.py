@@ -9,6 +9,7 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings.files import load_preset
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.storage.stage import FileEntry, Stage
+from evolcoder.variants import run_variants
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_study_is_forecast_model_by_model_and_what_is_done_is_not_counted_agai
     ]
     chosen = load_preset("laptop", "p", [*overrides, "study.base_rounds=[0,1,2]", "study.seeds=[0,1]"])
     forecast = forecast_evolve(chosen, 24)
-    title, columns, rows = study_table(chosen, forecast, {"rounds-0"}, {"0": 24, "1": 20})
+    title, columns, rows = study_table(chosen, run_variants(chosen), forecast, {"rounds-0"}, {"0": 24, "1": 20})
     assert columns[3:] == ["rows, at most", "steps", "state"]
     assert [[row[0], *row[3:]] for row in rows] == [
         ["tuned", 68, 9, "to do"], ["rounds-0", 24, 3, "done"], ["rounds-0-1", 44, 6, "to do"],

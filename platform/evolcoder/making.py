@@ -13,15 +13,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from evolcoder.console import Reporter
-from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, TrainingError
+from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, RunFolderError, TrainingError
+from evolcoder.evol_stop import as_decided, check_decided, of_training_set, with_rounds
 from evolcoder.models import Model, find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings
-from evolcoder.settings.section import EMBEDDED
+from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages import Kind, RunStage, run_stages
 from evolcoder.storage.stage import Stage
-from evolcoder.variants import BASE, TUNED, benchmarks_of
+from evolcoder.variants import BASE, TUNED, all_benchmarks
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
@@ -42,11 +43,20 @@ def make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
 
     Raises:
         IncompleteError: of a study's models, some could not be trained or scored; all else is made.
+        SettingsError: they depend on a number of rounds that is not decided yet.
     """
     run = open_run(settings)
+    if "train" in kinds or "evaluate" in kinds:
+        check_decided(settings, run)
+    make_stages(settings, run, of_kinds(settings, run, *kinds), reporter)
+    return run
+
+
+def make_stages(settings: RunSettings, run: RunFolder, entries: Sequence[RunStage], reporter: Reporter) -> None:
+    """Make these, as ``make`` does."""
     failed: dict[str, EvolcoderError] = {}
-    for kind, entries in groupby(of_kinds(settings, run, *kinds), key=lambda entry: entry.kind):
-        models = [list(group) for _, group in groupby(entries, key=lambda entry: entry.model)]
+    for kind, of_kind in groupby(entries, key=lambda entry: entry.kind):
+        models = [list(group) for _, group in groupby(of_kind, key=lambda entry: entry.model)]
         left = [group for group in models if group[0].model not in failed]
         if kind == "train" and len(left) > 1:
             failed |= _train_together(settings, run, left, reporter)
@@ -55,7 +65,6 @@ def make(settings: RunSettings, reporter: Reporter, *kinds: Kind) -> RunFolder:
     if failed:
         first = next(iter(failed.values()))
         raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
-    return run
 
 
 def _each_model(
@@ -81,6 +90,7 @@ def _train_together(
     """Train several models, side by side where there is room; returns what failed, by name."""
     from evolcoder.train.several import train_several
 
+    _merge_for(settings, run, [entry for group in models for entry in group], reporter)
     trainings = [(entry.stage, entry.variant) for group in models for entry in group if entry.variant]
     return train_several(settings, run, trainings, find_model(BASE, settings).folder, reporter)
 
@@ -88,7 +98,8 @@ def _train_together(
 def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.evolve.rounds.identity import check_benchmarks
 
-    last = settings.evolve.rounds
+    settings = as_decided(settings, run)
+    last = settings.evolve.last_round
     reporter.stage(f"Evolve {settings.name}: {last} round{'s' if last != 1 else ''}")
     _ = rounds[0].stage.resolved_identity  # reads the seeds: what is wrong with them is said before anything starts
     if all(entry.stage.state().done for entry in rounds):
@@ -104,12 +115,32 @@ def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], r
 def _merge_rounds(settings: RunSettings, run: RunFolder, _: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.evolve.dataset.build import build_dataset
 
-    build_dataset(settings, run, reporter)
+    build_dataset(of_training_set(settings, run), run, reporter)
+
+
+def _merge_for(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
+    """Where Evol Stop decides how many rounds there are: merge all that these trainings learn from, for the run's training set
+    will hold those up to the best alone.
+    """
+    from evolcoder.evolve.dataset.build import build_dataset
+    from evolcoder.train.prepare import check_rounds, dataset_manifest
+
+    if settings.evolve.rounds != AUTO:
+        return
+    folder = run.training_rows(settings)
+    try:
+        merged = dataset_manifest(folder)
+        for entry in trainings:
+            check_rounds(merged, folder, entry.stage.input_hashes())
+    except RunFolderError:
+        last = max(entry.variant.last_round for entry in trainings if entry.variant)
+        build_dataset(with_rounds(settings, last, last), run, reporter, folder)
 
 
 def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.train.launch import train as train_model
 
+    _merge_for(settings, run, trainings, reporter)
     for entry in trainings:
         reporter.stage(f"Train {settings.name}" if entry.model == TUNED else f"Train {entry.model}: {entry.label}")
         train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter, entry.variant)
@@ -168,7 +199,7 @@ def check_left_out(settings: RunSettings) -> None:
     from evolcoder.evaluate.benchmarks import benchmark_named
     from evolcoder.evaluate.questions import check_left_out
 
-    check_left_out([benchmark_named(name) for name in benchmarks_of(settings, TUNED)], settings.evaluate)
+    check_left_out([benchmark_named(name) for name in all_benchmarks(settings)], settings.evaluate)
 
 
 @contextmanager

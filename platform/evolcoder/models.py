@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
+from evolcoder.evol_stop import check_decided, models_of
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import read_manifest
-from evolcoder.variants import BASE, run_variants
+from evolcoder.variants import BASE, TUNED
 
 CARD_FILE = "evolcoder.json"
 """In each exported model: how it was made, and which prompts it expects."""
@@ -46,14 +47,18 @@ def find_model(which: str, settings: RunSettings) -> Model:
 
     Raises:
         ModelError: it is not there; the message says how to get it.
+        SettingsError: it is the run's own, and Evol Stop has not decided yet which one that is.
     """
     if which == BASE:
         which = settings.train.base_model
     if which == EMBEDDED:
         return Model(embedded_model_folder(), EMBEDDED_MODEL_NAME, embedded_model_fingerprint(), "chat")
-    for variant in run_variants(settings):
+    run = RunFolder.open(settings)
+    if which == TUNED:
+        check_decided(settings, run)
+    for variant in models_of(settings, run):
         if which == variant.name:
-            place = RunFolder.open(settings).train(variant.folder)
+            place = run.train(variant.folder)
             manifest = read_manifest(place)
             if manifest is None:
                 raise ModelError(f"{place} holds no trained model yet; run `evolcoder train` first, or name another model.")

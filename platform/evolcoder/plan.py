@@ -15,7 +15,7 @@ from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
-from evolcoder.variants import own_variant, run_variants
+from evolcoder.variants import Variant, own_variant
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -68,13 +68,14 @@ def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manife
     if settings.evolve.judge and not measured:
         prompt_mean, completion_mean = prompt_mean + TYPICAL_VERDICT_TOKENS[0], completion_mean + TYPICAL_VERDICT_TOKENS[1]
     limit = calls_per_row * settings.teacher.max_tokens
-    rows = seeds * (settings.evolve.rounds - done)
+    rounds = settings.evolve.last_round - done
+    rows = seeds * rounds
     prompt = _spread(rows * prompt_mean, None)
     completion = _spread(rows * min(completion_mean, limit), rows * limit)
     calls = rows * calls_per_row
     return EvolveForecast(
         seeds=seeds,
-        rounds_to_do=settings.evolve.rounds - done,
+        rounds_to_do=rounds,
         calls=calls,
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -151,7 +152,11 @@ def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: 
 
 
 def study_table(
-    settings: RunSettings, forecast: EvolveForecast, done: Collection[str], rows_by_round: Mapping[str, int]
+    settings: RunSettings,
+    variants: Sequence[Variant],
+    forecast: EvolveForecast,
+    done: Collection[str],
+    rows_by_round: Mapping[str, int],
 ) -> tuple[str, list[str], Rows]:
     """What a study trains, the run's own model among it.
 
@@ -159,7 +164,6 @@ def study_table(
         done: the names of the models that are trained.
         rows_by_round: of the training set; empty when it is not there, and each round then has as many rows as there are seeds.
     """
-    variants = run_variants(settings)
     rows: Rows = []
     for variant in variants:
         counted = [rows_by_round.get(str(number), forecast.seeds) for number in variant.rounds]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from evolcoder.errors import RunBusyError
 from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import AUTO
 from evolcoder.storage.folders import Folder, explain_write_errors
 
 
@@ -33,6 +34,17 @@ class RunFolder:
     @property
     def dataset(self) -> Folder:
         return self.root / "dataset"
+
+    @property
+    def evol_stop(self) -> Folder:
+        """Where it is decided how many rounds there are, when ``evolve.rounds`` is ``auto``."""
+        return self.root / "evol_stop"
+
+    def training_rows(self, settings: RunSettings) -> Folder:
+        """The merged rounds that models are trained on: the run's training set. Under ``auto``, where that holds the rounds up
+        to the best alone, a set of all rounds.
+        """
+        return self.evol_stop / "dataset" if settings.evolve.rounds == AUTO else self.dataset
 
     def train(self, variant: int | str) -> Folder:
         """Of ``Variant.folder``."""

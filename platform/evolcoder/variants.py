@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import AUTO
 
 BASE = "base"
 TUNED = "tuned"
@@ -68,7 +69,7 @@ def up_to(last: int) -> Variant:
 
 def data_rounds(settings: RunSettings) -> int:
     """The last round whose rows the run's own model is trained on."""
-    return settings.evolve.rounds if settings.train.data_rounds is None else settings.train.data_rounds
+    return settings.evolve.last_round if settings.train.data_rounds is None else settings.train.data_rounds
 
 
 def own_variant(settings: RunSettings) -> Variant:
@@ -80,7 +81,7 @@ def run_variants(settings: RunSettings) -> list[Variant]:
     study, own = settings.study, own_variant(settings)
     wanted = [up_to(last) for last in study.base_rounds]
     if study.alone:
-        rounds = study.base_rounds or tuple(range(settings.evolve.rounds + 1))
+        rounds = study.base_rounds or tuple(range(settings.evolve.last_round + 1))
         wanted += [_alone(number, study.matched, rounds) for number in rounds]
     for operator in study.leave_out:
         name = f"without-{operator}"
@@ -99,6 +100,12 @@ def benchmarks_of(settings: RunSettings, model: str) -> tuple[str, ...]:
     of_study = settings.study.benchmarks or settings.evaluate.benchmarks
     of_run = settings.evaluate.benchmarks if model in (TUNED, BASE) else ()
     return tuple(dict.fromkeys((*of_run, *of_study)))
+
+
+def all_benchmarks(settings: RunSettings) -> tuple[str, ...]:
+    """What any model of the run is scored on, the benchmark that Evol Stop decides by included."""
+    development = (settings.study.development,) if settings.evolve.rounds == AUTO else ()
+    return (*development, *benchmarks_of(settings, TUNED))
 
 
 def _alone(number: int, matched: Literal["rows", "tokens"] | None, among: tuple[int, ...]) -> Variant:

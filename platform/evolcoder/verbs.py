@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter
+from evolcoder.deciding import evolve_until_it_ends
 from evolcoder.errors import DataError
-from evolcoder.making import MAKERS, check_left_out, make, of_kinds, open_run, reached, score, served
+from evolcoder.evol_stop import at_most, decided, models_at_most, scores_at_most
+from evolcoder.making import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
 from evolcoder.models import find_model
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.settings.section import EMBEDDED
+from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.standing import standing
 from evolcoder.storage.folders import Folder, shown_path
-from evolcoder.variants import BASE, TUNED, benchmarks_of
+from evolcoder.variants import BASE, TUNED, all_benchmarks
 
 if TYPE_CHECKING:
     pass
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Evolve the seeds for the rounds that are not there yet, and merge them into the training set."""
     run = make(settings, reporter, "round", "dataset")
+    if settings.evolve.rounds == AUTO and not (so_far := decided(settings, run)).ended:
+        reporter.say(
+            f"evolve.rounds is auto, and rounds 0 to {so_far.rounds} are decided on so far: `evolcoder study` trains on them, "
+            "scores, and decides whether there is another"
+        )
+        reporter.finish([str(run.round(so_far.rounds))], [f"evolcoder study {arguments}"])
+        return
     reporter.finish([str(run.dataset)], [f"evolcoder train {arguments}"])
 
 
@@ -162,10 +171,15 @@ def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     from evolcoder.cluster import ray_kept
     from evolcoder.evaluate.benchmarks import benchmark_named
 
-    for benchmark in benchmarks_of(settings, TUNED):
+    for benchmark in all_benchmarks(settings):
         benchmark_named(benchmark).problems()  # data that is missing is said before days of work, not after
+    run = open_run(settings)
     with ray_kept():
-        make(settings, reporter, *MAKERS)
+        if settings.evolve.rounds == AUTO:
+            evolve_until_it_ends(settings, run, reporter)
+        entries = run_stages(settings, run)
+        decided_by = [number for number, entry in enumerate(entries) if entry.kind == "evol_stop"]
+        make_stages(settings, run, entries[decided_by[0] + 1 :] if decided_by else entries, reporter)
 
 
 def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -200,24 +214,28 @@ def _show_stages(run: RunFolder, entries: Sequence[RunStage], reporter: Reporter
 
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
-    """What the run would do and cost; sends nothing."""
+    """What the run would do and cost; sends nothing. Where Evol Stop may still end it earlier, the most that it would."""
     from evolcoder.plan import evolve_table, forecast_evolve, scores_table, seed_count, study_table, training_table
 
     run = RunFolder.open(settings)
     entries = run_stages(settings, run)
     manifests = (entry.stage.manifest() for entry in entries if entry.kind == "round")
     finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
-    forecast = forecast_evolve(settings, seed_count(settings, finished, reporter), finished)
+    most = at_most(settings, run)
+    forecast = forecast_evolve(most, seed_count(most, finished, reporter), finished)
     reporter.stage(f"Plan {settings.name}: nothing is sent")
-    reporter.table(*evolve_table(settings, forecast))
-    reporter.table(*training_table(settings, forecast, _base_parameters(settings)))
+    if settings.evolve.rounds == AUTO and not decided(settings, run).ended:
+        reporter.say(f"evolve.rounds is auto: this is what it takes if all {most.evolve.last_round} rounds are evolved")
+    reporter.table(*evolve_table(most, forecast))
+    reporter.table(*training_table(most, forecast, _base_parameters(settings)))
     done = [entry for entry in entries if standing(entry).done]
-    if settings.study.several_models:
+    models = models_at_most(settings, run)
+    if len(models) > 1:
         trained = {entry.model for entry in done if entry.kind == "train"}
         merged = [manifest for entry in done if entry.kind == "dataset" and (manifest := entry.stage.manifest())]
         rows_by_round = merged[0].summary["rows_by_round"] if merged else {}
-        reporter.table(*study_table(settings, forecast, trained, rows_by_round))
-    wanted = [(entry.model, entry.benchmark) for entry in entries if entry.kind == "evaluate"]
+        reporter.table(*study_table(most, models, forecast, trained, rows_by_round))
+    wanted = scores_at_most(settings, run)
     scored = {(entry.model, entry.benchmark) for entry in done if entry.kind == "evaluate"}
     reporter.table(*scores_table(settings, wanted, scored, _problem_counts(settings, {name for _, name in wanted})))
     _show_stages(run, entries, reporter)

@@ -17,7 +17,7 @@ from evolcoder.storage.folders import Folder
 pytestmark = pytest.mark.cluster
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_two_models_train_side_by_side_as_they_do_alone_and_go_on_after_a_kill(
     tiny_model: Path,  # noqa: F811
     tmp_path: Path,

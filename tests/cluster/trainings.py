@@ -57,7 +57,7 @@ def _run(place: Path, base: str, kind: str) -> list[dict[str, Any]]:
     elif kind == "worker":
         _wait(process, lambda: all(_checkpoints(place / "train" / at) for at in PLACES.values()))
         os.kill(_workers()[0], signal.SIGKILL)
-    out, _ = process.communicate(timeout=400)
+    out, _ = process.communicate(timeout=1200)
     if process.returncode:
         raise SystemExit(f"{kind}: {out[-4000:]}")
     return [json.loads(line) for line in out.splitlines() if line.startswith('{"event"')]

@@ -92,7 +92,7 @@ def test_a_training_set_of_other_rounds_is_not_trained_on(tmp_path: Path) -> Non
     make(before, "round", "dataset")
     run = RunFolder.open(after)
     make(after, "round")
-    dataset = dataset_manifest(run)
-    check_rounds(dataset, run, trainings(after)["rounds-0-1"].input_hashes())
+    dataset = dataset_manifest(run.dataset)
+    check_rounds(dataset, run.dataset, trainings(after)["rounds-0-1"].input_hashes())
     with pytest.raises(RunFolderError, match=r"merged before round 02 was made; run `evolcoder evolve` first"):
-        check_rounds(dataset, run, trainings(after)["tuned"].input_hashes())
+        check_rounds(dataset, run.dataset, trainings(after)["tuned"].input_hashes())

@@ -44,7 +44,7 @@ def plain_losses(settings: RunSettings, run: RunFolder, model_folder: Path) -> l
 
     work = run.root / "reference"
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    prepare(run.dataset, dataset_manifest(run), up_to(1), tokenizer, settings.train.sequence_length, work)
+    prepare(run.dataset, dataset_manifest(run.dataset), up_to(1), tokenizer, settings.train.sequence_length, work)
     rows = EncodedRows(work)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)

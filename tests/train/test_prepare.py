@@ -16,7 +16,9 @@ from evolcoder.variants import Variant, up_to
 
 def encoded_texts(run: RunFolder, rounds: int | Variant, tokenizer: Any) -> list[str]:
     work = run.root / "work"
-    prepare(run.dataset, dataset_manifest(run), up_to(rounds) if isinstance(rounds, int) else rounds, tokenizer, 500, work)
+    prepare(
+        run.dataset, dataset_manifest(run.dataset), up_to(rounds) if isinstance(rounds, int) else rounds, tokenizer, 500, work
+    )
     rows = EncodedRows(work)
     return [tokenizer.decode(rows[n].tokens[rows[n].prompt_tokens :]) for n in range(len(rows))]
 
@@ -51,14 +53,21 @@ def test_rounds_are_matched_to_the_smallest(
     _, run = make_run(rows=rows)
     found = {
         r: prepare(
-            run.dataset, dataset_manifest(run), Variant((r,), r, "", matched, (0, 1)), tiny_tokenizer, 500, run.root / f"w{r}"
+            run.dataset,
+            dataset_manifest(run.dataset),
+            Variant((r,), r, "", matched, (0, 1)),
+            tiny_tokenizer,
+            500,
+            run.root / f"w{r}",
         )
         for r in sizes
     }
     if matched == "rows":
         assert (found[0].rows, found[1].rows) == (3, 3)
     else:
-        smallest = prepare(run.dataset, dataset_manifest(run), Variant((1,)), tiny_tokenizer, 500, run.root / "w").tokens
+        smallest = prepare(
+            run.dataset, dataset_manifest(run.dataset), Variant((1,)), tiny_tokenizer, 500, run.root / "w"
+        ).tokens
         assert found[1].tokens == smallest
         longest = found[0].tokens / found[0].rows
         assert smallest - longest < found[0].tokens <= smallest
@@ -68,7 +77,7 @@ def test_what_was_cut_and_left_out_is_counted(
     make_run: Callable[..., Any], row: Callable[..., Any], tiny_tokenizer: Any
 ) -> None:
     _, run = make_run(rows=[row(0, 0, "a", "A"), row(1, 0, "b", "B" * 500), row(2, 0, "c" * 500, "C")])
-    prepared = prepare(run.dataset, dataset_manifest(run), up_to(0), tiny_tokenizer, 200, run.root / "work")
+    prepared = prepare(run.dataset, dataset_manifest(run.dataset), up_to(0), tiny_tokenizer, 200, run.root / "work")
     assert (prepared.rows, prepared.truncated, prepared.dropped) == (2, 1, 1)
 
 
@@ -76,14 +85,14 @@ def test_a_run_without_a_training_set_says_what_to_run(make_run: Callable[..., A
     _, run = make_run()
     run.dataset.delete("manifest.json")
     with pytest.raises(RunFolderError, match="evolcoder evolve"):
-        dataset_manifest(run)
+        dataset_manifest(run.dataset)
 
 
 def test_a_damaged_training_set_is_refused(make_run: Callable[..., Any]) -> None:
     _, run = make_run()
     run.dataset.write_bytes("train-00001.arrow", b"x")
     with pytest.raises(RunFolderError, match="damaged: train-00001"):
-        dataset_manifest(run)
+        dataset_manifest(run.dataset)
 
 
 def test_a_training_set_that_leaves_no_row_is_refused(
@@ -91,10 +100,10 @@ def test_a_training_set_that_leaves_no_row_is_refused(
 ) -> None:
     _, run = make_run(rows=[row(0, 0, "c" * 500, "C")])
     with pytest.raises(DataError, match=r"all 1 prompts fill train\.sequence_length=200"):
-        prepare(run.dataset, dataset_manifest(run), up_to(0), tiny_tokenizer, 200, run.root / "work")
+        prepare(run.dataset, dataset_manifest(run.dataset), up_to(0), tiny_tokenizer, 200, run.root / "work")
     _, empty = make_run("empty", rows=[])
     with pytest.raises(DataError, match="it is empty"):
-        prepare(empty.dataset, dataset_manifest(empty), up_to(0), tiny_tokenizer, 200, empty.root / "work")
+        prepare(empty.dataset, dataset_manifest(empty.dataset), up_to(0), tiny_tokenizer, 200, empty.root / "work")
 
 
 def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], tiny_tokenizer: Any) -> None:
@@ -104,7 +113,7 @@ def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], ti
 
     _, run = make_run()
     local = run.root / "work"
-    prepare(run.dataset, dataset_manifest(run), up_to(1), tiny_tokenizer, 500, local)
+    prepare(run.dataset, dataset_manifest(run.dataset), up_to(1), tiny_tokenizer, 500, local)
     other = Folder(pafs.SubTreeFileSystem(str(local.local_path.parent), pafs.LocalFileSystem()), "work")
     assert not other.is_local
     assert other.exists(ENCODED_FILE)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evolcoder.errors import suggestion
 from evolcoder.records import SEED_OPERATOR
-from evolcoder.settings.section import EMBEDDED, ComparableName, PositiveFloat, PositiveInt, Section, Text
+from evolcoder.settings.section import AUTO, EMBEDDED, ComparableName, PositiveFloat, PositiveInt, Section, Text
 
 PAPER_OPERATORS = ("constraints", "rarer_requirements", "deeper_reasoning", "erroneous_code", "complexity")
 
@@ -169,7 +169,10 @@ def operator_applies(rounds: Sequence[int] | None, code: bool | None, round_numb
 class EvolveSettings(Section):
     NOT_IDENTITY = frozenset({"workers"})
 
-    rounds: Annotated[int, Field(ge=1, le=99)] = 3
+    rounds: int | Literal["auto"] = 3
+    """``auto``: round by round, as long as the models that are trained on them gain on ``study.development``."""
+    max_rounds: Annotated[int, Field(ge=1, le=99)] = 5
+    """The most that ``auto`` evolves."""
     workers: PositiveInt | None = None
     seed: int = 0
     operators: tuple[str | OperatorSettings, ...] = PAPER_OPERATORS
@@ -180,6 +183,20 @@ class EvolveSettings(Section):
     decontaminate: tuple[ComparableName, ...] = ("humaneval",)
     """Benchmarks whose problems no row may hold; the default is the one whose data a package ships."""
     rows_per_shard: PositiveInt = 2000
+
+    @field_validator("rounds", mode="before")
+    @classmethod
+    def _number_or_auto(cls, given: Any) -> Any:
+        if given != AUTO and not (type(given) is int and 1 <= given <= 99):
+            raise ValueError("it is a number from 1 to 99, or auto")
+        return given
+
+    @property
+    def last_round(self) -> int:
+        """The last round, of settings in which it is a number: ``evol_stop.as_decided`` makes it one."""
+        if self.rounds == AUTO:
+            raise ValueError("evolve.rounds is auto here, and was to be a number")
+        return int(self.rounds)
 
     @field_validator("operators", mode="before")
     @classmethod
@@ -197,7 +214,7 @@ class EvolveSettings(Section):
     def _somewhere(self) -> EvolveSettings:
         """Every row of every round must find an operator."""
         operators = [OperatorSettings(name=item) if isinstance(item, str) else item for item in self.operators]
-        for number in range(1, self.rounds + 1):
+        for number in range(1, 1 + (self.max_rounds if self.rounds == AUTO else self.last_round)):
             for with_code in (True, False):
                 if not any(operator_applies(one.rounds, one.code, number, with_code) for one in operators):
                     tasks = f"tasks {'with' if with_code else 'without'} code"

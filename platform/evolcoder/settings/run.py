@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.errors import suggestion
 from evolcoder.settings.evolve import EvolveSettings, SeedSettings, TeacherSettings
-from evolcoder.settings.section import EMBEDDED, BenchmarkName, PositiveFloat, PositiveInt, Section, Text
+from evolcoder.settings.section import AUTO, EMBEDDED, BenchmarkName, PositiveFloat, PositiveInt, Section, Text
 
 
 class TrainSettings(Section):
@@ -124,6 +125,10 @@ class StudySettings(Section):
     """What they, the run's own and the base model are scored on; None: ``evaluate.benchmarks``."""
     development: BenchmarkName = "mbpp-dev"
     """By whose scores ``evolve.rounds: auto`` chooses the number of rounds. No model is tested by it."""
+    patience: PositiveInt = 1
+    """How many rounds in a row may be no gain before ``auto`` ends."""
+    error_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """How often, at most, ``auto`` goes on although nothing is gained any more."""
     beside: tuple[Text, ...] = ()
     """Folders of other runs, or of single evaluations."""
 
@@ -161,13 +166,16 @@ class RunSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSettings:
-        if self.train.data_rounds is not None and self.train.data_rounds > self.evolve.rounds:
-            raise ValueError(
-                f"train.data_rounds={self.train.data_rounds} asks for more rounds than evolve.rounds={self.evolve.rounds}"
-            )
+        if self.evolve.rounds == AUTO:
+            self._check_auto()
+            most, setting = self.evolve.max_rounds, "evolve.max_rounds"
+        else:
+            most, setting = self.evolve.last_round, "evolve.rounds"
+        if self.train.data_rounds is not None and self.train.data_rounds > most:
+            raise ValueError(f"train.data_rounds={self.train.data_rounds} asks for more rounds than {setting}={most}")
         for last in self.study.base_rounds:
-            if last > self.evolve.rounds:
-                raise ValueError(f"study.base_rounds holds {last}, which is more than evolve.rounds={self.evolve.rounds}")
+            if last > most:
+                raise ValueError(f"study.base_rounds holds {last}, which is more than {setting}={most}")
         operators = [item if isinstance(item, str) else item.name for item in self.evolve.operators]
         for operator in self.study.leave_out:
             if operator not in operators:
@@ -177,3 +185,16 @@ class RunSettings(Section):
         if self.study.several_models and "tuned" not in self.evaluate.models:
             raise ValueError("study compares models that the run trains; add tuned to evaluate.models, or leave study out")
         return self
+
+    def _check_auto(self) -> None:
+        """See that what chooses the number of rounds does not test the models too, and that nothing else chooses it."""
+        if self.train.data_rounds is not None:
+            raise ValueError("evolve.rounds=auto chooses the rounds that the model is trained on; leave train.data_rounds out")
+        chooses = self.study.development
+        for name in (*self.evaluate.benchmarks, *(self.study.benchmarks or ())):
+            if name == chooses or name in BENCHMARKS[chooses].shares_with:
+                same = "is" if name == chooses else "holds problems of"
+                raise ValueError(
+                    f"{name} tests the models and {same} study.development={chooses}, by which evolve.rounds=auto chooses among"
+                    " them: such a score would be too good; leave it out of the benchmarks, or name another study.development"
+                )

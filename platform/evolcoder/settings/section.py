@@ -11,6 +11,9 @@ from evolcoder.benchmark_table import BENCHMARKS, checked_name, comparable_bench
 EMBEDDED = "embedded"
 """As a base URL: serve the small model ourselves. As a model: the small model of the PyPI package."""
 
+AUTO = "auto"
+"""As ``evolve.rounds``: as many as Evol Stop decides, see ``evol_stop.py``."""
+
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]

@@ -66,13 +66,14 @@ def train_one(
     cpus_each: int = 1,
 ) -> Manifest:
     """As ``train``, for those who hold the lock. ``cpus_each`` is what a worker reserves; it decides nothing else."""
-    dataset = dataset_manifest(run)
+    rows = run.training_rows(settings)
+    dataset = dataset_manifest(rows)
     stage = stage.pinned()
     state = stage.state()
     if state.done and state.manifest is not None:
         reporter.say(f"training on {variant.label} is done: nothing is trained again")
         return state.manifest
-    check_rounds(dataset, run, stage.input_hashes())
+    check_rounds(dataset, rows, stage.input_hashes())
     out = stage.folder
     if state.reason:
         reporter.say(f"the model in {out} is made again: {state.reason}")
@@ -106,7 +107,7 @@ def _prepare_job(
     vocabulary = (config.get("text_config") or config).get("vocab_size")
     gpu = check_resources(wanted, reporter)
     tokenizer = _load_tokenizer(base_model)
-    prepared = prepare(run.dataset, dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
+    prepared = prepare(run.training_rows(settings), dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
     steps = total_steps(wanted, prepared.rows)
     device = f"{wanted.workers} {'GPU' if gpu else 'CPU'} worker{'s' if wanted.workers > 1 else ''}"
     reporter.say(

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs import RunFolder
 from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
@@ -33,19 +32,19 @@ class Prepared:
     tokens: int
 
 
-def dataset_manifest(run: RunFolder) -> Manifest:
+def dataset_manifest(folder: Folder) -> Manifest:
     """The manifest of the training set, its files verified.
 
     Raises:
         RunFolderError: there is none, or its files are not what it says.
     """
-    manifest = verified_manifest(run.dataset)
+    manifest = verified_manifest(folder)
     if manifest is None:
-        raise RunFolderError(f"{run.dataset} holds no training set yet; run `evolcoder evolve` first.")
+        raise RunFolderError(f"{folder} holds no training set yet; run `evolcoder evolve` first.")
     return manifest
 
 
-def check_rounds(dataset: Manifest, run: RunFolder, inputs: Mapping[str, str]) -> None:
+def check_rounds(dataset: Manifest, folder: Folder, inputs: Mapping[str, str]) -> None:
     """See that the training set was merged from the rounds that a training names as its inputs; it may hold later ones too.
 
     Raises:
@@ -53,7 +52,7 @@ def check_rounds(dataset: Manifest, run: RunFolder, inputs: Mapping[str, str]) -
     """
     lacking = [name for name, content in inputs.items() if name != DATASET and dataset.inputs.get(name) != content]
     if lacking:
-        raise RunFolderError(f"{run.dataset} was merged before {', '.join(lacking)} was made; run `evolcoder evolve` first.")
+        raise RunFolderError(f"{folder} was merged before {', '.join(lacking)} was made; run `evolcoder evolve` first.")
 
 
 def prepare(

@@ -41,8 +41,8 @@ _CARD, _JSONL, _INFO = "README.md", "train.jsonl", "dataset_info.json"
 _ROWS_PER_PARQUET = 50_000
 
 
-def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> Manifest:
-    """Merge the kept rows of rounds 0 to ``evolve.rounds``; does nothing when that is done.
+def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter, folder: Folder | None = None) -> Manifest:
+    """Merge the kept rows of rounds 0 to ``evolve.rounds``; does nothing when that is done. ``folder`` is another place for it.
 
     Of rows whose instruction and input are the same but for case, white space and closing punctuation, the one of the
     lowest round and id is taken. Rows without a response (seeds, at times) have nothing to train on and are left out.
@@ -51,7 +51,7 @@ def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> 
         RunFolderError: a round is not there yet.
     """
     sources = round_stages(settings, run)
-    stage = dataset_stage(settings, run, sources)
+    stage = dataset_stage(settings, folder or run.dataset, sources)
     with run.lock(STAGE):
         rounds: list[Manifest] = []
         for source in sources:
@@ -66,10 +66,10 @@ def build_dataset(settings: RunSettings, run: RunFolder, reporter: Reporter) -> 
         return _build(settings, run, stage.pinned(), rounds, reporter)
 
 
-def dataset_stage(settings: RunSettings, run: RunFolder, rounds: Sequence[Stage]) -> Stage:
-    """The training set that is made from these rounds."""
-    identity = {"rounds": settings.evolve.rounds, "rows_per_shard": settings.evolve.rows_per_shard, "format": FORMAT}
-    return Stage(STAGE, run.dataset, identity, {stage.kind: stage for stage in rounds}, ("pyarrow",))
+def dataset_stage(settings: RunSettings, folder: Folder, rounds: Sequence[Stage]) -> Stage:
+    """The training set in ``folder`` that is made from these rounds."""
+    identity = {"rounds": settings.evolve.last_round, "rows_per_shard": settings.evolve.rows_per_shard, "format": FORMAT}
+    return Stage(STAGE, folder, identity, {stage.kind: stage for stage in rounds}, ("pyarrow",))
 
 
 def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence[Manifest], reporter: Reporter) -> Manifest:

@@ -77,7 +77,7 @@ def round_stages(
     """
     read = seeds or (lambda: load_seeds(settings.seeds, Reporter("plain", io.StringIO())))
     stages = [Stage(round_name(0), run.round(0), lambda: _seeds_as_recorded(run.round(0), settings, read()))]
-    for number in range(1, settings.evolve.rounds + 1):
+    for number in range(1, settings.evolve.last_round + 1):
         inputs = {stage.kind: stage for stage in stages}
         folder = run.round(number)
         stages.append(Stage(round_name(number), folder, partial(_as_recorded, folder, settings), inputs, ("openai",)))

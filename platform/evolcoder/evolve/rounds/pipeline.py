@@ -65,7 +65,7 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
         partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
         stages = round_stages(settings, run, lambda: seeds)
         manifests = finished_rounds(stages)
-        with _place_for(settings, len(seeds)) if len(manifests) <= settings.evolve.rounds else nullcontext() as place:
+        with _place_for(settings, len(seeds)) if len(manifests) <= settings.evolve.last_round else nullcontext() as place:
             copy_check = CopyCheck.of(settings.evolve, place) if place is not None else None
             if not manifests and copy_check is not None:
                 _write_seeds(settings, run, stages[0], seeds, copy_check, reporter)
@@ -80,11 +80,11 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
                 )
             for number in range(1, len(manifests)):
                 reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
-            if copy_check is not None and len(manifests) <= settings.evolve.rounds:
+            if copy_check is not None and len(manifests) <= settings.evolve.last_round:
                 for endpoint in endpoints:
                     check_endpoint(endpoint)
                 with _teacher_of(settings, run, endpoints, copy_check.place) as teacher:
-                    for number in range(len(manifests), settings.evolve.rounds + 1):
+                    for number in range(len(manifests), settings.evolve.last_round + 1):
                         this = Round(settings, run, number, stages[number].pinned(), partitions, rows, teacher)
                         manifests.append(_make_round(this, copy_check, reporter))
         show_rounds(manifests, settings, reporter)
