@@ -19,7 +19,7 @@ FLOORS = [
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
     {"models"},
     {*STAGES, "plan", "doctor"},
-    {"stages", "standing"},
+    {"stages", "standing", "progress"},
     {"study"},
     {"explore"},
     {"verbs", "making", "deciding"},

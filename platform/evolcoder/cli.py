@@ -218,7 +218,21 @@ def data_ds1000_env(output: Output = "auto") -> None:
 
 _run_command("study", "Do the whole loop: evolve, train, serve and evaluate base and tuned, report.", "real.yaml")
 _run_command("report", "Draw the report of what a run has so far: HTML, markdown, JSON and pictures.", "real.yaml")
-_run_command("status", "Show which stages of a run are done.", "real.yaml")
+
+
+@app.command(epilog="Example: evolcoder status real.yaml --watch")
+def status(
+    run: RunFile,
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until all is done, or Ctrl-C.")] = False,
+    output: Output = "auto",
+) -> None:
+    """Show which stages of a run are done, and how far those are that were begun."""
+    from evolcoder import verbs
+    from evolcoder.settings.files import load_settings
+
+    typed = shlex.join([str(run), *(overrides or [])])
+    verbs.status(load_settings(run, overrides or []), _reporter(output), typed, watch=watch)
 
 
 @app.command(epilog="Examples: evolcoder view real.yaml | evolcoder view real.yaml --export FOLDER")

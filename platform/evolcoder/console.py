@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -61,14 +61,8 @@ class Reporter:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             self._emit("table", {"title": title, "rows": records}, "")
             return
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for index, column in enumerate(columns):
-            numeric = all(isinstance(row[index], int | float) for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(escape(format_figure(cell)) for cell in row))
         self._console.print()
-        self._console.print(table)
+        self._console.print(_table(title, columns, rows))
 
     def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
         """How every verb ends: what was written, and what to do next; commands are shown as they can be typed here."""
@@ -88,6 +82,31 @@ class Reporter:
                 yield _LiveProgress(label, total, live.update)
         else:
             yield _LineProgress(label, total, self._emit)
+
+    def watch(self, look: Callable[[], tuple[str, Sequence[str], Sequence[Sequence[object]], bool]], seconds: float) -> None:
+        """Show a table again and again, until it says that it is complete or Ctrl-C ends it: a panel on a terminal, elsewhere
+        the rows whose first two cells have changed.
+
+        Args:
+            look: gives title, columns, rows, and whether nothing will change any more.
+        """
+        shown: dict[object, object] = {}
+        live = Live(console=self._console, auto_refresh=False) if self.mode == "live" else nullcontext()
+        with suppress(KeyboardInterrupt), live as panel:
+            while True:
+                title, columns, rows, complete = look()
+                if panel is not None:
+                    panel.update(_table(title, columns, rows), refresh=True)
+                elif not shown:
+                    self.table(title, columns, rows)
+                else:
+                    for row in rows:
+                        if shown.get(row[0]) != row[1]:
+                            self.say(f"{row[0]}: {row[1]}")
+                shown = {row[0]: row[1] for row in rows}
+                if complete:
+                    return
+                time.sleep(seconds)
 
     @contextmanager
     def together(self) -> Iterator[Together]:
@@ -213,6 +232,16 @@ class _LineProgress:
         times = _times(done, self._total, seconds)
         text = f"  {self._label} {done}/{self._total}  {times}  {escape(_figures_text(figures))}"
         self._emit("progress", data, text.rstrip())
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(format_figure(cell)) for cell in row))
+    return table
 
 
 def format_seconds(seconds: float) -> str:

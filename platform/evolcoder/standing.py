@@ -10,7 +10,7 @@ from evolcoder.storage.stage import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a stage is there. ``changed`` names what it was made from and is another now."""
+    """Whether a stage is there. ``changed`` names the settings, or what it was made from, that are others now."""
 
     manifest: Manifest | None
     changed: tuple[str, ...] = ()
@@ -35,4 +35,7 @@ class Standing:
 
 def standing(entry: RunStage) -> Standing:
     manifest = entry.stage.manifest()
-    return Standing(manifest, () if manifest is None else tuple(entry.stage.changed_inputs(manifest)))
+    if manifest is None:
+        return Standing(None)
+    changed = entry.stage.changed_settings(manifest) or entry.stage.changed_inputs(manifest)
+    return Standing(manifest, tuple(changed))

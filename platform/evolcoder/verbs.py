@@ -7,28 +7,32 @@ by the verb that uses them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolcoder.console import Reporter
+from evolcoder.console import Reporter, format_seconds
 from evolcoder.deciding import evolve_until_it_ends
 from evolcoder.errors import DataError
 from evolcoder.evol_stop import at_most, decided, models_at_most, scores_at_most
 from evolcoder.making import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
 from evolcoder.models import find_model
+from evolcoder.progress import progress_of
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
-from evolcoder.stages import RunStage, run_stages
+from evolcoder.stages import run_stages
 from evolcoder.standing import standing
 from evolcoder.storage.folders import Folder, shown_path
 from evolcoder.variants import BASE, TUNED, all_benchmarks
 
 if TYPE_CHECKING:
     pass
+
+WATCH_SECONDS = 2.0
 
 
 def evolve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -198,19 +202,34 @@ def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     )
 
 
-def status(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
-    """Which stages are there, as their manifests say; files are verified when a stage is used."""
+def status(settings: RunSettings, reporter: Reporter, arguments: str, watch: bool = False) -> None:
+    """Which stages are there, as their manifests say, and how far those are that were begun; files are verified when a stage is
+    used. With ``watch`` until all are there, or Ctrl-C.
+    """
     run = RunFolder.open(settings)
-    _show_stages(run, run_stages(settings, run), reporter)
+    if watch:
+        reporter.watch(lambda: _stages_now(settings, run), WATCH_SECONDS)
+        return
+    title, columns, rows, _ = _stages_now(settings, run)
+    reporter.table(title, columns, rows)
 
 
-def _show_stages(run: RunFolder, entries: Sequence[RunStage], reporter: Reporter) -> None:
+def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], list[list[object]], bool]:
+    """All stages as a table, and whether all are done."""
     rows: list[list[object]] = []
-    for entry in entries:
-        now = standing(entry)
-        made = (None, None, "") if now.manifest is None else (now.count, now.manifest.created_at, str(entry.stage.folder))
-        rows.append([entry.label, now.text, *made])
-    reporter.table(f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows)
+    complete, now = True, time.time()
+    for entry in run_stages(settings, run):
+        stands = standing(entry)
+        complete = complete and stands.done
+        if stands.manifest is not None:
+            made = (stands.count, stands.manifest.created_at, str(entry.stage.folder))
+            rows.append([entry.label, stands.text, *made])
+        elif begun := progress_of(entry, settings, run):
+            ago = f"{format_seconds(max(0.0, now - begun.changed_at))} ago"
+            rows.append([entry.label, begun.text(now), None, ago, str(entry.stage.folder)])
+        else:
+            rows.append([entry.label, stands.text, None, None, ""])
+    return f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows, complete
 
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
@@ -238,7 +257,7 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     wanted = scores_at_most(settings, run)
     scored = {(entry.model, entry.benchmark) for entry in done if entry.kind == "evaluate"}
     reporter.table(*scores_table(settings, wanted, scored, _problem_counts(settings, {name for _, name in wanted})))
-    _show_stages(run, entries, reporter)
+    status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
 
 

@@ -23,7 +23,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 DRIVER = Path(__file__).parents[1] / "train" / "driver.py"
-STEPS = 60
+STEPS = 40
 
 
 def main() -> None:
@@ -105,11 +105,11 @@ def _model(training: Path) -> dict[str, Any]:
 
 
 def _spans(lines: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """When each model's steps began and when they ended, as the driver saw it."""
+    """When each model's workers were up and when its steps had ended, as the driver saw it."""
     spans: dict[str, list[float]] = {}
     for line in lines:
         name, _, text = str(line.get("text")).partition(": ")
-        if name in PLACES and text in ("training", "exporting the model"):
+        if name in PLACES and text in ("loading the model", "exporting the model"):
             spans.setdefault(name, []).append(line["time"])
     return spans
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
@@ -69,7 +70,14 @@ def model_stage(
         }
         return as_recorded(folder, decides)
 
-    return Stage(STAGE, folder, identity, {"model": model}, PACKAGES)
+    return Stage(STAGE, folder, identity, {"model": model}, PACKAGES, partial(_told, settings, benchmark))
+
+
+def _told(settings: EvaluateSettings, benchmark: str) -> dict[str, Any]:
+    """What of it the settings say by themselves. What the benchmark and the prompt style fill in is left out."""
+    filled_in = {"style": "auto", "extraction": None, "timeout_seconds": None}
+    said = {name: value for name, value in settings.identity().items() if filled_in.get(name, ...) != value}
+    return {**said, "benchmark": benchmark}
 
 
 def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extraction: str) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class Folder:
         info = self._info(name)
         return int(info.size) if info.is_file else None
 
+    def changed_at(self, name: str) -> float | None:
+        """When a file was last written, in seconds since 1970; None when there is none, or the storage does not say."""
+        info = self._info(name)
+        return info.mtime_ns / 1e9 if info.is_file and info.mtime_ns is not None else None
+
     def _info(self, name: str) -> pafs.FileInfo:
         return self.filesystem.get_file_info(f"{self.path}/{name}" if name else self.path)
 

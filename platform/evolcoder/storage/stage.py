@@ -100,6 +100,10 @@ class Stage:
     inputs: Mapping[str, Source] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     """Distributions whose versions matter to the outcome; the manifest records them."""
+    told: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
+    """What of the identity the settings tell, for those who only look: nothing heavy is read or imported for it. None: all, if
+    the identity is no function, else nothing.
+    """
 
     @cached_property
     def resolved_identity(self) -> dict[str, Any]:
@@ -156,10 +160,26 @@ class Stage:
         return StageState("done" if damage is None else "damaged", damage or "", manifest)
 
     def changed_inputs(self, manifest: Manifest) -> list[str]:
-        """Inputs that other stages make and that are not what this manifest says; reads manifests alone."""
+        """Inputs that other stages make and that are not what this manifest says; reads manifests alone. Where the manifest names
+        other inputs altogether, those.
+        """
+        if self.inputs and not set(self.inputs) & set(manifest.inputs):
+            return sorted(manifest.inputs)
         sources = {name: source.manifest() for name, source in self.inputs.items() if isinstance(source, Stage)}
         hashes = {name: None if source is None else source.content_hash for name, source in sources.items()}
         return [name for name, content_hash in hashes.items() if manifest.inputs.get(name) != content_hash]
+
+    def changed_settings(self, manifest: Manifest) -> list[str]:
+        """What of the identity is not as this manifest says, as far as the settings tell."""
+        wanted = self._told
+        return sorted(key for key, value in wanted.items() if key in manifest.identity and manifest.identity[key] != value)
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        told = self.told() if callable(self.told) else self.told
+        if told is None:
+            told = {} if callable(self.identity) else self.identity
+        return dict(json.loads(json.dumps(told)))
 
     def begin(self, *leftovers: str) -> Folder:
         """Take the manifest away, and then what an earlier making left: names or patterns of files, names of folders."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from evolcoder.embedded import embedded_model_fingerprint
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.train.encode import TEMPLATE_HASH
@@ -39,7 +43,15 @@ def train_stage(
     inputs = {stage.kind: stage for stage in rounds[: chosen.last_round + 1]}
     if _made_from_the_whole_set(folder, own, dataset):
         inputs = {DATASET: dataset}
-    return Stage(STAGE, folder, lambda: own | {"base_model": base_fingerprint()}, inputs, _PACKAGES)
+    told = partial(_told, own, settings.train.base_model, base_fingerprint)
+    return Stage(STAGE, folder, lambda: own | {"base_model": base_fingerprint()}, inputs, _PACKAGES, told)
+
+
+def _told(own: Mapping[str, Any], base_model: str, base_fingerprint: Callable[[], str]) -> dict[str, Any]:
+    """What decides the model, for those who only look: a base model is neither fetched nor converted for it."""
+    if base_model == EMBEDDED:
+        return {**own, "base_model": embedded_model_fingerprint()}
+    return {**own, "base_model": base_fingerprint()} if Path(base_model).expanduser().is_dir() else dict(own)
 
 
 def _made_from_the_whole_set(folder: Folder, own: Mapping[str, Any], dataset: Stage) -> bool:

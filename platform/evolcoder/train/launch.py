@@ -6,6 +6,7 @@ Ray Train is driven by ``fit.py`` and training itself is ``loop.py``'s, on the w
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from evolcoder.train.resources import check_resources
 from evolcoder.variants import Variant, own_variant
 
 CHECKPOINTS = "checkpoints"
+_PREPARING = threading.Lock()
+"""Trainings in several threads are prepared one after the other: transformers cannot be imported by two threads at once."""
 
 
 def train(
@@ -79,9 +82,9 @@ def train_one(
         reporter.say(f"the model in {out} is made again: {state.reason}")
     work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
     with ray_session():
-        job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
-        from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
-
+        with _PREPARING:
+            job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
+            from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
         stage.begin()
         precision = fit(replace(job, cpus_each=cpus_each), reporter)
     model_files = (out / MODEL_FOLDER).names(recursive=True)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from evolcoder.console import Reporter
-from evolcoder.errors import DataError
+from evolcoder.errors import DataError, EvolcoderError
 from evolcoder.evolve.copies import dedup
 from evolcoder.evolve.copies.decontamination import decontamination_identity
 from evolcoder.evolve.rounds.shards import KEPT_PATTERN
 from evolcoder.evolve.rules.evolution import FORMAT, FORMAT_BEFORE, RoundPlan
 from evolcoder.evolve.rules.novelty import JUDGE_FINGERPRINT
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
-from evolcoder.evolve.seeds.load import load_seeds
+from evolcoder.evolve.seeds.load import PACKAGED, load_seeds
 from evolcoder.evolve.seeds.rows import normalise
 from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
@@ -76,12 +78,28 @@ def round_stages(
         seeds: how to read the seeds, for those who have them already; they are read only for a question that needs them.
     """
     read = seeds or (lambda: load_seeds(settings.seeds, Reporter("plain", io.StringIO())))
-    stages = [Stage(round_name(0), run.round(0), lambda: _seeds_as_recorded(run.round(0), settings, read()))]
+    first = partial(_seeds_told, run.round(0), settings, read)
+    stages = [Stage(round_name(0), run.round(0), lambda: _seeds_as_recorded(run.round(0), settings, read()), told=first)]
     for number in range(1, settings.evolve.last_round + 1):
         inputs = {stage.kind: stage for stage in stages}
         folder = run.round(number)
-        stages.append(Stage(round_name(number), folder, partial(_as_recorded, folder, settings), inputs, ("openai",)))
+        identity, told = partial(_as_recorded, folder, settings), partial(_round_told, settings)
+        stages.append(Stage(round_name(number), folder, identity, inputs, ("openai",), told))
     return stages
+
+
+def _seeds_told(folder: Folder, settings: RunSettings, read: Callable[[], Sequence[Instruction]]) -> dict[str, Any]:
+    """What decides round 0, for those who only look: seeds that are not on this machine are not fetched for it."""
+    here = settings.seeds.path == PACKAGED or Path(settings.seeds.path).expanduser().exists()
+    if here:
+        with suppress(EvolcoderError):
+            return _seeds_as_recorded(folder, settings, read())
+    return {"rows_per_shard": settings.evolve.rows_per_shard, **_copy_check_identity(settings.evolve)}
+
+
+def _round_told(settings: RunSettings) -> dict[str, Any]:
+    """What decides a round, but for the format: rows of which one a round holds, only reading them would tell."""
+    return {name: value for name, value in round_identity(settings).items() if name != "format"}
 
 
 def _seeds_as_recorded(folder: Folder, settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:

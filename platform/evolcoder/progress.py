@@ -1,0 +1,100 @@
+"""How far a stage is that is being made, from the files that it has written so far. Talks to no process.
+
+A file that grew a moment ago is the sign of life: a stage that was begun and broken off leaves the same files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evolcoder.errors import EvolcoderError
+from evolcoder.runs import RunFolder
+from evolcoder.settings.run import RunSettings
+from evolcoder.stages import RunStage
+from evolcoder.storage.arrow_files import read_batches
+from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import read_manifest
+from evolcoder.train.job import ENCODED_FILE, METRICS_FILE
+from evolcoder.train.order import total_steps
+
+AT_WORK_SECONDS = 120.0
+"""A stage that has written nothing for longer is not said to be at work: a step of a large model takes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``done`` of ``total`` (None where that is not known) ``things``; ``changed_at`` in seconds since 1970."""
+
+    done: int
+    total: int | None
+    things: str
+    changed_at: float
+    more: str = ""
+
+    def text(self, now: float) -> str:
+        of = "" if self.total is None else f" of {self.total:,}"
+        state = "at work" if now - self.changed_at <= AT_WORK_SECONDS else "begun"
+        return f"{state}: {self.done:,}{of} {self.things}{self.more and f', {self.more}'}"
+
+
+def progress_of(entry: RunStage, settings: RunSettings, run: RunFolder) -> Progress | None:
+    """How far a stage is that is not done; None while it has not begun, or tells nothing."""
+    if entry.kind == "round":
+        return _of_round(entry, settings, run)
+    if entry.kind == "train":
+        return _of_training(entry.stage.folder, settings)
+    return _of_evaluation(entry, settings) if entry.kind == "evaluate" else None
+
+
+def _of_round(entry: RunStage, settings: RunSettings, run: RunFolder) -> Progress | None:
+    """The replies of the teacher that the journal holds for the round: two a row, and one more with a judge."""
+    journal = run.journal / entry.stage.kind.removeprefix("round ")
+    replies, changed_at = _lines(journal, journal.names("*.jsonl"))
+    seeds = read_manifest(run.round(0))
+    total = None if seeds is None else int(seeds.summary.get("kept", seeds.rows)) * (2 + settings.evolve.judge)
+    return None if changed_at is None else Progress(replies, total, "replies", changed_at)
+
+
+def _of_training(folder: Folder, settings: RunSettings) -> Progress | None:
+    """The steps that rank 0 has written down since the rows were encoded for this training."""
+    encoded = folder.names(f"checkpoints/*/{ENCODED_FILE}", recursive=True)
+    begun_at = max((changed for name in encoded if (changed := folder.changed_at(name))), default=None)
+    if begun_at is None:
+        return None
+    newest = max(encoded, key=lambda name: folder.changed_at(name) or 0.0)
+    total = total_steps(settings.train, sum(batch.num_rows for batch in read_batches(folder, newest)))
+    changed_at = folder.changed_at(METRICS_FILE)
+    if changed_at is None or changed_at < begun_at:
+        return Progress(0, total, "steps", begun_at)
+    lines = folder.read_text(METRICS_FILE).splitlines()
+    loss = f"loss {json.loads(lines[-1])['loss']:.4g}" if lines else ""
+    return Progress(len(lines), total, "steps", changed_at, loss)
+
+
+def _of_evaluation(entry: RunStage, settings: RunSettings) -> Progress | None:
+    folder = entry.stage.folder
+    answers, answered_at = _lines(folder, folder.names("answers*.jsonl"))
+    judged, judged_at = _lines(folder, folder.names("judged*.jsonl"))
+    changed_at = max((at for at in (answered_at, judged_at) if at is not None), default=None)
+    if changed_at is None:
+        return None
+    return Progress(answers, questions_of(entry.benchmark, settings), "answers", changed_at, f"{judged:,} judged")
+
+
+def questions_of(benchmark: str, settings: RunSettings) -> int | None:
+    """How many questions a score asks; None where the benchmark's data is not on this machine."""
+    from evolcoder.evaluate.benchmarks import benchmark_named
+    from evolcoder.evaluate.questions import chosen_problems
+
+    try:
+        return len(chosen_problems(benchmark_named(benchmark), settings.evaluate)) * settings.evaluate.samples
+    except EvolcoderError:
+        return None
+
+
+def _lines(folder: Folder, names: Sequence[str]) -> tuple[int, float | None]:
+    """How many whole lines these files have together, and when the last of them was written."""
+    count = sum(folder.read_bytes(name).count(b"\n") for name in names)
+    return count, max((at for name in names if (at := folder.changed_at(name)) is not None), default=None)
