@@ -160,8 +160,8 @@ class Stage:
         return StageState("done" if damage is None else "damaged", damage or "", manifest)
 
     def changed_inputs(self, manifest: Manifest) -> list[str]:
-        """Inputs that other stages make and that are not what this manifest says; reads manifests alone. Where the manifest names
-        other inputs altogether, those.
+        """Inputs that other stages make and that are not what this manifest says, or all that it names where those are others
+        altogether; reads manifests alone.
         """
         if self.inputs and not set(self.inputs) & set(manifest.inputs):
             return sorted(manifest.inputs)
