@@ -216,7 +216,7 @@ def data_ds1000_env(output: Output = "auto") -> None:
     reporter.finish([str(build_environment(reporter.say))], ["evolcoder evaluate --samples FILE --benchmark ds1000 --out DIR"])
 
 
-_run_command("study", "Do the whole loop: evolve, train, serve and evaluate base and tuned, report.", "real.yaml")
+_run_command("study", "Do the whole loop: evolve, train, serve and evaluate all models of the run, report.", "real.yaml")
 _run_command("report", "Draw the report of what a run has so far: HTML, markdown, JSON and pictures.", "real.yaml")
 
 

@@ -171,7 +171,7 @@ def view(settings: RunSettings, reporter: Reporter, export: str | None, port: in
 
 
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
-    """The whole loop: evolve, train, serve and evaluate base and tuned, report."""
+    """The whole loop: evolve, train, serve and evaluate all models of the run, report."""
     from evolcoder.cluster import ray_kept
     from evolcoder.evaluate.benchmarks import benchmark_named
 
