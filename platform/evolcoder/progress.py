@@ -13,7 +13,7 @@ from evolcoder.errors import EvolcoderError
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages import RunStage
-from evolcoder.storage.arrow_files import read_batches
+from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE
@@ -63,8 +63,10 @@ def _of_training(folder: Folder, settings: RunSettings) -> Progress | None:
     begun_at = max((changed for name in encoded if (changed := folder.changed_at(name))), default=None)
     if begun_at is None:
         return None
-    newest = max(encoded, key=lambda name: folder.changed_at(name) or 0.0)
-    total = total_steps(settings.train, sum(batch.num_rows for batch in read_batches(folder, newest)))
+    total = settings.train.max_steps
+    if total is None and folder.is_local:  # where the file is mapped, counting its rows reads none of them
+        newest = max(encoded, key=lambda name: folder.changed_at(name) or 0.0)
+        total = total_steps(settings.train, read_table(folder, newest).num_rows)
     changed_at = folder.changed_at(METRICS_FILE)
     if changed_at is None or changed_at < begun_at:
         return Progress(0, total, "steps", begun_at)
