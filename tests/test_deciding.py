@@ -25,6 +25,7 @@ from evolcoder.records import VERDICT_SCHEMA, Verdict
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages import RunStage, run_stages
+from evolcoder.standing import standing
 from evolcoder.storage.arrow_files import arrow_bytes
 
 RISES_TWICE = {"rounds-0": 10, "rounds-0-1": 30, "rounds-0-2": 50, "rounds-0-3": 50, "rounds-0-4": 49, "rounds-0-5": 80}
@@ -180,6 +181,23 @@ def test_before_it_ends_there_is_no_model_of_the_runs_own(evolve: Any, tmp_path:
     for ask in (lambda: check_decided(settings, run), lambda: find_model("tuned", settings)):
         with pytest.raises(SettingsError, match="is auto, and it is not decided yet"):
             ask()
+
+
+def test_status_says_what_the_next_decision_waits_for(evolve: Any, tmp_path: Path) -> None:
+    settings = auto(tmp_path)
+    run = RunFolder.open(settings)
+
+    def shown(of: RunSettings) -> str:
+        (entry,) = (entry for entry in run_stages(of, run) if entry.kind == "evol_stop")
+        return standing(entry).text
+
+    assert shown(settings) == "to do"
+    with pytest.raises(KeyboardInterrupt):
+        evolve(settings, break_at=8)
+    assert shown(settings) == "goes on after rounds-0-2"
+    assert shown(auto(tmp_path, patience=2)) == "to do again: rule changed since"
+    evolve(settings)
+    assert shown(settings) == "done"
 
 
 def test_when_it_has_ended_the_runs_own_model_and_its_study_follow(evolve: Any, tmp_path: Path) -> None:

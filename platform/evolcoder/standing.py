@@ -14,15 +14,19 @@ class Standing:
 
     manifest: Manifest | None
     changed: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    """Of the decisions of Evol Stop, which grow: the models whose scores the next one needs."""
 
     @property
     def done(self) -> bool:
-        return self.manifest is not None and not self.changed
+        return self.manifest is not None and not self.changed and not self.waits_for
 
     @property
     def text(self) -> str:
         if self.changed:
             return f"to do again: {', '.join(self.changed)} changed since"
+        if self.waits_for:
+            return f"goes on after {', '.join(self.waits_for)}"
         return "to do" if self.manifest is None else "done"
 
     @property
@@ -38,4 +42,5 @@ def standing(entry: RunStage) -> Standing:
     if manifest is None:
         return Standing(None)
     changed = entry.stage.changed_settings(manifest) or entry.stage.changed_inputs(manifest)
-    return Standing(manifest, tuple(changed))
+    new = [name for name in entry.stage.inputs if name not in manifest.inputs] if entry.kind == "evol_stop" else []
+    return Standing(manifest, tuple(name for name in changed if name not in new), tuple(new))
