@@ -27,6 +27,7 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.standing import standing
 from evolcoder.storage.arrow_files import arrow_bytes
+from evolcoder.study.evidence.costs import stage_costs
 
 RISES_TWICE = {"rounds-0": 10, "rounds-0-1": 30, "rounds-0-2": 50, "rounds-0-3": 50, "rounds-0-4": 49, "rounds-0-5": 80}
 """How many of 100 problems each model solves."""
@@ -220,6 +221,16 @@ def test_when_it_has_ended_the_runs_own_model_and_its_study_follow(evolve: Any, 
     kinds = [entry.kind for entry in stages]
     assert kinds.index("evol_stop") < kinds.index("dataset")
     assert len({id(entry) for entry in stages}) == len(stages)
+
+
+def test_the_model_that_is_taken_has_cost_what_it_cost_once(evolve: Any, tmp_path: Path) -> None:
+    settings = auto(tmp_path)
+    run = RunFolder.open(settings)
+    evolve(settings)
+    made = [(entry, manifest) for entry in run_stages(settings, run) if (manifest := entry.stage.manifest())]
+    trained = [(entry, manifest) for entry, manifest in made if entry.kind == "train"]
+    assert [entry.model for entry, _ in trained] == ["rounds-0", "rounds-0-1", "rounds-0-2", "rounds-0-3", "tuned"]
+    assert [cost["stage"] for cost in stage_costs(trained, run.root)] == [f"train on rounds 0-{last}" for last in range(4)]
 
 
 @pytest.mark.parametrize(

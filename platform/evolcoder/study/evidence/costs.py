@@ -15,7 +15,12 @@ from evolcoder.study.evidence.findings import told
 
 
 def stage_costs(made: Sequence[tuple[RunStage, Manifest]], root: Folder) -> list[dict[str, Any]]:
-    """One entry for each finished stage, in the order of the run."""
+    """One entry for each finished stage, in the order of the run; one alone for the run's own model and that of the round which
+    Evol Stop took, for they are the same.
+    """
+    first: dict[str, tuple[RunStage, Manifest]] = {}
+    for entry, manifest in made:
+        first.setdefault(entry.stage.folder.path, (entry, manifest))
     return [
         {
             "stage": entry.label,
@@ -24,7 +29,7 @@ def stage_costs(made: Sequence[tuple[RunStage, Manifest]], root: Folder) -> list
             "evidence": entry.stage.folder.path.removeprefix(root.path + "/"),
             **_cost(entry, manifest),
         }
-        for entry, manifest in made
+        for entry, manifest in first.values()
         if entry.kind != "report"
     ]
 
