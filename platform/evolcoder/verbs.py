@@ -8,7 +8,7 @@ by the verb that uses them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby, takewhile
 from pathlib import Path
