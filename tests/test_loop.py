@@ -48,7 +48,7 @@ def test_the_loop_ends_in_a_report_and_a_second_run_does_nothing_again(tmp_path:
     assert [score["role"] for score in evidence["scores"]] == ["base", "tuned"]
     assert [score["style"] for score in evidence["scores"]] == ["chat", "wizardcoder"]
     assert all(score["tasks"] == 2 for score in evidence["scores"])
-    assert len(evidence["training"]["steps"]) == 1
+    assert [len(training["steps"]) for training in evidence["trainings"]] == [1]
     assert (run / "report" / "report.html").stat().st_size > 10_000
     for sentence in ("no request is sent", "nothing is trained again", "no question is asked again", "left as it is"):
         assert sentence in second.stdout

@@ -69,3 +69,33 @@ def test_what_another_model_would_meet_too_stops_the_run_at_once(monkeypatch: py
     gone = ClusterError("The Ray cluster does not answer.")
     made, _, error = made_and_said(monkeypatch, tmp_path, {"base_rounds": [0, 1]}, {"rounds-0": gone})
     assert (made, error) == (["round", "dataset", "train tuned"], gone)
+
+
+def test_a_score_that_was_made_under_another_name_is_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a further round the model that was the run's own is one of the study's; its training and its score stay."""
+    asked: list[str] = []
+
+    def make(settings: Any, run: Any, entries: list[Any], reporter: Any) -> None:
+        for entry in entries:
+            if entry.kind != "report" and not entry.stage.state().done:
+                asked.append(entry.label)
+                entry.stage.begin().write_text("what", f"{entry.label} of {settings.evolve.rounds} rounds")
+                entry.stage.publish(["what"])
+
+    monkeypatch.setattr(making, "MAKERS", dict.fromkeys(making.MAKERS, make))
+    monkeypatch.setattr(making, "_train_together", lambda *given: making._each_model(*given[:2], "train", *given[2:]))
+    stream = io.StringIO()
+    for last in (1, 2):
+        asked.clear()
+        plain = {
+            "name": "r",
+            "storage": str(tmp_path),
+            "evolve": {"rounds": last},
+            "study": {"base_rounds": [0, 1, 2][: last + 1]},
+        }
+        making.make(RunSettings.model_validate(plain), Reporter("plain", stream), *making.MAKERS)
+    assert asked == ["round 2", "data set", "train on rounds 0-2", "evaluate tuned on humaneval"]
+    assert "evaluate rounds-0-1 on humaneval: taken from evaluate tuned on humaneval" in stream.getvalue()
+    scores = tmp_path / "r" / "evaluate"
+    assert (scores / "rounds-0-1/humaneval/what").read_text() == "evaluate tuned on humaneval of 1 rounds"
+    assert (scores / "tuned/humaneval/what").read_text() == "evaluate tuned on humaneval of 2 rounds"

@@ -58,6 +58,8 @@ def make_stages(settings: RunSettings, run: RunFolder, entries: Sequence[RunStag
     for kind, of_kind in groupby(entries, key=lambda entry: entry.kind):
         models = [list(group) for _, group in groupby(of_kind, key=lambda entry: entry.model)]
         left = [group for group in models if group[0].model not in failed]
+        if kind == "evaluate":
+            _take_over_scores(run, [entry for group in left for entry in group], reporter)
         if kind == "train" and len(left) > 1:
             failed |= _train_together(settings, run, left, reporter)
         else:
@@ -65,6 +67,26 @@ def make_stages(settings: RunSettings, run: RunFolder, entries: Sequence[RunStag
     if failed:
         first = next(iter(failed.values()))
         raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
+
+
+def _take_over_scores(run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
+    """Copy the scores of models that were scored under another name, as that of the last round was while it was the run's own.
+    Those that are not there come first: what lies in the place of another one may be theirs.
+    """
+    made = {name.removesuffix("/manifest.json") for name in (run.root / "evaluate").names("*/manifest.json", recursive=True)}
+    places = {entry.stage.folder.path: entry for entry in scores}
+    for entry in sorted(scores, key=lambda entry: entry.stage.manifest() is not None):
+        trained = [source.manifest() for source in entry.stage.inputs.values() if isinstance(source, Stage)]
+        if not trained or None in trained:
+            continue
+        manifest = entry.stage.manifest()
+        if manifest is not None and manifest.inputs == entry.stage.input_hashes():
+            continue
+        for name in sorted(made):
+            place = run.root / "evaluate" / name
+            if name.endswith(f"/{entry.benchmark}") and place.path != entry.stage.folder.path and entry.stage.take_over(place):
+                reporter.say(f"{entry.label}: taken from {places[place.path].label if place.path in places else name}")
+                break
 
 
 def _each_model(

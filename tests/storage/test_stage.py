@@ -134,3 +134,18 @@ def test_what_an_earlier_making_left_goes_after_the_manifest(folder: Folder, mon
     Stage("stage", folder, IDENTITY).begin("part-*", "deep", "never there")
     assert gone == [MANIFEST, "part-0.arrow", "part-1.arrow", "deep", "never there"]
     assert folder.names(recursive=True) == ["kept"]
+
+
+def test_what_lies_elsewhere_is_taken_over_if_it_is_the_same(folder: Folder) -> None:
+    there, here = folder / "there", folder / "here"
+    manifest = made(there, {"a": b"1", "b/c": b"2"})
+    stage = Stage("stage", here, IDENTITY, INPUTS)
+    assert not Stage("stage", here, {"seed": 1}, INPUTS).take_over(there)
+    assert not Stage("stage", here, IDENTITY, {"seeds": "xyz"}).take_over(there)
+    assert not stage.take_over(folder / "nowhere")
+    assert not stage.folder.exists("a")
+    assert stage.take_over(there)
+    assert stage.state().done
+    assert stage.manifest() == manifest
+    there.write_bytes("a", b"other")
+    assert not Stage("stage", folder / "third", IDENTITY, INPUTS).take_over(there), "its files are not what it says"
