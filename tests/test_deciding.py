@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from evolcoder import deciding
 from evolcoder.console import Reporter
-from evolcoder.errors import SettingsError
+from evolcoder.errors import DataError, SettingsError
 from evolcoder.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
 from evolcoder.models import find_model
 from evolcoder.records import VERDICT_SCHEMA, Verdict
@@ -182,6 +182,16 @@ def test_before_it_ends_there_is_no_model_of_the_runs_own(evolve: Any, tmp_path:
     for ask in (lambda: check_decided(settings, run), lambda: find_model("tuned", settings)):
         with pytest.raises(SettingsError, match="is auto, and it is not decided yet"):
             ask()
+
+
+def test_seeds_without_responses_are_said_to_be_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_to_train_on(*_: Any) -> None:
+        raise DataError("No row of rounds 0-0 can be trained on.")
+
+    monkeypatch.setattr(deciding, "MAKERS", Makers({}).kinds() | {"train": nothing_to_train_on})
+    settings = auto(tmp_path)
+    with pytest.raises(DataError, match=r"can be trained on; evolve\.rounds=auto starts with .* give seeds with responses"):
+        deciding.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
 
 
 def test_status_says_what_the_next_decision_waits_for(evolve: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from itertools import count
 
 from evolcoder.console import Reporter
+from evolcoder.errors import DataError
 from evolcoder.evol_stop import DECISIONS_FILE, RecordedDecision, decided, stopping_stage, stopping_variant, with_rounds
 from evolcoder.making import MAKERS
 from evolcoder.runs import RunFolder
@@ -35,7 +36,13 @@ def evolve_until_it_ends(settings: RunSettings, run: RunFolder, reporter: Report
         (training,) = (entry for entry in entries if entry.kind == "train" and entry.model == model)
         score = next(entry for entry in entries if entry.kind == "evaluate" and entry.model == model)
         MAKERS["round"](with_rounds(settings, last, 0), run, rounds, reporter)
-        MAKERS["train"](settings, run, [training], reporter)
+        try:
+            MAKERS["train"](settings, run, [training], reporter)
+        except DataError as error:
+            if number:
+                raise
+            advice = "evolve.rounds=auto starts with a model of the seeds: give seeds with responses, or set it to a number"
+            raise DataError(f"{error.message.rstrip('.')}; {advice}.") from None
         MAKERS["evaluate"](settings, run, [score], reporter)
         scores.append(score.stage)
         decision = _decision(settings, run, scores)
