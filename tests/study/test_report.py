@@ -34,6 +34,7 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.study import report
+from evolcoder.study.evidence import difficulty, rounds
 from evolcoder.study.figures.style import PANEL_PIXELS, SMALLEST_LETTERS
 from evolcoder.variants import run_variants
 
@@ -341,6 +342,29 @@ def test_rounds_say_what_evolution_did(tmp_path: Path) -> None:
     assert evidence_of(settings)["cost_totals"]["usd"] == pytest.approx(3 * 260 * 0.001)
     families = evidence_of(settings)["lineages"]
     assert [[row["round"] for row in family] for family in families] == [[0, 1]] * 3
+
+
+def test_rows_are_read_once_for_all_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    read: list[str] = []
+
+    def counted(*texts: str) -> difficulty.Measured:
+        read.append(texts[0])
+        return difficulty.measured(*texts)
+
+    monkeypatch.setattr(rounds, "measured", counted)
+    draw_report(settings)
+    first, rows = evidence_of(settings)["rounds"], len(read)
+    make_score(RunFolder.open(settings), "base", "humaneval", [[True]])
+    draw_report(settings)
+    assert (evidence_of(settings)["rounds"], len(read)) == (first, rows)
+    make_rounds(settings, seeds=41)
+    draw_report(settings)
+    assert len(read) > 2 * rows
+    RunFolder.open(settings).report.write_text("report.json", "{")
+    draw_report(settings)
+    assert len(read) > 3 * rows, "a report that was changed is no source"
 
 
 def test_libraries_of_ds1000_stand_beside_each_other(study: RunSettings) -> None:

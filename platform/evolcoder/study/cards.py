@@ -7,6 +7,7 @@ or the model is published.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def model_card(evidence: Mapping[str, Any]) -> str:
 
 def _filled(template: str, evidence: Mapping[str, Any]) -> str:
     own = next((one for one in evidence["trainings"] if one["model"] == TUNED), None)
-    teacher = evidence["settings"]["teacher"]["model"]
+    teacher, seeds = evidence["settings"]["teacher"]["model"], evidence["settings"]["seeds"]["path"]
     return (
         template_environment(template)
         .get_template(template)
@@ -49,7 +50,9 @@ def _filled(template: str, evidence: Mapping[str, Any]) -> str:
             own_scores=[score for score in evidence["scores"] if score["role"] in ("base", TUNED)],
             teacher=f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else teacher,
             base_model=_published_name(evidence["settings"]["train"]["base_model"]),
-            seeds=_published_name(evidence["settings"]["seeds"]["path"]),
+            writer=EMBEDDED_HUB_ID if teacher == EMBEDDED else teacher,
+            seeds="the seed tasks packaged with evolcoder" if seeds == "packaged" else _published_name(seeds),
+            version=version("evolcoder"),
         )
     )
 

@@ -17,6 +17,7 @@ from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.study.compare import pass_rates
 from evolcoder.study.evidence.comparisons import (
@@ -29,7 +30,7 @@ from evolcoder.study.evidence.comparisons import (
 from evolcoder.study.evidence.costs import per_point, stage_costs, total_costs
 from evolcoder.study.evidence.findings import findings
 from evolcoder.study.evidence.limits import limits
-from evolcoder.study.evidence.rounds import lineages, round_evidence
+from evolcoder.study.evidence.rounds import lineages, reading_version, round_evidence
 from evolcoder.study.evidence.scores import by_round, differing_rules, own_scores, scores_beside
 from evolcoder.study.published import PUBLISHED, PUBLISHED_ROUNDS, PUBLISHED_ROUNDS_SOURCE
 from evolcoder.variants import TUNED
@@ -86,7 +87,7 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "stopping": _stopping(run.root / STOPPING),
         "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
         "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
-        "rounds": [round_evidence(number, folder, manifest.summary) for number, (folder, manifest) in enumerate(rounds)],
+        "rounds": _rounds(rounds, run.report),
         "dataset": dataset.summary if dataset is not None else None,
         "trainings": [_training(*training) for training in trainings.values()],
         "variants": variant_rows(trainings, against_base(rates, list(trainings))) if settings.study.several_models else [],
@@ -112,6 +113,22 @@ def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str
         elif changed := entry.stage.changed_inputs(manifest):
             missing.append({"stage": entry.label, "state": f"to do again: {', '.join(changed)} changed since"})
     return missing
+
+
+def _rounds(rounds: Sequence[tuple[Folder, Manifest]], report: Folder) -> list[Evidence]:
+    """What is told of each round. Rows that the last report read are not read again: 100,000 take most of a minute."""
+    known: dict[str, Evidence] = {}
+    try:
+        if verified_manifest(report) is not None:
+            known = {one["read"]: one for one in json.loads(report.read_text("report.json"))["rounds"]}
+    except (RunFolderError, KeyError):
+        pass  # a report that is not what it was, or of a version that told less, is no source
+    found = []
+    for number, (folder, manifest) in enumerate(rounds):
+        read = stable_hash(manifest.content_hash, reading_version())
+        one = known.get(read) or {**round_evidence(folder), "read": read}
+        found.append({**one, "round": number, "summary": manifest.summary})
+    return found
 
 
 def _stopping(folder: Folder) -> Evidence | None:

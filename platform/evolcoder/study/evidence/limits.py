@@ -84,12 +84,15 @@ def _subsets(own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
 
 
 def _rules(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
+    asked: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    styles = {(score["benchmark"], score["role"]): score["style"] for score in own}
     for benchmark in dict.fromkeys(score["benchmark"] for score in own):
-        styles = {score["role"]: score["style"] for score in own if score["benchmark"] == benchmark}
-        base, tuned = styles.get(BASE), styles.get(TUNED)
+        base, tuned = styles.get((benchmark, BASE)), styles.get((benchmark, TUNED))
         if base and tuned and base != tuned:
-            asked = f"{benchmark}: the base model was asked in the style {base}, the tuned one in {tuned}, as each expects"
-            yield "Prompt style", f"{asked}; the difference between them holds that of the prompts."
+            asked[base, tuned].append(benchmark)
+    for (base, tuned), names in asked.items():
+        text = f"{', '.join(names)}: the base model was asked in the style {base}, the tuned one in {tuned}, as each expects"
+        yield "Prompt style", f"{text}; the difference between them holds that of the prompts."
     for benchmark, rules in evidence["differing_rules"].items():
         others = "; ".join(rule for rule in rules if not rule.startswith("style: "))
         if others:

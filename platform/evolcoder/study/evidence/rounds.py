@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,8 @@ import pyarrow.compute as pc
 from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.storage.arrow_files import read_batches
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.hashes import stable_hash
+from evolcoder.study.evidence import difficulty
 from evolcoder.study.evidence.difficulty import MEASURES, measured, quantiles
 
 LINEAGES = 6
@@ -22,7 +26,13 @@ _LONGEST_SHOWN = 2_000
 """Characters of a text of a family; all of it is in the files."""
 
 
-def round_evidence(number: int, folder: Folder, summary: dict[str, Any]) -> dict[str, Any]:
+def reading_version() -> str:
+    """Changes with what is read out of a round's rows, and how."""
+    sources = [Path(module.__file__ or "").read_bytes() for module in (sys.modules[__name__], difficulty)]
+    return stable_hash(*(source.decode("utf-8") for source in sources))
+
+
+def round_evidence(folder: Folder) -> dict[str, Any]:
     """The counts of a finished round: rows by operator, outcome and reason; measures and languages of the kept ones."""
     outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     values: dict[str, Counter[int]] = {measure.name: Counter() for measure in MEASURES}
@@ -38,7 +48,6 @@ def round_evidence(number: int, folder: Folder, summary: dict[str, Any]) -> dict
                         values[measure][_rounded(value)] += 1
     rows = sum((counts for counts in outcomes.values()), Counter())
     return {
-        "round": number,
         "rows": rows.total(),
         "kept": rows["kept"],
         "operators": [
@@ -49,7 +58,6 @@ def round_evidence(number: int, folder: Folder, summary: dict[str, Any]) -> dict
         "measures": {measure.name: _spread(values[measure.name], measure.share) for measure in MEASURES},
         "languages": dict(languages.most_common()),
         "contamination": _contamination(folder),
-        "summary": summary,
     }
 
 
