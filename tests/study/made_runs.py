@@ -9,11 +9,14 @@ import io
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.evaluate.scoring import score_tasks
+from evolcoder.evol_stop import stopping_stage, stopping_variant
 from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.merge import Merged
 from evolcoder.evolve.rounds.shards import write_shard
@@ -23,7 +26,9 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.stages import run_stages
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.stage import Stage
+from evolcoder.study.compare import pass_rates
 from evolcoder.study.report import write_report
+from evolcoder.study.stopping import StoppingRule, decide
 from evolcoder.variants import Variant, run_variants
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
@@ -89,8 +94,7 @@ def make_rounds(settings: RunSettings, seeds: int = 40, last: int | None = None,
     """Rounds 0 to ``last`` and, when that is the last round of the settings, the training set."""
     run, draw = RunFolder.open(settings), random.Random(0)
     reasons = ("empty", "copied_prompt", "contaminated", "duplicate")
-    rounds = settings.evolve.rounds
-    for number in range((rounds if last is None else last) + 1):
+    for number in range((settings.evolve.last_round if last is None else last) + 1):
         rows = []
         for seed in range(seeds):
             fell = number > 0 and draw.random() < 0.2
@@ -203,6 +207,32 @@ def make_study(
             passed = outcomes(curve(variant), count, draw, hardness)
             make_score(run, variant.name, benchmark, passed, training=variant.folder)
     return settings
+
+
+def make_stopping_study(folder: Path, curve: Callable[[Variant], float], problems: int = 474) -> RunSettings:
+    """A study whose rounds Evol Stop decides by its own rule, on the development set; the rest of it is not made yet."""
+    settings = RunSettings.model_validate(
+        {"name": "made", "storage": str(folder), "evolve": {"rounds": "auto"}, "evaluate": {"benchmarks": ["humaneval"]}}
+    )
+    run = RunFolder.open(settings)
+    hardness = [random.Random(f"dev {n}").random() for n in range(problems)]
+    scores, decisions = [], []
+    for number in count():
+        make_rounds(settings, last=max(1, number))
+        variant = stopping_variant(settings, number)
+        make_trainings(settings, variant)
+        passed = outcomes(curve(variant), problems, random.Random(number), hardness)
+        make_score(run, variant.name, "mbpp-dev", passed, training=variant.folder)
+        scores.append(Stage("evaluate", run.evaluation(variant.name, "mbpp-dev"), {}))
+        stage = stopping_stage(settings, run, scores)
+        rule = stage.resolved_identity["rule"]
+        decision = decide([pass_rates(score.folder) for score in scores], StoppingRule(**rule))
+        decisions.append({"after_round": number, **asdict(decision)})
+        stage.begin().write_text("decisions.json", json.dumps({**stage.resolved_identity, "decisions": decisions}))
+        stage.publish(["decisions.json"])
+        if not decision.go_on:
+            return settings
+    raise AssertionError
 
 
 def rising_then_falling(variant: Variant) -> float:

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from dataclasses import replace
+from html import escape as html_escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.study.made_runs import (
     make_round,
     make_rounds,
     make_score,
+    make_stopping_study,
     make_study,
     make_trainings,
     outcomes,
@@ -186,6 +188,36 @@ def test_a_study_in_the_middle_guesses_nothing(tmp_path: Path) -> None:
     assert {one["stage"] for one in found["missing"]} >= {"train on rounds 0-2", "evaluate tuned on humaneval"}
     assert found["comparisons"] == []
     assert "No model is trained yet" not in RunFolder.open(settings).report.read_text("report.html")
+
+
+def test_a_study_that_decided_its_rounds_says_why_and_tells_its_own_model_once(tmp_path: Path) -> None:
+    settings = make_stopping_study(tmp_path, rising_then_falling)
+    draw_report(settings)
+    found, run = evidence_of(settings), RunFolder.open(settings)
+    assert [d["best_round"] for d in found["stopping"]["decisions"]] == [0, 1, 2, 2]
+    assert {(e["round"], e["development"]) for e in found["by_round"]} == {(k, True) for k in range(4)}
+    assert found["findings"]["main"].startswith("There is no result yet"), "a development set tells none"
+    assert [t["model"] for t in found["trainings"]] == ["tuned", "rounds-0", "rounds-0-1", "rounds-0-3"]
+    assert found["cost_totals"]["trainings"] == 4
+    assert found["over_seeds"] == [], "a model under two names is no second seed"
+    html = run.report.read_text("report.html")
+    assert "Evol Stop took rounds 0 to 2" in html
+    assert "Why it stopped" in html
+    for decision in found["stopping"]["decisions"]:
+        assert html_escape(decision["reason"]) in html
+
+
+def test_a_study_that_still_decides_picks_nothing(tmp_path: Path) -> None:
+    settings = make_stopping_study(tmp_path, rising_then_falling)
+    run = RunFolder.open(settings)
+    make_score(run, "rounds-0-2", "mbpp-dev", [[True], [False]], training="2")
+    draw_report(settings)
+    found = evidence_of(settings)
+    assert [d["after_round"] for d in found["stopping"]["decisions"]] == [0, 1], "those of scores that are no more do not count"
+    assert {"stage": "what follows from Evol Stop", "state": "it has not ended"} in found["missing"]
+    html = run.report.read_text("report.html")
+    assert "Evol Stop took" not in html
+    assert "Why it goes on" in html
 
 
 def test_a_stage_whose_source_changed_is_missing(tmp_path: Path) -> None:

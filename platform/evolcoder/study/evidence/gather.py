@@ -6,15 +6,17 @@ Makes nothing up: what is not there is listed as missing. Computes no scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
 from evolcoder.errors import RunFolderError
+from evolcoder.evol_stop import DECISIONS_FILE, decided
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings, StudySettings
+from evolcoder.settings.section import AUTO
 from evolcoder.stages import RunStage, run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
@@ -33,12 +35,10 @@ from evolcoder.study.evidence.limits import limits
 from evolcoder.study.evidence.rounds import lineages, reading_version, round_evidence
 from evolcoder.study.evidence.scores import by_round, differing_rules, own_scores, scores_beside
 from evolcoder.study.published import PUBLISHED, PUBLISHED_ROUNDS, PUBLISHED_ROUNDS_SOURCE
-from evolcoder.variants import TUNED
+from evolcoder.variants import TUNED, Variant
 
 EXPLORER = "explore/index.html"
 """Where the explorer's static export lies in a run, when there is one."""
-STOPPING = "evol_stop"
-"""The stage of Evol Stop's decisions."""
 _CURVE_POINTS = 200
 """Of a training's steps, how many a picture shows."""
 
@@ -62,10 +62,15 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     ]
     evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
     trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
+    # Evol Stop's model of the round that it took is the run's own, under another name.
+    trained: dict[str, tuple[RunStage, Manifest]] = {}
+    for entry, manifest in sorted(trainings.values(), key=lambda training: training[0].model != TUNED):
+        trained.setdefault(entry.stage.folder.path, (entry, manifest))
     variants = {model: entry.variant for model, (entry, _) in trainings.items() if entry.variant is not None}
     development = settings.study.development
     scores = own_scores(evaluations, development)
     places = {(entry.model, entry.benchmark): entry.stage.folder for entry in evaluations}
+    repeated = _repeated(evaluations, variants)
     rates = {key: pass_rates(place) for key, place in places.items()}
     beside = [found for place in settings.study.beside for found in scores_beside(place)]
     evaluated = [(entry.benchmark, entry.stage.folder) for entry in evaluations]
@@ -79,19 +84,19 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "name": settings.name,
         "development": development,
         "explorer": run.root.exists(EXPLORER),
-        "missing": _missing(found),
+        "missing": _missing(found) + _undecided(settings, run),
         "scores": scores + [score for score, _ in beside],
         "comparisons": comparisons,
-        "by_round": by_round(scores, variants),
+        "by_round": by_round([score for score in scores if (score["role"], score["benchmark"]) not in repeated], variants),
         "against_seeds": against_seeds_alone(rates, variants, settings.train.seed),
-        "stopping": _stopping(run.root / STOPPING),
+        "stopping": _stopping(settings, run),
         "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
         "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
         "rounds": _rounds(rounds, run.report),
         "dataset": dataset.summary if dataset is not None else None,
-        "trainings": [_training(*training) for training in trainings.values()],
+        "trainings": [_training(*training) for training in trained.values()],
         "variants": variant_rows(trainings, against_base(rates, list(trainings))) if settings.study.several_models else [],
-        "over_seeds": seeds_together(rates, variants),
+        "over_seeds": seeds_together({key: passed for key, passed in rates.items() if key not in repeated}, variants),
         "costs": costs,
         "cost_totals": total_costs(costs),
         "cost_per_point": per_point(total_costs(costs), own_training, comparisons),
@@ -115,6 +120,19 @@ def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str
     return missing
 
 
+def _repeated(evaluations: Sequence[RunStage], variants: Mapping[str, Variant]) -> set[tuple[str, str]]:
+    """Scores, by model and benchmark, of what has one under another name: it would count as a second training."""
+    seen: set[tuple[str, str]] = set()
+    repeated = set()
+    for entry in evaluations:
+        if entry.model in variants:
+            key = variants[entry.model].folder, entry.benchmark
+            if key in seen:
+                repeated.add((entry.model, entry.benchmark))
+            seen.add(key)
+    return repeated
+
+
 def _rounds(rounds: Sequence[tuple[Folder, Manifest]], report: Folder) -> list[Evidence]:
     """What is told of each round. Rows that the last report read are not read again: 100,000 take most of a minute."""
     known: dict[str, Evidence] = {}
@@ -131,11 +149,14 @@ def _rounds(rounds: Sequence[tuple[Folder, Manifest]], report: Folder) -> list[E
     return found
 
 
-def _stopping(folder: Folder) -> Evidence | None:
-    if verified_manifest(folder) is None:
+def _stopping(settings: RunSettings, run: RunFolder) -> Evidence | None:
+    """Evol Stop's rule, development set and decisions: those that still count, where it is to decide."""
+    if verified_manifest(run.evol_stop) is None:
         return None
-    decided: Evidence = json.loads(folder.read_text("decisions.json"))
-    return decided
+    recorded: Evidence = json.loads(run.evol_stop.read_text(DECISIONS_FILE))
+    if settings.evolve.rounds == AUTO:
+        recorded["decisions"] = list(decided(settings, run).decisions)
+    return recorded if recorded["decisions"] else None
 
 
 def check_file(folder: Folder, manifest: Manifest, name: str) -> None:
@@ -147,6 +168,12 @@ def check_file(folder: Folder, manifest: Manifest, name: str) -> None:
     damage = manifest.model_copy(update={"files": [file for file in manifest.files if file.path == name]}).damage(folder)
     if damage is not None:
         raise RunFolderError(f"{folder} is damaged: {damage}; run the verb that made it again.")
+
+
+def _undecided(settings: RunSettings, run: RunFolder) -> list[dict[str, str]]:
+    if settings.evolve.rounds != AUTO or decided(settings, run).ended:
+        return []
+    return [{"stage": "what follows from Evol Stop", "state": "it has not ended"}]
 
 
 def _training(entry: RunStage, manifest: Manifest) -> Evidence:

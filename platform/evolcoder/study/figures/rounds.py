@@ -46,9 +46,9 @@ def by_round(evidence: Mapping[str, Any], benchmark: str) -> Figure | None:
 
 
 def picked_round(evidence: Mapping[str, Any]) -> int | None:
-    """The last round of the models that Evol Stop took; None when nothing was picked."""
-    decisions = (evidence["stopping"] or {}).get("decisions") or []
-    return decisions[-1]["best_round"] if decisions else None
+    """The last of the rounds that Evol Stop took; None while it has not ended, or where it decides nothing."""
+    last = evidence["stopping"]["decisions"][-1] if evidence["stopping"] else None
+    return None if last is None or last["go_on"] else last["best_round"]
 
 
 def papers_own(evidence: Mapping[str, Any]) -> Figure:
