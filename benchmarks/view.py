@@ -27,7 +27,7 @@ from benchmarks.common import parser, print_header, print_row
 
 from evolcoder.console import Reporter
 from evolcoder.explore.build import make_pages
-from evolcoder.explore.server import HOST, page_server
+from evolcoder.explore.server import HOST, PageServer
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
@@ -140,7 +140,8 @@ def served(settings: RunSettings, run: RunFolder, folder: Folder) -> Iterator[st
     manifest = make_pages(settings, run, folder, Reporter("plain", io.StringIO()))
     size = sum(entry.bytes for entry in manifest.files)
     print(f"pages made in {time.monotonic() - started:.0f} s: {len(manifest.files):,} files, {size / 1e6:.0f} MB", flush=True)
-    with page_server(folder, manifest, 0) as server:
+    with PageServer(folder, 0) as server:
+        server.show(manifest)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{HOST}:{server.server_port}/"
         server.shutdown()

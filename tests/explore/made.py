@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from evolcoder.console import Reporter
-from evolcoder.explore.server import HOST, page_server
+from evolcoder.explore.server import HOST, PageServer
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
@@ -148,7 +148,8 @@ def served(folder: Folder) -> Iterator[str]:
     """The address of a folder of pages while the block lasts."""
     manifest = verified_manifest(folder)
     assert manifest is not None
-    with page_server(folder, manifest, 0) as server:
+    with PageServer(folder, 0) as server:
+        server.show(manifest)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -12,9 +12,8 @@ import pytest
 from tests.explore.made import served
 
 from evolcoder.errors import SettingsError
-from evolcoder.explore.server import HOST, POLICY, page_server
+from evolcoder.explore.server import HOST, POLICY, PageServer
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import verified_manifest
 
 
 @pytest.fixture
@@ -102,15 +101,13 @@ def test_the_pages_say_the_same_policy_where_another_server_serves_them(pages: F
 
 
 def test_a_port_in_use_is_said_with_what_to_do(pages: Folder) -> None:
-    manifest = verified_manifest(pages)
-    assert manifest is not None
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
         with pytest.raises(SettingsError, match=r"is in use; name another with --port"):
-            page_server(pages, manifest, taken.getsockname()[1])
+            PageServer(pages, taken.getsockname()[1])
     with pytest.raises(SettingsError, match="between 0 and 65535"):
-        page_server(pages, manifest, 70_000)
+        PageServer(pages, 70_000)
 
 
 def test_pages_that_went_away_are_said(pages: Folder, tmp_path_factory: pytest.TempPathFactory) -> None:

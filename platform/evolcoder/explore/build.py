@@ -97,9 +97,11 @@ def _check_place(folder: Folder) -> None:
     Raises:
         RunFolderError: the folder holds files that are not such pages; they are left alone.
     """
-    ours = folder.exists(INDEX) and _MARK.encode() in folder.read_bytes(INDEX)
-    if not ours and folder.names(recursive=True):
-        raise RunFolderError(f"{folder} holds other files, which are left alone; name a new or an empty folder.")
+    is_file = folder.size_bytes("") is not None
+    ours = not is_file and folder.exists(INDEX) and _MARK.encode() in folder.read_bytes(INDEX)
+    if is_file or (not ours and folder.names(recursive=True)):
+        what = "is a file" if is_file else "holds other files"
+        raise RunFolderError(f"{folder} {what}, which is left alone: name a new or an empty folder.")
 
 
 @contextmanager

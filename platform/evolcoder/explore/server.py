@@ -37,8 +37,30 @@ _HEADERS = {
 }
 
 
-class _Server(ThreadingHTTPServer):
+class PageServer(ThreadingHTTPServer):
+    """It listens from the start, and serves nothing until it is told what there is."""
+
     daemon_threads = True
+    served: frozenset[str] = frozenset()
+
+    def __init__(self, folder: Folder, port: int) -> None:
+        """Port 0 is any that is free.
+
+        Raises:
+            SettingsError: the port cannot be had.
+        """
+        self.pages = folder
+        try:
+            super().__init__((HOST, port), _Pages)
+        except OSError as error:
+            what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise SettingsError(f"Port {port} of {HOST} {what}; name another with --port, or 0 for any that is free.") from None
+        except OverflowError:
+            raise SettingsError(f"There is no port {port}: name one between 0 and 65535 with --port.") from None
+
+    def show(self, manifest: Manifest) -> None:
+        """Serve the files that the manifest names."""
+        self.served = frozenset(entry.path for entry in manifest.files)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that goes away in the middle of an answer is no defect."""
@@ -46,29 +68,8 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def page_server(folder: Folder, manifest: Manifest, port: int) -> ThreadingHTTPServer:
-    """A server that listens already; ``serve_forever`` answers. Port 0 is any that is free.
-
-    Raises:
-        SettingsError: the port cannot be had.
-    """
-    names = {entry.path for entry in manifest.files}
-
-    class Handler(_Pages):
-        pages, served = folder, names
-
-    try:
-        return _Server((HOST, port), Handler)
-    except OSError as error:
-        what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise SettingsError(f"Port {port} of {HOST} {what}; name another with --port, or 0 for any that is free.") from None
-    except OverflowError:
-        raise SettingsError(f"There is no port {port}: name one between 0 and 65535 with --port.") from None
-
-
 class _Pages(BaseHTTPRequestHandler):
-    pages: Folder
-    served: set[str]
+    server: PageServer
     protocol_version = "HTTP/1.1"
     server_version = "evolcoder"
     sys_version = ""
@@ -81,11 +82,11 @@ class _Pages(BaseHTTPRequestHandler):
         name = unquote(urlsplit(self.path).path).lstrip("/") or INDEX
         if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):  # the port may be that of a tunnel
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"This server answers to its own address alone.\n", "text/plain")
-        elif name not in self.served:
+        elif name not in self.server.served:
             self._answer(HTTPStatus.NOT_FOUND, b"There is no such page.\n", "text/plain")
         else:
             try:
-                data = self.pages.read_bytes(name)
+                data = self.server.pages.read_bytes(name)
             except FileNotFoundError:
                 self._answer(HTTPStatus.NOT_FOUND, b"These pages were made anew: start `evolcoder view` again.\n", "text/plain")
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evolcoder.console import Reporter
 from evolcoder.explore.build import INDEX, STAGE, make_pages
-from evolcoder.explore.server import HOST, page_server
+from evolcoder.explore.server import HOST, PageServer
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.cache import cache_folder
@@ -22,7 +22,7 @@ def view(settings: RunSettings, reporter: Reporter, export: str | None, port: in
         port: on loopback; 0 is any that is free.
 
     Raises:
-        RunFolderError, SettingsError: see ``make_pages`` and ``page_server``.
+        RunFolderError, SettingsError: see ``make_pages`` and ``PageServer``.
     """
     run = RunFolder.open(settings)
     reporter.stage(f"View {settings.name}")
@@ -33,8 +33,8 @@ def view(settings: RunSettings, reporter: Reporter, export: str | None, port: in
         return
     here = run.root.is_local
     folder = run.root / STAGE if here else Folder.open(cache_folder() / STAGE / stable_hash(str(run.root)))
-    manifest = make_pages(settings, run, folder, reporter)
-    with page_server(folder, manifest, port) as server:
+    with PageServer(folder, port) as server:  # first, for a port in use is said before pages are made
+        server.show(make_pages(settings, run, folder, reporter))
         reporter.say(f"http://{HOST}:{server.server_port}/ shows the run; Ctrl-C ends it")
         try:
             server.serve_forever()
