@@ -165,7 +165,8 @@ def test_a_report_is_drawn_again_when_the_run_or_the_drawing_changed(tmp_path: P
 def test_a_run_with_nothing_but_evolve_says_what_is_missing(tmp_path: Path, last: int) -> None:
     settings = settings_of(tmp_path, rounds=2)
     make_rounds(settings, last=last, usd_per_token=0.0)
-    draw_report(settings)
+    shown = draw_report(settings)
+    assert not any(event["event"] == "table" or "cards" in str(event.get("paths")) for event in shown)
     found, run = evidence_of(settings), RunFolder.open(settings)
     assert found["findings"]["main"] == "No model is scored yet, so nothing is known of what evolving did to pass@1."
     assert {"stage": "round 2", "state": "to do"} in found["missing"]

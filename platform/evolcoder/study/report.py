@@ -56,8 +56,10 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
     else:
         reporter.say("nothing changed since it was drawn: it is left as it is")
     reporter.say(evidence["findings"]["main"])
-    reporter.table("Scores", *score_table(evidence))
-    reporter.finish([f"{stage.folder}/{name}" for name in ("report.html", "report.md", "report.json", "figures", "cards")])
+    if evidence["scores"]:
+        reporter.table("Scores", *score_table(evidence))
+    written = [name for name in ("report.html", "report.md", "report.json", "figures", "cards") if stage.folder.exists(name)]
+    reporter.finish([f"{stage.folder}/{name}" for name in written])
     return drawn
 
 

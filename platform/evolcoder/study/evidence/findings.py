@@ -126,8 +126,8 @@ def _rq3(evidence: Mapping[str, Any]) -> str:
     if not later:
         needed = "models of the seeds alone and of rounds 0 to k, scored on a test benchmark"
         if evidence["settings"].get("study", {}).get("base_rounds"):
-            return f"Not answered yet: it takes {needed}. The paper's own figures stand below."
-        return f"Not answered by this run: it takes {needed} (study.base_rounds). The paper's own figures stand below."
+            return f"Not answered yet: it takes {needed}."
+        return f"Not answered by this run: it takes {needed} (study.base_rounds)."
     benchmarks = dict.fromkeys(c["benchmark"] for c in later)
     found = [_rounds_on(name, [c for c in later if c["benchmark"] == name]) for name in benchmarks]
     return f"Against the seeds alone: {'; '.join(found)}."
