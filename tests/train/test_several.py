@@ -56,10 +56,10 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tupl
         yield
 
     def run_all(
-        reporter: Any, room: Room, failing: dict[str, EvolcoderError] | None = None, meet: int = 1
+        reporter: Any, room: Room, failing: dict[str, EvolcoderError] | None = None, meet: int = 1, act: Any = None
     ) -> tuple[dict[str, EvolcoderError], Trainings]:
         trainings = Trainings(failing or {}, meet)
-        monkeypatch.setattr(several, "train_one", trainings)
+        monkeypatch.setattr(several, "train_one", act or trainings)
         monkeypatch.setattr(several, "ray_session", no_session)
         monkeypatch.setattr(several, "room_now", lambda _: room)
         study = {"base_rounds": [0, 1, 2]}
@@ -105,6 +105,27 @@ def test_what_all_would_meet_ends_all(train: Any, watch: Any, room: Room) -> Non
         time.sleep(0.01)
     assert train.trainings.running == 0, f"of {before}"
     assert room.trainings > 1 or train.trainings.made == ["tuned"]
+
+
+def test_one_for_which_there_is_no_room_after_all_waits_for_the_others(train: Any, watch: Any) -> None:
+    told, made, tried = threading.Event(), list[str](), list[str]()
+
+    class Told(watch):  # type: ignore[misc]
+        def warn(self, text: str) -> None:
+            super().warn(text)
+            told.set()
+
+    def train_one(settings: Any, run: Any, stage: Any, variant: Any, base: Any, reporter: Any, cpus_each: int = 1) -> None:
+        tried.append(variant.name)
+        if variant.name == "rounds-0" and tried.count("rounds-0") == 1:
+            raise ClusterError("Ray Train could not run the workers.")
+        assert variant.name != "tuned" or told.wait(30)
+        made.append(variant.name)
+
+    watcher = Told()
+    assert train(watcher, Room(2), act=train_one)[0] == {}
+    assert made == NAMES, "one after the other from then on"
+    assert "rounds-0 waits, and 1 run at once from now on: Ray Train could not run the workers." in watcher.text
 
 
 def test_those_that_are_done_are_not_trained_and_need_no_ray(train: Any, watch: Any, tmp_path: Path) -> None:

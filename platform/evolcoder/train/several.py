@@ -14,7 +14,7 @@ from queue import Queue
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, Together
-from evolcoder.errors import DataError, EvolcoderError, ModelError, TrainingError
+from evolcoder.errors import ClusterError, DataError, EvolcoderError, ModelError, TrainingError
 from evolcoder.runs import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
@@ -82,18 +82,25 @@ class _Gangs:
         self._ended: Queue[tuple[str, BaseException | None]] = Queue()
 
     def train(self, left: Sequence[tuple[Stage, Variant]]) -> dict[str, EvolcoderError]:
-        waiting, running = deque(left), 0
+        waiting, running = deque(left), dict[str, tuple[Stage, Variant]]()
         failed: dict[str, EvolcoderError] = {}
+        at_once = self._room.trainings
         with self._reporter.together() as together:
             while waiting or running:
-                while waiting and running < self._room.trainings:
-                    threading.Thread(target=self._run_one, args=(*waiting.popleft(), together), daemon=True).start()
-                    running += 1
+                while waiting and len(running) < at_once:
+                    stage, variant = waiting.popleft()
+                    running[variant.name] = stage, variant
+                    threading.Thread(target=self._run_one, args=(stage, variant, together), daemon=True).start()
                 name, error = self._ended.get()
-                running -= 1
+                ended = running.pop(name)
                 if isinstance(error, OF_ONE_MODEL):
                     self._reporter.warn(f"{name} is left out: {error.message}")
                     failed[name] = error
+                elif isinstance(error, ClusterError) and running:
+                    # An autoscaling cluster may not get all the machines that it may have.
+                    at_once = len(running)
+                    self._reporter.warn(f"{name} waits, and {at_once} run at once from now on: {error.message}")
+                    waiting.appendleft(ended)
                 elif error is not None:
                     raise error
         return failed
