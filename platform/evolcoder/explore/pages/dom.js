@@ -33,7 +33,7 @@ const words = (name) => String(name).replaceAll("_", " ");
 const route = (parts, parameters = {}) => {
   const path = parts.map((part) => encodeURIComponent(part).replaceAll("%2F", "/")).join("/");
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null));
-  return `#/${path}${query.size ? `?${query}` : ""}`;
+  return `#/${path}${String(query) && `?${query}`}`;
 };
 
 const link = (where, ...children) => h("a", { href: where }, ...children);

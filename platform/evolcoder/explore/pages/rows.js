@@ -183,7 +183,7 @@ const Rows = (() => {
     return {
       title: "Eliminated",
       content: [h("h1", {}, "Eliminated"),
-        rows.length ? [h("p", { class: "lead" }, "Why rows fell, and in which round. Each number leads to its rows, with the evidence."), table("Eliminated rows by reason and round", ["reason", "all", ...rounds.map((round) => (round === 0 ? "seeds" : `round ${round}`))], rows)]
+        rows.length ? [h("p", { class: "lead" }, "Why rows fell, and in which round. Each number leads to its rows, with the evidence."), table("Eliminated rows by reason and round", ["reason", "all", ...rounds.map((round) => (round === 0 ? "seeds" : round))], rows)]
           : h("p", {}, "No row was eliminated.")],
     };
   };
