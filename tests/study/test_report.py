@@ -200,6 +200,8 @@ def test_a_study_that_decided_its_rounds_says_why_and_tells_its_own_model_once(t
     assert found["findings"]["main"].startswith("There is no result yet"), "a development set tells none"
     assert [t["model"] for t in found["trainings"]] == ["tuned", "rounds-0", "rounds-0-1", "rounds-0-3"]
     assert found["cost_totals"]["trainings"] == 4
+    assert [(c["benchmark"], c["round"]) for c in found["against_seeds"]] == [("mbpp-dev", k) for k in (1, 2, 3)]
+    assert found["findings"]["rq3"].endswith(found["stopping"]["decisions"][-1]["reason"])
     assert found["over_seeds"] == [], "a model under two names is no second seed"
     html = run.report.read_text("report.html")
     assert "Evol Stop took rounds 0 to 2" in html
@@ -241,7 +243,7 @@ def test_a_single_model_has_no_rounds_to_compare(tmp_path: Path) -> None:
     draw_report(settings)
     found = evidence_of(settings)
     assert found["missing"] == []
-    assert found["findings"]["rq3"].startswith("Not answered by this run")
+    assert found["findings"]["rq3"].startswith("Not answered on test sets")
     assert {limit["about"] for limit in found["limits"]} >= {
         "One training seed",
         "Not all problems",
@@ -498,9 +500,12 @@ def test_cards_are_in_the_hubs_format_with_the_figures_of_the_study(study: RunSe
 
 
 def test_cards_name_no_folder_of_this_machine(tmp_path: Path) -> None:
-    settings = settings_of(
-        tmp_path, rounds=1, train={"base_model": "/home/me/models/base"}, seeds={"path": "/home/me/tasks.json"}
-    )
+    sections = {
+        "train": {"base_model": "/home/me/models/base"},
+        "seeds": {"path": "/home/me/tasks.json"},
+        "teacher": {"base_url": "http://127.0.0.1:9/v1", "model": "/home/me/models/teacher"},
+    }
+    settings = settings_of(tmp_path, rounds=1, **sections)
     make_rounds(settings)
     make_trainings(settings, run_variants(settings)[0])
     draw_report(settings)

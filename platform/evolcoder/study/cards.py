@@ -24,11 +24,14 @@ _LICENCE = {"license": "other", "license_name": "terms-of-the-seeds-and-the-teac
 
 
 def dataset_card(evidence: Mapping[str, Any], own_card: str) -> str:
-    """The data set's own card, with what the study found put before its end.
+    """The data set's own card, with what the study found below.
 
     Args:
         own_card: the README.md that the data set has, front matter included.
     """
+    teacher = evidence["settings"]["teacher"]["model"]
+    if _is_path(teacher):
+        own_card = own_card.replace(teacher, _published_name(teacher))
     return own_card.rstrip("\n") + "\n\n" + _filled("card_dataset.md.j2", evidence)
 
 
@@ -48,9 +51,9 @@ def _filled(template: str, evidence: Mapping[str, Any]) -> str:
             **evidence,
             own=own,
             own_scores=[score for score in evidence["scores"] if score["role"] in ("base", TUNED)],
-            teacher=f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else teacher,
+            teacher=f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else _published_name(teacher),
             base_model=_published_name(evidence["settings"]["train"]["base_model"]),
-            writer=EMBEDDED_HUB_ID if teacher == EMBEDDED else teacher,
+            writer=_published_name(teacher),
             seeds="the seed tasks packaged with evolcoder" if seeds == "packaged" else _published_name(seeds),
             version=version("evolcoder"),
         )
@@ -61,7 +64,11 @@ def _published_name(name: str) -> str:
     """A model or file as it may be named to others: where it lies on this machine is no one's business."""
     if name == EMBEDDED:
         return EMBEDDED_HUB_ID
-    return Path(name).name if name.startswith(("/", ".", "~")) else name
+    return Path(name).name if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", ".", "~"))
 
 
 def _model_front_matter(evidence: Mapping[str, Any]) -> dict[str, Any]:

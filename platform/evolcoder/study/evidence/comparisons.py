@@ -12,6 +12,7 @@ from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest
 from evolcoder.study.compare import Comparison, compare, natural
+from evolcoder.study.evidence.rounds import shortened
 from evolcoder.study.seeds import compare_over_seeds, over_seeds
 from evolcoder.study.statistics import holm
 from evolcoder.variants import BASE, TUNED, Variant, up_to
@@ -83,7 +84,7 @@ def _first_samples(place: Folder, tasks: Collection[str]) -> dict[str, dict[str,
     for file, wanted in (("verdicts.arrow", ["status", "detail", "program"]), ("completions.arrow", ["prompt", "answer"])):
         for row in read_rows(place, file, ["task_id", "sample", *wanted]):
             if row["sample"] == 0 and row["task_id"] in tasks:
-                problems[row["task_id"]] |= {key: row[key][:_LONGEST_SHOWN] for key in wanted}
+                problems[row["task_id"]] |= {key: shortened(row[key], _LONGEST_SHOWN) for key in wanted}
     return problems
 
 
@@ -107,21 +108,17 @@ def against_seeds_alone(rates: Rates, variants: Mapping[str, Variant], seed: int
 
     p-values are corrected for the number of rounds, within a benchmark.
     """
-    from_start = {
-        variant.rounds[-1]: name
-        for name, variant in variants.items()
-        if variant.from_the_start and variant.seed == seed and not variant.leave_out and not variant.matched
-    }
+    by_benchmark: defaultdict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+    for (model, benchmark), passed in rates.items():
+        variant = variants.get(model)
+        if variant and variant.from_the_start and variant.seed == seed and not variant.leave_out and not variant.matched:
+            by_benchmark[benchmark][variant.rounds[-1]] = passed
     found: list[dict[str, Any]] = []
-    for benchmark in dict.fromkeys(name for _, name in rates):
-        first = rates.get((from_start.get(0, ""), benchmark))
+    for benchmark, by_round in by_benchmark.items():
+        first = by_round.pop(0, None)
         if first is None:
             continue
-        later = {
-            number: compare(first, rates[name, benchmark])
-            for number, name in sorted(from_start.items())
-            if number > 0 and (name, benchmark) in rates
-        }
+        later = {number: compare(first, passed) for number, passed in sorted(by_round.items())}
         corrected = holm([result.p_value for result in later.values()])
         for (number, result), p_value in zip(later.items(), corrected, strict=True):
             found.append({"benchmark": benchmark, "round": number, **_shown(result), "p_corrected": p_value})

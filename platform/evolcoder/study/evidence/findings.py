@@ -123,14 +123,20 @@ def _from(printed: float, ours: float) -> str:
 
 def _rq3(evidence: Mapping[str, Any]) -> str:
     later = [c for c in evidence["against_seeds"] if c["benchmark"] != evidence["development"]]
-    if not later:
-        needed = "models of the seeds alone and of rounds 0 to k, scored on a test benchmark"
-        if evidence["settings"].get("study", {}).get("base_rounds"):
-            return f"Not answered yet: it takes {needed}."
-        return f"Not answered by this run: it takes {needed} (study.base_rounds)."
     benchmarks = dict.fromkeys(c["benchmark"] for c in later)
     found = [_rounds_on(name, [c for c in later if c["benchmark"] == name]) for name in benchmarks]
-    return f"Against the seeds alone: {'; '.join(found)}."
+    needed = "models of the seeds alone and of rounds 0 to k, scored on a test benchmark"
+    if found:
+        text = f"Against the seeds alone: {'; '.join(found)}."
+    elif evidence["settings"].get("study", {}).get("base_rounds"):
+        text = f"Not answered yet: it takes {needed}."
+    else:
+        text = f"Not answered on test sets: it takes {needed} (study.base_rounds)."
+    if evidence["stopping"]:
+        text += (
+            f" On the development set, {evidence['stopping']['development']}: {evidence['stopping']['decisions'][-1]['reason']}"
+        )
+    return text
 
 
 def _rounds_on(benchmark: str, later: Sequence[Mapping[str, Any]]) -> str:

@@ -100,10 +100,11 @@ def lineages(rounds: Sequence[Folder]) -> list[list[dict[str, Any]]]:
                         by_root.setdefault(root, [])
                 mine = pc.is_in(batch["root_id"], value_set=pa.array(list(by_root), pa.string()))
                 for row in batch.filter(mine).to_pylist():
-                    wanted = ("id", "root_id", "round", "operator", *_TEXT, "status", "reason")
-                    by_root[row["root_id"]].append({key: _short(row[key]) for key in wanted})
+                    told = {key: row[key] for key in ("id", "root_id", "round", "operator", "status", "reason")}
+                    texts = {key: shortened(row[key], _LONGEST_SHOWN) for key in _TEXT}
+                    by_root[row["root_id"]].append({**told, **texts})
     return list(by_root.values())
 
 
-def _short(value: Any) -> Any:
-    return value if not isinstance(value, str) or len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + " …"
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text):,} characters)"
