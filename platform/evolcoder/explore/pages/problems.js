@@ -1,9 +1,14 @@
 "use strict";
-// Benchmarks: the problems with every model's answer and verdict, and two models side by side.
+// Benchmarks: their problems with every model's verdict, and what two models passed and failed.
 
 const Problems = (() => {
   const PER_LIST = 50;
-  const KINDS = { gained: "gained: the second does better", lost: "lost: the first does better", both: "both pass, equally often", neither: "neither passes" };
+  const KINDS = {
+    gained: "gained: the second does better",
+    lost: "lost: the first does better",
+    both: "both pass, equally often",
+    neither: "neither passes",
+  };
 
   const find = (name) => {
     const number = Run.benchmarks.findIndex((one) => one.name === name);
@@ -16,7 +21,9 @@ const Problems = (() => {
   const verdict = (entry) => {
     if (!entry) return h("span", { class: "soft" }, "not asked");
     const [passed, samples, status] = entry;
-    return samples === 1 ? tag(words(status), status) : tag(`${passed} of ${samples} passed`, passed ? "passed" : "failed");
+    return samples === 1
+      ? tag(words(status), status)
+      : tag(`${passed} of ${samples} passed`, passed ? "passed" : "failed");
   };
 
   const kind = (first, second) => {
@@ -33,15 +40,38 @@ const Problems = (() => {
     return null;
   };
 
-  const pick = (id, shown, values, chosen, changed) => h("div", {}, h("label", { for: id }, shown),
-    h("select", { id, onchange: (event) => changed(event.target.value) }, values.map(([value, text]) => h("option", { value, selected: value === chosen }, text))));
+  const pick = (id, shown, values, chosen, changed) =>
+    h(
+      "div",
+      {},
+      h("label", { for: id }, shown),
+      h(
+        "select",
+        { id, onchange: (event) => changed(event.target.value) },
+        values.map(([value, text]) => h("option", { value, selected: value === chosen }, text)),
+      ),
+    );
 
   const start = async () => ({
     title: "Problems",
-    content: [h("h1", {}, "Problems"), Run.benchmarks.length
-      ? h("ul", {}, Run.benchmarks.map((one) => h("li", {}, link(route(["problems", one.name]), one.name), `: ${count(one.tasks, "problem")}, ${count(one.models.length, "model")}`,
-        one.models.length > 1 && [" – ", link(route(["compare", one.name]), "two side by side")])))
-      : h("p", {}, "No model is scored yet.")],
+    content: [
+      h("h1", {}, "Problems"),
+      Run.benchmarks.length
+        ? h(
+            "ul",
+            {},
+            Run.benchmarks.map((one) =>
+              h(
+                "li",
+                {},
+                link(route(["problems", one.name]), one.name),
+                `: ${count(one.tasks, "problem")}, ${count(one.models.length, "model")}`,
+                one.models.length > 1 && [" – ", link(route(["compare", one.name]), "two side by side")],
+              ),
+            ),
+          )
+        : h("p", {}, "No model is scored yet."),
+    ],
   });
 
   const list = async (parts, asked) => {
@@ -49,43 +79,126 @@ const Problems = (() => {
     if (!parts.length) return Run.benchmarks.length === 1 ? list([Run.benchmarks[0].name], asked) : start();
     if (!benchmark) return App.nothing(`No scores on ${parts[0]}`);
     const { tasks, models } = await listOf(benchmark);
-    const state = { model: asked.get("model") ?? "", verdict: asked.get("verdict") ?? "", task: asked.get("task") ?? "" };
+    const state = {
+      model: asked.get("model") ?? "",
+      verdict: asked.get("verdict") ?? "",
+      task: asked.get("task") ?? "",
+    };
     const to = (changes) => route(["problems", benchmark.name], { ...state, ...changes });
-    const chosen = Math.max(0, benchmark.models.findIndex((model) => model.name === state.model));
-    const statuses = [...new Set(models.flat().filter(Boolean).map((entry) => entry[2]))].sort();
-    const entries = tasks.map((task, index) => ({ task, index })).filter(({ task, index }) =>
-      task.toLowerCase().includes(state.task.toLowerCase()) && (state.verdict === "" || models[chosen][index]?.[2] === state.verdict));
+    const chosen = Math.max(
+      0,
+      benchmark.models.findIndex((model) => model.name === state.model),
+    );
+    const statuses = [
+      ...new Set(
+        models
+          .flat()
+          .filter(Boolean)
+          .map((entry) => entry[2]),
+      ),
+    ].sort();
+    const entries = tasks
+      .map((task, index) => ({ task, index }))
+      .filter(
+        ({ task, index }) =>
+          task.toLowerCase().includes(state.task.toLowerCase()) &&
+          (state.verdict === "" || models[chosen][index]?.[2] === state.verdict),
+      );
     const page = Math.max(1, Number.parseInt(asked.get("page") ?? "1", 10) || 1);
     return {
       title: `${benchmark.name}: problems`,
       content: [
         h("h1", {}, `${benchmark.name}: problems`),
         benchmark.models.length > 1 && h("p", {}, link(route(["compare", benchmark.name]), "Two models side by side")),
-        h("form", { class: "find", role: "search", onsubmit: (event) => { event.preventDefault(); location.hash = to({ task: new FormData(event.target).get("task") }); } },
-          h("div", { class: "filters" },
-            h("div", {}, h("label", { for: "task" }, "Problem"), h("input", { id: "task", name: "task", type: "search", value: state.task, autocomplete: "off", onchange: (event) => { location.hash = to({ task: event.target.value }); } })),
-            pick("model", "Model", benchmark.models.map((model) => [model.name, model.name]), state.model, (value) => { location.hash = to({ model: value }); }),
-            pick("verdict", "Its verdict", [["", "all"], ...statuses.map((status) => [status, words(status)])], state.verdict, (value) => { location.hash = to({ verdict: value, model: benchmark.models[chosen].name }); }))),
+        h(
+          "form",
+          {
+            class: "find",
+            role: "search",
+            onsubmit: (event) => {
+              event.preventDefault();
+              location.hash = to({ task: new FormData(event.target).get("task") });
+            },
+          },
+          h(
+            "div",
+            { class: "filters" },
+            h(
+              "div",
+              {},
+              h("label", { for: "task" }, "Problem"),
+              h("input", {
+                id: "task",
+                name: "task",
+                type: "search",
+                value: state.task,
+                autocomplete: "off",
+                onchange: (event) => {
+                  location.hash = to({ task: event.target.value });
+                },
+              }),
+            ),
+            pick(
+              "model",
+              "Model",
+              benchmark.models.map((model) => [model.name, model.name]),
+              state.model,
+              (value) => {
+                location.hash = to({ model: value });
+              },
+            ),
+            pick(
+              "verdict",
+              "Its verdict",
+              [["", "all"], ...statuses.map((status) => [status, words(status)])],
+              state.verdict,
+              (value) => {
+                location.hash = to({ verdict: value, model: benchmark.models[chosen].name });
+              },
+            ),
+          ),
+        ),
         h("p", { role: "status", class: "counted" }, count(entries.length, "problem")),
-        verdicts(benchmark, entries, benchmark.models.map((_, index) => index), models, page, (task) => route(["problem", benchmark.name, task]), (number) => to({ page: number })),
+        verdicts(
+          benchmark,
+          entries,
+          benchmark.models.map((_, index) => index),
+          models,
+          page,
+          (task) => route(["problem", benchmark.name, task]),
+          (number) => to({ page: number }),
+        ),
       ],
     };
   };
 
   const verdicts = (benchmark, entries, shown, models, page, toProblem, toPage) => [
-    entries.length > 0 && table(`Verdicts on ${benchmark.name}`, ["problem", ...shown.map((index) => foreign(benchmark.models[index].name))],
-      entries.slice((page - 1) * PER_LIST, page * PER_LIST).map(({ task, index }) => [link(toProblem(task), foreign(task)), ...shown.map((model) => verdict(models[model][index]))])),
+    entries.length > 0 &&
+      table(
+        `Verdicts on ${benchmark.name}`,
+        ["problem", ...shown.map((index) => foreign(benchmark.models[index].name))],
+        entries
+          .slice((page - 1) * PER_LIST, page * PER_LIST)
+          .map(({ task, index }) => [
+            link(toProblem(task), foreign(task)),
+            ...shown.map((model) => verdict(models[model][index])),
+          ]),
+      ),
     pager(page, Math.ceil(entries.length / PER_LIST), toPage),
   ];
 
   // Two models of a benchmark: those that were asked for, else the first two.
-  const pair = (benchmark, asked) => ["first", "second"].map((which, at) => {
-    const index = benchmark.models.findIndex((model) => model.name === asked.get(which));
-    return index < 0 ? Math.min(at, benchmark.models.length - 1) : index;
-  });
+  const pair = (benchmark, asked) =>
+    ["first", "second"].map((which, at) => {
+      const index = benchmark.models.findIndex((model) => model.name === asked.get(which));
+      return index < 0 ? Math.min(at, benchmark.models.length - 1) : index;
+    });
 
-  const compared = (tasks, models, [first, second]) => tasks.map((task, index) => ({ task, index })).filter(({ index }) => models[first][index] && models[second][index])
-    .map((entry) => ({ ...entry, kind: kind(models[first][entry.index], models[second][entry.index]) }));
+  const compared = (tasks, models, [first, second]) =>
+    tasks
+      .map((task, index) => ({ task, index }))
+      .filter(({ index }) => models[first][index] && models[second][index])
+      .map((entry) => ({ ...entry, kind: kind(models[first][entry.index], models[second][entry.index]) }));
 
   const compare = async ([name], asked) => {
     const benchmark = find(name);
@@ -104,75 +217,65 @@ const Problems = (() => {
       title: `${benchmark.name}: ${first} and ${second}`,
       content: [
         h("h1", {}, `${benchmark.name}: two models`),
-        h("form", { class: "find", onsubmit: (event) => event.preventDefault() }, h("div", { class: "filters" },
-          pick("first", "First", names, first, (value) => { location.hash = to({ first: value }); }),
-          pick("second", "Second", names, second, (value) => { location.hash = to({ second: value }); }))),
-        h("dl", { class: "scores" }, shown.map((index) => [h("dt", {}, foreign(benchmark.models[index].name)), h("dd", {}, Overview.score(benchmark.models[index]))])),
-        h("nav", { class: "choices", "aria-label": "Which problems to show" },
-          [["", `all ${all.length.toLocaleString("en")}`], ...Object.keys(KINDS).map((which) => [which, `${which} ${counted(which).toLocaleString("en")}`])].map(([which, text]) =>
-            h("a", { href: to({ show: which }), class: which, title: KINDS[which], "aria-current": which === filter ? "true" : undefined }, text))),
-        h("p", { role: "status", class: "counted" }, `${count(entries.length, "problem")}${filter ? `: ${KINDS[filter] ?? filter}` : " that both were asked"}`),
-        verdicts(benchmark, entries, shown, models, page, (task) => route(["problem", benchmark.name, task], { first, second, show: filter }), (number) => to({ page: number })),
+        h(
+          "form",
+          { class: "find", onsubmit: (event) => event.preventDefault() },
+          h(
+            "div",
+            { class: "filters" },
+            pick("first", "First", names, first, (value) => {
+              location.hash = to({ first: value });
+            }),
+            pick("second", "Second", names, second, (value) => {
+              location.hash = to({ second: value });
+            }),
+          ),
+        ),
+        h(
+          "dl",
+          { class: "scores" },
+          shown.map((index) => [
+            h("dt", {}, foreign(benchmark.models[index].name)),
+            h("dd", {}, Overview.score(benchmark.models[index])),
+          ]),
+        ),
+        h(
+          "nav",
+          { class: "choices", "aria-label": "Which problems to show" },
+          [
+            ["", `all ${all.length.toLocaleString("en")}`],
+            ...Object.keys(KINDS).map((which) => [which, `${which} ${counted(which).toLocaleString("en")}`]),
+          ].map(([which, text]) =>
+            h(
+              "a",
+              {
+                href: to({ show: which }),
+                class: which,
+                title: KINDS[which],
+                "aria-current": which === filter ? "true" : undefined,
+              },
+              text,
+            ),
+          ),
+        ),
+        h(
+          "p",
+          { role: "status", class: "counted" },
+          `${count(entries.length, "problem")}${filter ? `: ${KINDS[filter] ?? filter}` : " that both were asked"}`,
+        ),
+        verdicts(
+          benchmark,
+          entries,
+          shown,
+          models,
+          page,
+          (task) => route(["problem", benchmark.name, task], { first, second, show: filter }),
+          (number) => to({ page: number }),
+        ),
         h("div", { class: "bar" }, App.copyButton()),
       ],
     };
   };
 
-  const one = async ([name, ...rest], asked) => {
-    const benchmark = find(name);
-    const task = rest.join("/");
-    const listed = benchmark && await listOf(benchmark);
-    const index = listed ? listed.tasks.indexOf(task) : -1;
-    if (index < 0) return App.nothing(`No problem ${task} on ${name}`);
-    const two = asked.get("first") !== null;
-    const shown = (two ? pair(benchmark, asked) : benchmark.models.map((_, model) => model)).filter((model) => listed.models[model][index]);
-    const sides = await Promise.all(shown.map(async (model) => ({ model: benchmark.models[model], samples: await Shards.get(`problems/${benchmark.number}/${model}/${index}`) })));
-    const most = Math.max(...sides.map((side) => side.samples.length));
-    const sample = Math.min(most, Math.max(1, Number.parseInt(asked.get("sample") ?? "1", 10) || 1));
-    const parameters = { first: asked.get("first"), second: asked.get("second"), show: asked.get("show") };
-    const to = (other, changes = {}) => route(["problem", benchmark.name, other], { ...parameters, ...changes });
-    const prompts = new Set(sides.map((side) => side.samples[0].prompt));
-    const held = await holding(benchmark, task);
-    return {
-      title: `${task}, ${benchmark.name}`,
-      content: [
-        h("h1", {}, foreign(task), h("small", {}, ` ${benchmark.name}`)),
-        h("div", { class: "bar" }, two && link(route(["compare", benchmark.name], parameters), "Back to the comparison"),
-          two && link(route(["problem", benchmark.name, task]), `All ${benchmark.models.length} models`),
-          held && link(route(["rows"], { problem: held }), "Rows that held this problem"), App.copyButton()),
-        most > 1 && h("div", { class: "filters" }, pick("sample", "Sample", Array.from({ length: most }, (_, at) => [String(at + 1), `${at + 1} of ${most}`]), String(sample), (value) => { location.hash = to(task, { sample: value }); })),
-        prompts.size === 1 && [h("h2", {}, "Prompt"), block([...prompts][0])],
-        h("div", { class: "sides" }, sides.map((side) => answer(side, sample, prompts.size > 1))),
-        neighbours(two ? compared(listed.tasks, listed.models, pair(benchmark, asked)).filter((entry) => !parameters.show || entry.kind === parameters.show) : listed.tasks.map((other) => ({ task: other })), task, to),
-      ],
-    };
-  };
-
-  const answer = ({ model, samples }, number, withPrompt) => {
-    const shown = samples[Math.min(number, samples.length) - 1];
-    return h("section", { class: "side", "aria-label": model.name },
-      h("h2", {}, foreign(model.name), " ", tag(words(shown.status), shown.status)),
-      h("p", { class: "soft" }, foreign(model.model), `, prompt ${model.style}`),
-      h("h3", {}, "Verdict"), block(`${words(shown.status)}${shown.plus ? ` (base tests ${words(shown.base)}, plus ${words(shown.plus)})` : ""}${shown.detail ? `\n${shown.detail}` : ""}`),
-      h("h3", {}, "Program"), block(shown.program),
-      h("h3", {}, "Raw answer"), block(shown.answer),
-      h("p", { class: "soft" }, `Ended by ${shown.finish_reason}; ${shown.prompt_tokens.toLocaleString("en")} tokens in, ${shown.completion_tokens.toLocaleString("en")} out; ${shown.cpu_seconds.toFixed(3)} s of CPU time.`),
-      withPrompt && [h("h3", {}, "Prompt"), block(shown.prompt)]);
-  };
-
-  const neighbours = (entries, task, to) => {
-    const at = entries.findIndex((entry) => entry.task === task);
-    const side = (entry, text) => (entry ? h("a", { href: to(entry.task) }, `${text}: `, foreign(entry.task)) : h("span", { class: "soft" }, text));
-    return h("nav", { class: "pager", "aria-label": "Problems" }, side(entries[at - 1], "Previous"), side(at < 0 ? null : entries[at + 1], "Next"));
-  };
-
-  // The problem as decontamination names it, when some row of the run held it.
-  const holding = async (benchmark, task) => {
-    for (const name of new Set([benchmark.name, benchmark.name.split(/[+-]/)[0], `${benchmark.name.split(/[+-]/)[0]}+`])) {
-      if (await Search.one(`=problem:${name} ${task}`) !== undefined) return `${name} ${task}`;
-    }
-    return null;
-  };
-
-  return { list, compare, one, scored };
+  return { find, listOf, pick, pair, compared, list, compare, scored };
 })();

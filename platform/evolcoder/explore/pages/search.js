@@ -7,12 +7,20 @@ const Search = (() => {
   const LONGEST = 32;
   const BEGINNING = 3; // letters from which on a word is also found as the beginning of a longer one
   const DIGIT = new Uint8Array(128);
-  [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].forEach((sign, value) => { DIGIT[sign.charCodeAt(0)] = value; });
+  [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].forEach((sign, value) => {
+    DIGIT[sign.charCodeAt(0)] = value;
+  });
 
-  const wordsOf = (text) => [...new Set((text.normalize("NFKC").toLowerCase().match(WORD) ?? []).map((word) => [...word].slice(0, LONGEST).join("")))];
+  const wordsOf = (text) => [
+    ...new Set(
+      (text.normalize("NFKC").toLowerCase().match(WORD) ?? []).map((word) => [...word].slice(0, LONGEST).join("")),
+    ),
+  ];
 
   const decode = (text, each) => {
-    let row = -1, gap = 0, shift = 0;
+    let row = -1,
+      gap = 0,
+      shift = 0;
     for (let at = 0; at < text.length; at++) {
       const digit = DIGIT[text.charCodeAt(at)];
       gap += (digit & 31) * 2 ** shift;
@@ -27,10 +35,12 @@ const Search = (() => {
 
   // The last place in a sorted list whose word is at most this one; -1: none.
   const place = (sorted, word) => {
-    let low = 0, high = sorted.length;
+    let low = 0,
+      high = sorted.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (sorted[middle] <= word) low = middle + 1; else high = middle;
+      if (sorted[middle] <= word) low = middle + 1;
+      else high = middle;
     }
     return low - 1;
   };
@@ -40,7 +50,8 @@ const Search = (() => {
     const firsts = Run.rows.indexes[index];
     const last = beginning ? `${word}\uffff` : word;
     const shards = [];
-    for (let shard = Math.max(place(firsts, word), 0); shard < firsts.length && firsts[shard] <= last; shard++) shards.push(Shards.get(`${index}/${shard}`));
+    for (let shard = Math.max(place(firsts, word), 0); shard < firsts.length && firsts[shard] <= last; shard++)
+      shards.push(Shards.get(`${index}/${shard}`));
     const found = [];
     for (const [known, rows] of await Promise.all(shards)) {
       const end = place(known, last);
@@ -56,13 +67,20 @@ const Search = (() => {
     const all = Run.rows.count;
     const asked = [
       ...keys.map((key) => [lists("instructions", key, false)]),
-      ...wordsOf(text).map((word) => (responses ? ["instructions", "responses"] : ["instructions"]).map((index) => lists(index, word, word.length >= BEGINNING))),
+      ...wordsOf(text).map((word) =>
+        (responses ? ["instructions", "responses"] : ["instructions"]).map((index) =>
+          lists(index, word, word.length >= BEGINNING),
+        ),
+      ),
     ];
     if (!asked.length) return { length: all, at: (number) => number };
     const rest = new Uint8Array(all); // how many of the words so far each row holds; Uint8: nobody types 255
     let passed = 0;
     for (const parts of asked.slice(0, 250)) {
-      for (const rows of (await Promise.all(parts)).flat()) decode(rows, (row) => { if (rest[row] === passed) rest[row] = passed + 1; });
+      for (const rows of (await Promise.all(parts)).flat())
+        decode(rows, (row) => {
+          if (rest[row] === passed) rest[row] = passed + 1;
+        });
       passed += 1;
     }
     const found = [];
@@ -70,14 +88,18 @@ const Search = (() => {
     return { length: found.length, at: (number) => found[number] };
   };
 
-  const row = async (number) => (await Shards.get(`rows/${Math.floor(number / Run.rows.per_page)}`))[number % Run.rows.per_page];
+  const row = async (number) =>
+    (await Shards.get(`rows/${Math.floor(number / Run.rows.per_page)}`))[number % Run.rows.per_page];
 
   const rows = (first, length) => Promise.all(Array.from({ length }, (_, index) => row(first + index)));
 
   // The number of the one row with this key; undefined: none.
   const one = async (key) => {
     let found;
-    for (const list of await lists("instructions", key, false)) decode(list, (number) => { found ??= number; });
+    for (const list of await lists("instructions", key, false))
+      decode(list, (number) => {
+        found ??= number;
+      });
     return found;
   };
 

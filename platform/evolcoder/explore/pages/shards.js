@@ -15,16 +15,26 @@ const Shards = (() => {
   }) ?? { createScriptURL: (name) => `data/${name}.js` };
 
   // What nobody waits for yet is of a script that index.html names.
-  globalThis.explorerShard = (name, data) => (waiting.get(name) ?? ((early) => held.set(name, Promise.resolve(early))))(data);
+  globalThis.explorerShard = (name, data) =>
+    (waiting.get(name) ?? ((early) => held.set(name, Promise.resolve(early))))(data);
 
-  const load = (name) => new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    const end = (act, value) => { waiting.delete(name); script.remove(); act(value); };
-    waiting.set(name, (data) => end(resolve, data));
-    script.onerror = () => end(reject, new Error(`data/${name}.js cannot be loaded. Is evolcoder view still running, or the folder whole?`));
-    script.src = policy.createScriptURL(name);
-    document.head.append(script);
-  });
+  const load = (name) =>
+    new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      const end = (act, value) => {
+        waiting.delete(name);
+        script.remove();
+        act(value);
+      };
+      waiting.set(name, (data) => end(resolve, data));
+      script.onerror = () =>
+        end(
+          reject,
+          new Error(`data/${name}.js cannot be loaded. Is evolcoder view still running, or the folder whole?`),
+        );
+      script.src = policy.createScriptURL(name);
+      document.head.append(script);
+    });
 
   const get = (name) => {
     const known = held.get(name) ?? load(name);
