@@ -5,6 +5,7 @@ const Search = (() => {
   const IDEOGRAPHS = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7a3";
   const WORD = new RegExp(`[${IDEOGRAPHS}]|(?:(?![${IDEOGRAPHS}])[\\p{L}\\p{N}])+`, "gu");
   const LONGEST = 32;
+  const MOST = 200; // words of a query that count; see rest in find
   const BEGINNING = 3; // letters from which on a word is also found as the beginning of a longer one
   const DIGIT = new Uint8Array(128);
   [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].forEach((sign, value) => {
@@ -67,16 +68,18 @@ const Search = (() => {
     const all = Run.rows.count;
     const asked = [
       ...keys.map((key) => [lists("instructions", key, false)]),
-      ...wordsOf(text).map((word) =>
-        (responses ? ["instructions", "responses"] : ["instructions"]).map((index) =>
-          lists(index, word, word.length >= BEGINNING),
+      ...wordsOf(text)
+        .slice(0, MOST)
+        .map((word) =>
+          (responses ? ["instructions", "responses"] : ["instructions"]).map((index) =>
+            lists(index, word, word.length >= BEGINNING),
+          ),
         ),
-      ),
     ];
     if (!asked.length) return { length: all, at: (number) => number };
-    const rest = new Uint8Array(all); // how many of the words so far each row holds; Uint8: nobody types 255
+    const rest = new Uint8Array(all); // how many of the words so far each row holds: fewer than 256
     let passed = 0;
-    for (const parts of asked.slice(0, 250)) {
+    for (const parts of asked) {
       for (const rows of (await Promise.all(parts)).flat())
         decode(rows, (row) => {
           if (rest[row] === passed) rest[row] = passed + 1;
