@@ -160,7 +160,7 @@ def make_score(
         "value": metric.value,
         "interval": metric.interval,
         "interval_method": metric.interval_method,
-        "settings": {"temperature": 0.0, "prompt": role, "samples": len(passed[0])},
+        "settings": {"temperature": 0.0, "prompt": f"{role == 'base'}", "samples": len(passed[0])},
         "groups": {"library": _by_library(counts)} if benchmark.startswith("ds1000") else {},
         "warnings": [],
         **changed,

@@ -29,6 +29,7 @@ def template_environment(template: str) -> jinja2.Environment:
         "percent": lambda share: f"{100 * share:.1f}",
         "points": points,
         "p_text": p_text,
+        "p_cell": lambda p_value: p_text(p_value).removeprefix("p ").removeprefix("= "),
         "count": "{:,}".format,
         "duration": format_seconds,
         "model_name": lambda name: f"{EMBEDDED_MODEL_NAME} (embedded)" if name == EMBEDDED else name,

@@ -128,20 +128,23 @@ def against_seeds_alone(rates: Rates, variants: Mapping[str, Variant], seed: int
 def seeds_together(rates: Rates, variants: Mapping[str, Variant]) -> list[dict[str, Any]]:
     """What learned from the same rows under several seeds: pass@1 over problems and seeds, and against the seeds alone.
 
-    ``against_seeds`` is the difference to the models of rounds 0 to 0, where these were trained under several seeds too. A
-    single problem has no spread, and is left out.
+    ``against_seeds`` is the difference to the models of rounds 0 to 0, where these were trained under several seeds too; its
+    p-values are corrected for the number of these. A single problem has no spread, and is left out.
     """
     by_rows: defaultdict[tuple[str, str], list[Mapping[str, float]]] = defaultdict(list)
     for (model, benchmark), passed in rates.items():
         if model in variants:
             by_rows[variants[model].label, benchmark].append(passed)
-    found = []
+    found: list[dict[str, Any]] = []
     for (label, benchmark), several in by_rows.items():
         first = by_rows.get((up_to(0).label, benchmark), [])
         if len(several) > 1 and min(map(len, several)) > 1:
             spread = asdict(over_seeds(several))
             more = asdict(compare_over_seeds(first, several)) if len(first) > 1 and first is not several else None
             found.append({"label": label, "benchmark": benchmark, "seeds": len(several), **spread, "against_seeds": more})
+    compared: list[dict[str, Any]] = [one["against_seeds"] for one in found if one["against_seeds"]]
+    for more, p_corrected in zip(compared, holm([one["p_value"] for one in compared]), strict=True):
+        more["p_corrected"] = p_corrected
     return found
 
 

@@ -30,20 +30,21 @@ def curves(evidence: Mapping[str, Any]) -> Figure | None:
             rows.append({"step": step["step"], "loss": step["loss"], "model": training["model"], "shown": name})
     names = list(dict.fromkeys(row["shown"] for row in sorted(rows, key=lambda row: row["shown"] != TUNED_ROLE)))
     colors = list(MANY[: len(names)]) if few else [TUNED if name == TUNED_ROLE else PRINTED for name in names]
-    single = max(len(training["steps"]) for training in trainings) < 2
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, tickCount=5, grid=False)),
-        y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-        color=alt.Color(
-            "shown:N",
-            title=None,
-            scale=alt.Scale(domain=names, range=colors),
-            legend=alt.Legend(orient="bottom", columns=2, labelLimit=115) if len(names) > 1 else None,
-        ),
-        detail="model:N",
-        order=alt.Order("shown:N", sort="ascending"),
-    )
-    chart = base.mark_point(filled=True, size=40) if single else base.mark_line(strokeWidth=2, opacity=0.9)
+    scale, own = alt.Scale(domain=names, range=colors), [row for row in rows if row["model"] == TUNED_ROLE]
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=115, symbolType="stroke", symbolStrokeWidth=3)
+
+    def lines(of: list[dict[str, Any]]) -> alt.Chart:
+        base = alt.Chart(alt.Data(values=of)).encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, tickCount=5, grid=False)),
+            y=alt.Y("loss:Q", title="loss on the responses", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+            color=alt.Color("shown:N", title=None, scale=scale, legend=legend if len(names) > 1 else None),
+            detail="model:N",
+        )
+        one_step = all(len(training["steps"]) < 2 for training in trainings)
+        return base.mark_point(filled=True, size=40) if one_step else base.mark_line(strokeWidth=2 if few else 1)
+
+    # The run's own model once more, before the others.
+    chart = alt.layer(lines(rows), *([lines(own).mark_line(strokeWidth=2)] if own and not few else []))
     ends = [f"{t['model']} from {t['steps'][0]['loss']:.3f} to {t['steps'][-1]['loss']:.3f}" for t in trainings[:12]]
     more = f", and {len(trainings) - 12} more" if len(trainings) > 12 else ""
     return Figure("training loss", f"Loss by step: {'; '.join(ends)}{more}.", chart.properties(width=235, height=190))
