@@ -416,6 +416,7 @@ def test_links_lead_to_the_explorer_when_it_is_there(tmp_path: Path) -> None:
     assert not already_done(draw_report(settings))
     links = page_of(settings).links
     assert any(re.fullmatch(r"\.\./explore/index\.html#/problem/humaneval/HumanEval/\d+", link) for link in links)
+    assert "../explore/index.html#/compare/humaneval?first=base&second=tuned&show=gained" in links
     assert "../explore/index.html#/family/000000" in links
     assert "../explore/index.html#/row/000000-0" in links
 
