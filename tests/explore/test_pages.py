@@ -239,6 +239,14 @@ def test_problems_are_listed_by_verdict_and_by_name(open_page: Open, address: st
     assert page.locator("tbody th").all_inner_texts() == [ODD]
 
 
+@pytest.mark.parametrize("page_number", ["0", "-3", "99999", "x", "1e9"])
+def test_a_page_that_is_not_there_is_the_nearest_one(open_page: Open, address: str, page_number: str) -> None:
+    page = open_page(f"{address}#/compare/humaneval?first=base&second=tuned&page={page_number}")
+    assert page.locator("tbody tr").count() == 5
+    visit(page, f"#/rows?q=sort&page={page_number}")
+    assert page.locator(".hit").count() == 4
+
+
 def test_several_samples_are_counted_and_shown_one_at_a_time(open_page: Open, tmp_path: Path) -> None:
     settings = made_settings(str(tmp_path / "runs"))
     run = make_run(settings)

@@ -19,7 +19,7 @@ const Answers = (() => {
       })),
     );
     const most = Math.max(...sides.map((side) => side.samples.length));
-    const sample = Math.min(most, Math.max(1, Number.parseInt(asked.get("sample") ?? "1", 10) || 1));
+    const sample = Math.min(most, numbered(asked, "sample"));
     const parameters = { first: asked.get("first"), second: asked.get("second"), show: asked.get("show") };
     const to = (other, changes = {}) => route(["problem", benchmark.name, other], { ...parameters, ...changes });
     const prompts = new Set(sides.map((side) => side.samples[0].prompt));

@@ -42,6 +42,9 @@ const route = (parts, parameters = {}) => {
 
 const link = (where, ...children) => h("a", { href: where }, ...children);
 
+// A parameter that counts from one; whatever else it is, is one.
+const numbered = (asked, name) => Math.max(1, Number.parseInt(asked.get(name) ?? "1", 10) || 1);
+
 // The links below a list that is shown in pieces.
 const pager = (page, pages, to) =>
   pages > 1 &&

@@ -58,7 +58,7 @@ const Instructions = (() => {
       problem: asked.get("problem") ?? "",
     };
     for (const name of Object.keys(LABELS)) state[name] = asked.get(name) ?? "";
-    let page = Math.max(1, Number.parseInt(asked.get("page") ?? "1", 10) || 1);
+    let page = numbered(asked, "page");
     const status = h("p", { role: "status", class: "counted" });
     const results = h("div", {});
     const where = () => route(["rows"], { ...state, page: page > 1 ? page : "" });

@@ -104,7 +104,6 @@ const Problems = (() => {
           task.toLowerCase().includes(state.task.toLowerCase()) &&
           (state.verdict === "" || models[chosen][index]?.[2] === state.verdict),
       );
-    const page = Math.max(1, Number.parseInt(asked.get("page") ?? "1", 10) || 1);
     return {
       title: `${benchmark.name}: problems`,
       content: [
@@ -164,7 +163,7 @@ const Problems = (() => {
           entries,
           benchmark.models.map((_, index) => index),
           models,
-          page,
+          asked,
           (task) => route(["problem", benchmark.name, task]),
           (number) => to({ page: number }),
         ),
@@ -172,20 +171,18 @@ const Problems = (() => {
     };
   };
 
-  const verdicts = (benchmark, entries, shown, models, page, toProblem, toPage) => [
-    entries.length > 0 &&
-      table(
-        `Verdicts on ${benchmark.name}`,
-        ["problem", ...shown.map((index) => foreign(benchmark.models[index].name))],
-        entries
-          .slice((page - 1) * PER_LIST, page * PER_LIST)
-          .map(({ task, index }) => [
-            link(toProblem(task), foreign(task)),
-            ...shown.map((model) => verdict(models[model][index])),
-          ]),
-      ),
-    pager(page, Math.ceil(entries.length / PER_LIST), toPage),
-  ];
+  const verdicts = (benchmark, entries, shown, models, asked, toProblem, toPage) => {
+    const pages = Math.ceil(entries.length / PER_LIST);
+    const page = Math.min(numbered(asked, "page"), pages);
+    const columns = ["problem", ...shown.map((index) => foreign(benchmark.models[index].name))];
+    const rows = entries
+      .slice((page - 1) * PER_LIST, page * PER_LIST)
+      .map(({ task, index }) => [
+        link(toProblem(task), foreign(task)),
+        ...shown.map((model) => verdict(models[model][index])),
+      ]);
+    return entries.length > 0 && [table(`Verdicts on ${benchmark.name}`, columns, rows), pager(page, pages, toPage)];
+  };
 
   // Two models of a benchmark: those that were asked for, else the first two.
   const pair = (benchmark, asked) =>
@@ -211,7 +208,6 @@ const Problems = (() => {
     const entries = all.filter((entry) => filter === "" || entry.kind === filter);
     const to = (changes) => route(["compare", benchmark.name], { first, second, show: filter, ...changes });
     const names = benchmark.models.map((model) => [model.name, model.name]);
-    const page = Math.max(1, Number.parseInt(asked.get("page") ?? "1", 10) || 1);
     const counted = (which) => all.filter((entry) => entry.kind === which).length;
     return {
       title: `${benchmark.name}: ${first} and ${second}`,
@@ -268,7 +264,7 @@ const Problems = (() => {
           entries,
           shown,
           models,
-          page,
+          asked,
           (task) => route(["problem", benchmark.name, task], { first, second, show: filter }),
           (number) => to({ page: number }),
         ),
