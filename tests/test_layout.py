@@ -15,14 +15,14 @@ STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
     {"benchmark_table", "errors", "exits", "records", "text"},
     {"storage", "console", "settings"},
-    {"runs", "variants", "evol_stop"},
+    {"runs"},
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
     {"models"},
     {*STAGES, "plan", "doctor"},
-    {"stages", "standing", "progress"},
+    {"stages"},
     {"study"},
     {"explore"},
-    {"verbs", "making", "deciding"},
+    {"verbs", "making"},
     {"cli", "job"},
 ]
 """Lowest first. A room may import from lower floors, from its own files, and, but for the stages, from its own floor."""

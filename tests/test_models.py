@@ -9,8 +9,8 @@ import pytest
 
 from evolcoder.errors import ModelError
 from evolcoder.models import check_loaded, check_tokenizer, find_model
+from evolcoder.runs.variants import data_rounds
 from evolcoder.settings.run import RunSettings
-from evolcoder.variants import data_rounds
 
 
 @pytest.fixture

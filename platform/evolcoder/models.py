@@ -1,6 +1,6 @@
 """Which model a setting names: its folder, the name it is served under, a fingerprint, and the prompts it expects.
 
-A model is ``embedded``, ``tuned`` or another that this run trained (``variants.py``), a local folder in Hugging Face's layout,
+A model is ``embedded``, ``tuned`` or another that this run trained, a local folder in Hugging Face's layout,
 or a hub id. What a folder lacks is found out here, for those who train a model and for those who serve it.
 """
 
@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
-from evolcoder.evol_stop import check_decided, models_of
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import check_decided, models_of
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import BASE, TUNED
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import read_manifest
-from evolcoder.variants import BASE, TUNED
 
 CARD_FILE = "evolcoder.json"
 """In each exported model: how it was made, and which prompts it expects."""

@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from evolcoder.console import Reporter
+from evolcoder.runs.variants import Variant, own_variant
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
-from evolcoder.variants import Variant, own_variant
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)

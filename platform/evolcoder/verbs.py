@@ -1,7 +1,7 @@
 """What each verb does, from settings to the last line it shows.
 
 The command line and submitted jobs both call these functions, with the settings, the reporter, and the arguments as typed,
-for the commands that the verb suggests next. How stages are made is the matter of ``making.py``. Heavy packages are imported
+for the commands that the verb suggests next. How stages are made is the matter of ``making/``. Heavy packages are imported
 by the verb that uses them.
 """
 
@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter, format_seconds
-from evolcoder.deciding import evolve_until_it_ends
 from evolcoder.errors import DataError
-from evolcoder.evol_stop import at_most, decided, models_at_most, scores_at_most
-from evolcoder.making import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
+from evolcoder.making.evol_stop import evolve_until_it_ends
+from evolcoder.making.kinds import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
 from evolcoder.models import find_model
-from evolcoder.progress import progress_of
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import at_most, decided, models_at_most, scores_at_most
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
-from evolcoder.stages import run_stages
-from evolcoder.standing import standing
+from evolcoder.stages.listing import run_stages
+from evolcoder.stages.progress import progress_of
+from evolcoder.stages.status import stage_status
 from evolcoder.storage.folders import Folder, shown_path
-from evolcoder.variants import BASE, TUNED, all_benchmarks
 
 if TYPE_CHECKING:
     pass
@@ -219,16 +219,16 @@ def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], 
     rows: list[list[object]] = []
     complete, now = True, time.time()
     for entry in run_stages(settings, run):
-        stands = standing(entry)
-        complete = complete and stands.done
-        if stands.manifest is not None:
-            made = (stands.count, stands.manifest.created_at, str(entry.stage.folder))
-            rows.append([entry.label, stands.text, *made])
+        status_now = stage_status(entry)
+        complete = complete and status_now.done
+        if status_now.manifest is not None:
+            made = (status_now.count, status_now.manifest.created_at, str(entry.stage.folder))
+            rows.append([entry.label, status_now.text, *made])
         elif begun := progress_of(entry, settings, run):
             ago = f"{format_seconds(max(0.0, now - begun.changed_at))} ago"
             rows.append([entry.label, begun.text(now), None, ago, str(entry.stage.folder)])
         else:
-            rows.append([entry.label, stands.text, None, None, ""])
+            rows.append([entry.label, status_now.text, None, None, ""])
     return f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows, complete
 
 
@@ -247,7 +247,7 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         reporter.say(f"evolve.rounds is auto: this is what it takes if all {most.evolve.last_round} rounds are evolved")
     reporter.table(*evolve_table(most, forecast))
     reporter.table(*training_table(most, forecast, _base_parameters(settings)))
-    done = [entry for entry in entries if standing(entry).done]
+    done = [entry for entry in entries if stage_status(entry).done]
     models = models_at_most(settings, run)
     if len(models) > 1:
         trained = {entry.model for entry in done if entry.kind == "train"}

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from evolcoder import deciding, making
 from evolcoder.console import Reporter
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.prompts import tabbed
-from evolcoder.runs import RunFolder
+from evolcoder.making import evol_stop, kinds
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import RunStage
+from evolcoder.stages.listing import RunStage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -74,10 +74,10 @@ def study(place: Path, teacher: ScriptedTeacher, kind: type[ScriptedModel], monk
         name = scores[0].model
         with scripted_teacher(Script(model=name), kind=kind) as model:
             stages = {entry.benchmark: entry.stage for entry in scores}
-            making.score(settings, stages, making.reached(Endpoint(model.base_url, name, None)), reporter)
+            kinds.score(settings, stages, kinds.reached(Endpoint(model.base_url, name, None)), reporter)
             questions += model.counts()["requests"]
 
-    monkeypatch.setattr(deciding, "MAKERS", {**deciding.MAKERS, "train": train, "evaluate": evaluate})
+    monkeypatch.setattr(evol_stop, "MAKERS", {**evol_stop.MAKERS, "train": train, "evaluate": evaluate})
     settings = RunSettings.model_validate(
         {
             "name": "auto",
@@ -89,7 +89,7 @@ def study(place: Path, teacher: ScriptedTeacher, kind: type[ScriptedModel], monk
         }
     )
     run = RunFolder.open(settings)
-    deciding.evolve_until_it_ends(settings, run, Reporter("plain", io.StringIO()))
+    evol_stop.evolve_until_it_ends(settings, run, Reporter("plain", io.StringIO()))
     return json.loads(run.evol_stop.read_text("decisions.json"))["decisions"], questions
 
 

@@ -22,10 +22,10 @@ from evolcoder.evaluate.result import publish, read_score
 from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.shards import write_shard
 from evolcoder.records import Completion, Verdict, VerdictStatus
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import run_stages
+from evolcoder.stages.listing import run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.study.compare import compare_evaluations

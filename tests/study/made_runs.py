@@ -16,20 +16,20 @@ from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.evaluate.scoring import score_tasks
-from evolcoder.evol_stop import stopping_stage, stopping_variant
 from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.merge import Merged
 from evolcoder.evolve.rounds.shards import write_shard
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import stopping_stage, stopping_variant
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import Variant, run_variants
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import run_stages
+from evolcoder.stages.listing import run_stages
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.stage import Stage
 from evolcoder.study.compare import pass_rates
 from evolcoder.study.report import write_report
 from evolcoder.study.stopping import StoppingRule, decide
-from evolcoder.variants import Variant, run_variants
 
 HOSTILE_TEXT = "</pre><script>alert(1)</script> ```"
 OPERATORS = ("constraints", "rarer_requirements", "deeper_reasoning", "erroneous_code", "complexity")

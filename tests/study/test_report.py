@@ -32,13 +32,13 @@ from tests.study.made_runs import (
 )
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.study import report
 from evolcoder.study.evidence import difficulty, rounds
 from evolcoder.study.figures.style import PANEL_PIXELS, SMALLEST_LETTERS
-from evolcoder.variants import run_variants
 
 
 class Page(HTMLParser):

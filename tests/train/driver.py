@@ -11,13 +11,13 @@ from pathlib import Path
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage
 from evolcoder.train.launch import train
 from evolcoder.train.several import train_several
-from evolcoder.variants import run_variants
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from evolcoder.runs.variants import up_to
 from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.job import TrainingJob
-from evolcoder.variants import up_to
 
 COMBINATIONS = [
     *((zero, precision, None) for zero in (0, 1, 2, 3) for precision in ("fp32", "bf16")),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import RunFolderError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import run_stages
+from evolcoder.stages.listing import run_stages
 from evolcoder.storage.stage import Stage
 from evolcoder.train.prepare import check_rounds, dataset_manifest
 

@@ -14,7 +14,8 @@ from tests.train.conftest import training
 
 from evolcoder.errors import ClusterError, ModelError, TrainingError
 from evolcoder.models import find_model
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import run_variants, up_to
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
@@ -24,7 +25,6 @@ from evolcoder.train.launch import train
 from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
 from evolcoder.train.schedule import learning_rate
-from evolcoder.variants import run_variants, up_to
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import Variant, up_to
 from evolcoder.train.job import ENCODED_FILE
 from evolcoder.train.loop import EncodedRows
 from evolcoder.train.prepare import dataset_manifest, prepare
-from evolcoder.variants import Variant, up_to
 
 
 def encoded_texts(run: RunFolder, rounds: int | Variant, tokenizer: Any) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train import several
 from evolcoder.train.resources import Room
-from evolcoder.variants import run_variants
 
 NAMES = ["tuned", "rounds-0", "rounds-0-1", "rounds-0-2"]
 

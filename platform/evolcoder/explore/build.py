@@ -21,9 +21,9 @@ from evolcoder.errors import RunFolderError
 from evolcoder.explore.problems import write_benchmark
 from evolcoder.explore.rows import write_rows
 from evolcoder.explore.shards import DATA, Shards
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import RunStage, run_stages
+from evolcoder.stages.listing import RunStage, run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, Stage, verified_manifest

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from evolcoder.benchmark_table import BENCHMARKS
+from evolcoder.runs.variants import TUNED
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.study.evidence.findings import score_of
 from evolcoder.study.filling import template_environment
-from evolcoder.variants import TUNED
 
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _LICENCE = {"license": "other", "license_name": "terms-of-the-seeds-and-the-teacher"}

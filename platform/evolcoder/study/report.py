@@ -17,7 +17,8 @@ from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import BASE, TUNED
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
@@ -30,7 +31,6 @@ from evolcoder.study.figures.draw import draw
 from evolcoder.study.figures.rounds import picked_round
 from evolcoder.study.figures.style import Figure, plain_svg, png, with_dark_scheme
 from evolcoder.study.filling import template_environment
-from evolcoder.variants import BASE, TUNED
 
 _DRAWN_BY = ("figures", "templates", "cards.py", "filling.py", "report.py")
 _PACKAGES = ("altair", "vl-convert-python")

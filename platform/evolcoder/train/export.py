@@ -19,12 +19,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
+from evolcoder.runs.variants import TUNED
 from evolcoder.storage.folders import Folder
 from evolcoder.text.rendering import alpaca_chat_template
 from evolcoder.text.templates import alpaca_prompt
 from evolcoder.train.internals import gathered_weights
 from evolcoder.train.job import MODEL_FOLDER, TrainingJob
-from evolcoder.variants import TUNED
 
 SHARD_SIZE = "5GB"
 

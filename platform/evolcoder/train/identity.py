@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from evolcoder.embedded import embedded_model_fingerprint
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import Variant, own_variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
 from evolcoder.train.encode import TEMPLATE_HASH
-from evolcoder.variants import Variant, own_variant
 
 STAGE = "train"
 DATASET = "dataset"

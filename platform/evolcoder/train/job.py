@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evolcoder.runs.variants import Variant
 from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision
-from evolcoder.variants import Variant
 
 ENCODED_FILE = "encoded.arrow"
 METRICS_FILE = "metrics.jsonl"

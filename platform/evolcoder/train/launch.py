@@ -16,7 +16,8 @@ from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import check_tokenizer, read_config
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import Variant, own_variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
@@ -26,7 +27,6 @@ from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
 from evolcoder.train.resources import check_resources
-from evolcoder.variants import Variant, own_variant
 
 CHECKPOINTS = "checkpoints"
 _PREPARING = threading.Lock()

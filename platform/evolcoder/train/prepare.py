@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
+from evolcoder.runs.variants import Variant
 from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
@@ -16,7 +17,6 @@ from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 from evolcoder.train.identity import DATASET
 from evolcoder.train.job import ENCODED_FILE
-from evolcoder.variants import Variant
 
 ROWS_PER_BATCH = 1000
 _COLUMNS = ["id", "round", "operator", "instruction", "input", "response"]

@@ -15,13 +15,13 @@ from queue import Queue
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, Together
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, ModelError, TrainingError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import Variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import STAGE
 from evolcoder.train.launch import train_one
 from evolcoder.train.resources import Room, room_now
-from evolcoder.variants import Variant
 
 OF_ONE_MODEL = (TrainingError, ModelError, DataError)
 """Failures that the training of another model need not meet."""

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evolcoder.stages import RunStage
+from evolcoder.runs.variants import BASE, TUNED, Variant, up_to
+from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest
@@ -15,7 +16,6 @@ from evolcoder.study.compare import Comparison, compare, natural
 from evolcoder.study.evidence.rounds import shortened
 from evolcoder.study.seeds import compare_over_seeds, over_seeds
 from evolcoder.study.statistics import holm
-from evolcoder.variants import BASE, TUNED, Variant, up_to
 
 PROBLEMS_SHOWN = {"gained": 20, "lost": 20, "both": 5, "neither": 5}
 """Of each benchmark, how many problems of each kind a report shows with prompt, answer and program."""

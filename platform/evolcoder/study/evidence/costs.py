@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evolcoder.stages import RunStage
+from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_batches
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest

@@ -13,11 +13,12 @@ from operator import itemgetter
 from typing import Any
 
 from evolcoder.errors import RunFolderError
-from evolcoder.evol_stop import DECISIONS_FILE, decided
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import DECISIONS_FILE, decided
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import TUNED, Variant
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.settings.section import AUTO
-from evolcoder.stages import RunStage, run_stages
+from evolcoder.stages.listing import RunStage, run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
@@ -35,7 +36,6 @@ from evolcoder.study.evidence.limits import limits
 from evolcoder.study.evidence.rounds import lineages, reading_version, round_evidence
 from evolcoder.study.evidence.scores import by_round, differing_rules, own_scores, scores_beside
 from evolcoder.study.published import PUBLISHED, PUBLISHED_ROUNDS, PUBLISHED_ROUNDS_SOURCE
-from evolcoder.variants import TUNED, Variant
 
 EXPLORER = "explore/index.html"
 """Where the explorer's static export lies in a run, when there is one."""

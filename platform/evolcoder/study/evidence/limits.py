@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from evolcoder.runs.variants import BASE, TUNED
 from evolcoder.study.evidence.findings import LEVEL
 from evolcoder.study.evidence.scores import BESIDE
-from evolcoder.variants import BASE, TUNED
 
 _HOLDERS = {
     "humaneval": {"humaneval+"},

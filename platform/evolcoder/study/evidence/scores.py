@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evolcoder.errors import DataError
-from evolcoder.stages import RunStage
+from evolcoder.runs.variants import Variant
+from evolcoder.stages.listing import RunStage
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import verified_manifest
 from evolcoder.study.rules import different_rules
-from evolcoder.variants import Variant
 
 BESIDE = "beside: "
 """Begins the role of a score of another run."""

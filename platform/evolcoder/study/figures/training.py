@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from evolcoder.runs.variants import TUNED as TUNED_ROLE
 from evolcoder.study.figures.style import MANY, PRINTED, TUNED, Figure
-from evolcoder.variants import TUNED as TUNED_ROLE
 
 _MOST_POINTS = 4_000
 """Of all curves together, in one picture."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import benchmarks_of, own_variant, run_variants
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import run_stages
-from evolcoder.variants import benchmarks_of, own_variant, run_variants
+from evolcoder.stages.listing import run_stages
 
 
 def settings(study: dict[str, Any], **train: Any) -> RunSettings:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from evolcoder import making
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, IncompleteError, TrainingError
+from evolcoder.making import kinds
 from evolcoder.settings.run import RunSettings
 
 
@@ -26,12 +26,12 @@ def made_and_said(
             raise failing[model]
         made.append(f"{entries[0].kind} {model}".strip())
 
-    monkeypatch.setattr(making, "MAKERS", dict.fromkeys(making.MAKERS, make))
-    monkeypatch.setattr(making, "_train_together", lambda *given: making._each_model(*given[:2], "train", *given[2:]))
+    monkeypatch.setattr(kinds, "MAKERS", dict.fromkeys(kinds.MAKERS, make))
+    monkeypatch.setattr(kinds, "_train_together", lambda *given: kinds._each_model(*given[:2], "train", *given[2:]))
     settings = RunSettings.model_validate({"name": "r", "storage": str(folder), "study": study})
     stream = io.StringIO()
     try:
-        making.make(settings, Reporter("plain", stream), *making.MAKERS)
+        kinds.make(settings, Reporter("plain", stream), *kinds.MAKERS)
     except EvolcoderError as error:
         return made, stream.getvalue(), error
     return made, stream.getvalue(), None
@@ -82,8 +82,8 @@ def test_a_score_that_was_made_under_another_name_is_not_made_again(monkeypatch:
                 entry.stage.begin().write_text("what", f"{entry.label} of {settings.evolve.rounds} rounds")
                 entry.stage.publish(["what"])
 
-    monkeypatch.setattr(making, "MAKERS", dict.fromkeys(making.MAKERS, make))
-    monkeypatch.setattr(making, "_train_together", lambda *given: making._each_model(*given[:2], "train", *given[2:]))
+    monkeypatch.setattr(kinds, "MAKERS", dict.fromkeys(kinds.MAKERS, make))
+    monkeypatch.setattr(kinds, "_train_together", lambda *given: kinds._each_model(*given[:2], "train", *given[2:]))
     stream = io.StringIO()
     for last in (1, 2):
         asked.clear()
@@ -93,7 +93,7 @@ def test_a_score_that_was_made_under_another_name_is_not_made_again(monkeypatch:
             "evolve": {"rounds": last},
             "study": {"base_rounds": [0, 1, 2][: last + 1]},
         }
-        making.make(RunSettings.model_validate(plain), Reporter("plain", stream), *making.MAKERS)
+        kinds.make(RunSettings.model_validate(plain), Reporter("plain", stream), *kinds.MAKERS)
     assert asked == ["round 2", "data set", "train on rounds 0-2", "evaluate tuned on humaneval"]
     assert "evaluate rounds-0-1 on humaneval: taken from evaluate tuned on humaneval" in stream.getvalue()
     scores = tmp_path / "r" / "evaluate"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.errors import EvolcoderError
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import RunStage
+from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evolcoder.stages import RunStage
+from evolcoder.stages.listing import RunStage
 from evolcoder.storage.stage import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StageStatus:
     """Whether a stage is there. ``changed`` names the settings, or what it was made from, that are others now."""
 
     manifest: Manifest | None
@@ -37,10 +37,10 @@ class Standing:
         return self.manifest.summary.get("tasks") or self.manifest.summary.get("rows") or self.manifest.rows or None
 
 
-def standing(entry: RunStage) -> Standing:
+def stage_status(entry: RunStage) -> StageStatus:
     manifest = entry.stage.manifest()
     if manifest is None:
-        return Standing(None)
+        return StageStatus(None)
     changed = entry.stage.changed_settings(manifest) or entry.stage.changed_inputs(manifest)
     new = [name for name in entry.stage.inputs if name not in manifest.inputs] if entry.kind == "evol_stop" else []
-    return Standing(manifest, tuple(name for name in changed if name not in new), tuple(new))
+    return StageStatus(manifest, tuple(name for name in changed if name not in new), tuple(new))

@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from evolcoder import deciding
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError, SettingsError
-from evolcoder.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
+from evolcoder.making import evol_stop
 from evolcoder.models import find_model
 from evolcoder.records import VERDICT_SCHEMA, Verdict
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import RunStage, run_stages
-from evolcoder.standing import standing
+from evolcoder.stages.listing import RunStage, run_stages
+from evolcoder.stages.status import stage_status
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.study.evidence.costs import stage_costs
 
@@ -74,8 +74,8 @@ def evolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
     def run_it(settings: RunSettings, curve: dict[str, int] = RISES_TWICE, break_at: int | None = None) -> list[str]:
         makers = Makers(curve, break_at)
-        monkeypatch.setattr(deciding, "MAKERS", makers.kinds())
-        deciding.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
+        monkeypatch.setattr(evol_stop, "MAKERS", makers.kinds())
+        evol_stop.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
         return makers.made
 
     return run_it
@@ -163,8 +163,8 @@ def test_whatever_the_curve_it_ends_and_takes_the_best_of_the_rounds_it_made(
 ) -> None:
     settings = auto(tmp_path_factory.mktemp("auto"), max_rounds=most, patience=patience)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deciding, "MAKERS", Makers(dict(zip(RISES_TWICE, curve, strict=True))).kinds())
-        deciding.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
+        patch.setattr(evol_stop, "MAKERS", Makers(dict(zip(RISES_TWICE, curve, strict=True))).kinds())
+        evol_stop.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
     found = decided(settings, RunFolder.open(settings))
     assert found.ended
     assert 1 <= found.rounds <= most
@@ -188,10 +188,10 @@ def test_seeds_without_responses_are_said_to_be_what_is_missing(tmp_path: Path, 
     def nothing_to_train_on(*_: Any) -> None:
         raise DataError("No row of rounds 0-0 can be trained on.")
 
-    monkeypatch.setattr(deciding, "MAKERS", Makers({}).kinds() | {"train": nothing_to_train_on})
+    monkeypatch.setattr(evol_stop, "MAKERS", Makers({}).kinds() | {"train": nothing_to_train_on})
     settings = auto(tmp_path)
     with pytest.raises(DataError, match=r"can be trained on; evolve\.rounds=auto starts with .* give seeds with responses"):
-        deciding.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
+        evol_stop.evolve_until_it_ends(settings, RunFolder.open(settings), Reporter("plain", io.StringIO()))
 
 
 def test_status_says_what_the_next_decision_waits_for(evolve: Any, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_status_says_what_the_next_decision_waits_for(evolve: Any, tmp_path: Pat
 
     def shown(of: RunSettings) -> str:
         (entry,) = (entry for entry in run_stages(of, run) if entry.kind == "evol_stop")
-        return standing(entry).text
+        return stage_status(entry).text
 
     assert shown(settings) == "to do"
     with pytest.raises(KeyboardInterrupt):

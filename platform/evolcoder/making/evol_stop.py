@@ -13,11 +13,11 @@ from itertools import count
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
-from evolcoder.evol_stop import DECISIONS_FILE, RecordedDecision, decided, stopping_stage, stopping_variant, with_rounds
-from evolcoder.making import MAKERS
-from evolcoder.runs import RunFolder
+from evolcoder.making.kinds import MAKERS
+from evolcoder.runs.evol_stop import DECISIONS_FILE, RecordedDecision, decided, stopping_stage, stopping_variant, with_rounds
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import run_stages
+from evolcoder.stages.listing import run_stages
 from evolcoder.storage.stage import Stage
 
 

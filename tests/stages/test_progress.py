@@ -13,11 +13,11 @@ import pytest
 
 from evolcoder import verbs
 from evolcoder.console import Reporter
-from evolcoder.progress import AT_WORK_SECONDS, progress_of, questions_of
-from evolcoder.runs import RunFolder
+from evolcoder.runs.folder import RunFolder
 from evolcoder.settings.run import RunSettings
-from evolcoder.stages import RunStage, run_stages
-from evolcoder.standing import standing
+from evolcoder.stages.listing import RunStage, run_stages
+from evolcoder.stages.progress import AT_WORK_SECONDS, progress_of, questions_of
+from evolcoder.stages.status import stage_status
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 
@@ -110,13 +110,13 @@ def test_what_is_done_by_other_settings_is_to_do_again(
             entry.stage.begin()
             entry.stage.publish([])
     for entry in run_stages(before, RunFolder.open(before)):
-        assert entry.kind == "report" or entry.model == "base" or standing(entry).text == "done"
+        assert entry.kind == "report" or entry.model == "base" or stage_status(entry).text == "done"
     monkeypatch.setattr("evolcoder.models.embedded_model_folder", lambda: pytest.fail("it was to be a look alone"))
     entry, _ = stage(settings(tmp_path, **change), label)
-    assert standing(entry).text.startswith("to do again: ")
-    assert key in standing(entry).changed
+    assert stage_status(entry).text.startswith("to do again: ")
+    assert key in stage_status(entry).changed
     unlike, _ = stage(settings(tmp_path, teacher={"max_concurrency": 3}, train={"workers": 4}), label)
-    assert standing(unlike).done, "where and how fast it is made is no part of it"
+    assert stage_status(unlike).done, "where and how fast it is made is no part of it"
 
 
 def test_status_says_how_far_a_stage_is_and_when_it_last_wrote(tmp_path: Path) -> None:

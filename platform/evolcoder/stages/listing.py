@@ -2,7 +2,7 @@
 
 A stage comes after all that it is made from. The list is a graph laid flat: each stage holds those that are its inputs, so
 that two models of one run, trained on other rounds or from other seeds, share what they have in common. Nothing but
-manifests is read here; how a stage is made is the matter of its room, and which verb makes it that of ``verbs.py``.
+manifests is read here; how a stage is made is the matter of its room, and which verb makes it that of ``making/``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from functools import cache
 from typing import Literal
 
 from evolcoder.evaluate.measurement import model_stage
-from evolcoder.evol_stop import as_decided, models_of, of_training_set, stopping_stage, stopping_variant
 from evolcoder.evolve.dataset.build import dataset_stage
 from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.models import Model, find_model
-from evolcoder.runs import RunFolder
+from evolcoder.runs.evol_stop import as_decided, models_of, of_training_set, stopping_stage, stopping_variant
+from evolcoder.runs.folder import RunFolder
+from evolcoder.runs.variants import BASE, TUNED, Variant, benchmarks_of, run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage
-from evolcoder.variants import BASE, TUNED, Variant, benchmarks_of, run_variants
 
 Kind = Literal["round", "dataset", "train", "evaluate", "evol_stop", "report"]
 
