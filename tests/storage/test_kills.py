@@ -28,6 +28,7 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
+from evolcoder.study import report as study_report
 from evolcoder.study.compare import compare_evaluations
 from evolcoder.study.evidence.gather import gather
 from evolcoder.study.report import write_report
@@ -114,6 +115,8 @@ MAKERS: dict[str, Callable[[RunSettings, int], None]] = {"dataset": dataset, "ev
 def test_a_kill_between_any_two_files_leaves_nothing_that_lies(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(study_report, "plain_svg", lambda figure: f"<svg>{figure.title}</svg>")  # as files they do as well
+    monkeypatch.setattr(study_report, "png", lambda svg: svg.encode())
     disk = Disk(monkeypatch)
     make = MAKERS[kind]
     killed = 0
