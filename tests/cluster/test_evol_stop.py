@@ -86,6 +86,7 @@ def study(place: Path, teacher: ScriptedTeacher, kind: type[ScriptedModel], monk
             "teacher": {"base_url": teacher.base_url, "model": "scripted-teacher"},
             "evolve": {"rounds": "auto", "max_rounds": 4},
             "evaluate": {"limit": PROBLEMS, "style": "wizardcoder"},
+            "study": {"patience": 1},
         }
     )
     run = RunFolder.open(settings)

@@ -125,7 +125,7 @@ class StudySettings(Section):
     """What they, the run's own and the base model are scored on; None: ``evaluate.benchmarks``."""
     development: BenchmarkName = "mbpp-dev"
     """By whose scores ``evolve.rounds: auto`` chooses the number of rounds. No model is tested by it."""
-    patience: PositiveInt = 1
+    patience: PositiveInt = 2
     """How many rounds in a row may be no gain before ``auto`` ends."""
     error_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """How often, at most, ``auto`` goes on although nothing is gained any more."""
