@@ -35,7 +35,8 @@ RISES_TWICE = {"rounds-0": 10, "rounds-0-1": 30, "rounds-0-2": 50, "rounds-0-3":
 
 def auto(storage: Path, *, max_rounds: int = 5, **study: Any) -> RunSettings:
     evolve = {"rounds": "auto", "max_rounds": max_rounds}
-    return RunSettings.model_validate({"name": "r", "storage": str(storage), "evolve": evolve, "study": {"patience": 1, **study}})
+    study = {"patience": 1, **study}
+    return RunSettings.model_validate({"name": "r", "storage": str(storage), "evolve": evolve, "study": study})
 
 
 class Makers:
