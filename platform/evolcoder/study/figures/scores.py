@@ -85,7 +85,7 @@ def standing(evidence: Mapping[str, Any], column: str) -> Figure | None:
     benchmark, title = OURS_OF[column], PUBLISHED_BENCHMARKS[column]
     ours = [
         {
-            "model": score["role"].removeprefix(BESIDE),
+            "model": score["role"].removeprefix(BESIDE).removesuffix(f"/{benchmark}"),
             "role": score["role"] if score["role"] in _COLORS else "other",
             "value": 100 * score["value"],
             "low": 100 * score["interval"][0],
@@ -115,8 +115,9 @@ def standing(evidence: Mapping[str, Any], column: str) -> Figure | None:
 
 def _bars(rows: Sequence[Mapping[str, Any]], title: str, x: alt.X, lines: Sequence[Mapping[str, Any]] = ()) -> alt.LayerChart:
     """Bars with their values in a column at the right, where no line of ours crosses them."""
+    order = [row["model"] for row in sorted(rows, key=lambda row: -row["value"])]
     base = alt.Chart(alt.Data(values=list(rows))).encode(
-        y=alt.Y("model:N", sort=alt.SortField("value", "descending"), title=None, axis=alt.Axis(labelLimit=135, grid=False))
+        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=135, grid=False))
     )
     colors = alt.Color("role:N", scale=_scale({**_COLORS, "other": OTHER}), legend=None)
     bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.7}, color=PRINTED).encode(x=x)
