@@ -211,9 +211,8 @@ def make_study(
 
 def make_stopping_study(folder: Path, curve: Callable[[Variant], float], problems: int = 474) -> RunSettings:
     """A study whose rounds Evol Stop decides by its own rule, on the development set; the rest of it is not made yet."""
-    settings = RunSettings.model_validate(
-        {"name": "made", "storage": str(folder), "evolve": {"rounds": "auto"}, "evaluate": {"benchmarks": ["humaneval"]}}
-    )
+    sections = {"evolve": {"rounds": "auto"}, "evaluate": {"benchmarks": ["humaneval"]}, "study": {"patience": 1}}
+    settings = RunSettings.model_validate({"name": "made", "storage": str(folder), **sections})
     run = RunFolder.open(settings)
     hardness = [random.Random(f"dev {n}").random() for n in range(problems)]
     scores, decisions = [], []
