@@ -235,21 +235,25 @@ def status(
     verbs.status(load_settings(run, overrides or []), _reporter(output), typed, watch=watch)
 
 
-@app.command(epilog="Examples: evolcoder view real.yaml | evolcoder view real.yaml --export FOLDER")
+@app.command(epilog="Examples: evolcoder view real.yaml | evolcoder view real.yaml --export [FOLDER]")
 def view(
     run: RunFile,
     overrides: Overrides = None,
     port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 is any that is free.")] = 8600,
     export: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Leave the pages in this folder, for a web server or a disk, and end.")
-    ] = None,
+        bool, typer.Option("--export", help="Leave the pages in the run, or in a FOLDER that is named, and end.")
+    ] = False,
     output: Output = "auto",
 ) -> None:
     """Look at a run's instructions, families, eliminated rows and answers in a browser, until Ctrl-C."""
     from evolcoder import verbs
     from evolcoder.settings.files import load_settings
 
-    verbs.view(load_settings(run, overrides or []), _reporter(output), export, port)
+    given = list(overrides or [])
+    folder = next((word for word in given if "=" not in word), None) if export else None
+    if folder is not None:
+        given.remove(folder)
+    verbs.view(load_settings(run, given), _reporter(output), export, folder, port)
 
 
 @app.command(epilog="Example: evolcoder doctor")

@@ -163,11 +163,11 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     make(settings, reporter, "report")
 
 
-def view(settings: RunSettings, reporter: Reporter, export: str | None, port: int) -> None:
+def view(settings: RunSettings, reporter: Reporter, export: bool, folder: str | None, port: int) -> None:
     """Let people look at what the run has so far."""
     from evolcoder.explore.view import view as view_run
 
-    view_run(settings, reporter, export, port)
+    view_run(settings, reporter, export, folder, port)
 
 
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:

@@ -61,6 +61,9 @@ def test_an_export_is_the_same_folder_and_is_left_as_it_is_the_second_time(run_f
         assert said in shown.stdout
         assert "site/index.html" in shown.stdout
     assert not (run_file.parent / "runs/made/explore").exists()
+    shown = evolcoder("view", "made.yaml", "--export", cwd=run_file.parent)
+    assert (shown.returncode, "runs/made/explore/index.html" in shown.stdout) == (0, True), shown.stderr
+    assert "section.key=value" in sentence(evolcoder("view", "made.yaml", "--export", "one", "two", cwd=run_file.parent))
 
 
 def test_mistakes_get_one_sentence(run_file: Path, tmp_path: Path) -> None:
@@ -92,6 +95,6 @@ def test_the_pages_of_a_run_on_other_storage_lie_in_the_cache(monkeypatch: pytes
     monkeypatch.setattr(view_module, "PageServer", interrupted)
     settings = made_settings("memory://elsewhere/runs")
     make_run(settings)
-    view_module.view(settings, Reporter("plain", io.StringIO()), None, 0)
+    view_module.view(settings, Reporter("plain", io.StringIO()), False, None, 0)
     (index,) = tmp_path.rglob("index.html")
     assert index.is_relative_to(tmp_path / "explore")

@@ -12,13 +12,14 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 
 
-def view(settings: RunSettings, reporter: Reporter, export: str | None, port: int) -> None:
+def view(settings: RunSettings, reporter: Reporter, export: bool, folder: str | None, port: int) -> None:
     """Make the pages where they are not there yet; then serve them until Ctrl-C.
 
-    They lie in the run's own folder, or, where that is on no disk of this machine, in its cache.
+    They lie in the run's own folder. Where that is on no disk of this machine, those that are served lie in its cache.
 
     Args:
-        export: a folder, or its URI, to make the pages in; then nothing is served.
+        export: whether the pages are only made, and not served.
+        folder: a folder, or its URI, to export the pages to; None: the run's own.
         port: on loopback; 0 is any that is free.
 
     Raises:
@@ -26,17 +27,17 @@ def view(settings: RunSettings, reporter: Reporter, export: str | None, port: in
     """
     run = RunFolder.open(settings)
     reporter.stage(f"View {settings.name}")
-    if export is not None:
-        folder = Folder.open(export)
-        make_pages(settings, run, folder, reporter)
-        reporter.finish([f"{folder}/{INDEX}"])
+    own = run.root / STAGE
+    if export:
+        place = own if folder is None else Folder.open(folder)
+        make_pages(settings, run, place, reporter)
+        reporter.finish([f"{place}/{INDEX}"])
         return
-    here = run.root.is_local
-    folder = run.root / STAGE if here else Folder.open(cache_folder() / STAGE / stable_hash(str(run.root)))
-    with PageServer(folder, port) as server:  # first, for a port in use is said before pages are made
-        server.show(make_pages(settings, run, folder, reporter))
+    place = own if run.root.is_local else Folder.open(cache_folder() / STAGE / stable_hash(str(run.root)))
+    with PageServer(place, port) as server:  # first, for a port in use is said before pages are made
+        server.show(make_pages(settings, run, place, reporter))
         reporter.say(f"http://{HOST}:{server.server_port}/ shows the run; Ctrl-C ends it")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            reporter.finish([f"{folder}/{INDEX}"])
+            reporter.finish([f"{place}/{INDEX}"])
