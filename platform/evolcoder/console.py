@@ -74,6 +74,13 @@ class Reporter:
             for index, line in enumerate(lines):
                 self._console.print(f"  [bold]{label if index == 0 else '':<6}[/bold] {escape(line)}")
 
+    def check_wanted(self) -> None:
+        """Called now and then by what goes on for long in a thread of its own.
+
+        Raises:
+            AbandonedError: nobody waits for it any more.
+        """
+
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Progress]:
         """A bar while something of known length goes on."""
@@ -166,9 +173,12 @@ class _OneOfSeveral(Reporter):
         super().__init__(whole.mode, whole._stream)
         self._whole, self._together, self._name = whole, together, name
 
-    def _begin(self) -> Reporter:
+    def check_wanted(self) -> None:
         if self._together.ended:
             raise AbandonedError
+
+    def _begin(self) -> Reporter:
+        self.check_wanted()
         return self._whole
 
     def stage(self, title: str) -> None:

@@ -115,6 +115,7 @@ def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None
 
 def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:
     """Say the phases and the step that rank 0 has reported since; ``seen`` holds its last report of each fit."""
+    reporter.check_wanted()
     for fit_id, report in (read_board(board) or {}).items():
         before = seen.get(fit_id, TrainingReport(report.precision))
         for phase in report.phases[len(before.phases) :]:

@@ -25,6 +25,7 @@ from evolcoder.train.resources import Room, room_now
 
 OF_ONE_MODEL = (TrainingError, ModelError, DataError)
 """Failures that the training of another model need not meet."""
+_LEAVE_SECONDS = 5.0
 
 
 def train_several(
@@ -80,8 +81,16 @@ class _Gangs:
         self._settings, self._run, self._base_model, self._room = settings, run, base_model, room
         self._reporter = reporter
         self._ended: Queue[tuple[str, BaseException | None]] = Queue()
+        self._threads: list[threading.Thread] = []
 
     def train(self, left: Sequence[tuple[Stage, Variant]]) -> dict[str, EvolcoderError]:
+        try:
+            return self._train(left)
+        finally:  # a thread that asks Ray for something while the session ends would end the process with it
+            for thread in self._threads:
+                thread.join(_LEAVE_SECONDS)
+
+    def _train(self, left: Sequence[tuple[Stage, Variant]]) -> dict[str, EvolcoderError]:
         waiting, running = deque(left), dict[str, tuple[Stage, Variant]]()
         failed: dict[str, EvolcoderError] = {}
         at_once = self._room.trainings
@@ -90,7 +99,9 @@ class _Gangs:
                 while waiting and len(running) < at_once:
                     stage, variant = waiting.popleft()
                     running[variant.name] = stage, variant
-                    threading.Thread(target=self._run_one, args=(stage, variant, together), daemon=True).start()
+                    thread = threading.Thread(target=self._run_one, args=(stage, variant, together), daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
                 name, error = self._ended.get()
                 ended = running.pop(name)
                 if isinstance(error, OF_ONE_MODEL):
