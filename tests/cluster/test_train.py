@@ -37,6 +37,7 @@ def test_two_models_train_side_by_side_as_they_do_alone_and_go_on_after_a_kill(
             assert (model["done"], model["left"], len(model["losses"])) == (True, False, STEPS), (kind, name)
         assert run["models"] == told["apart"]["models"], kind
     said = {kind: [line.get("text", "") for line in run["said"]] for kind, run in told.items()}
-    assert all(any(f"{name}: going on after step" in text for text in said["driver"]) for name in ("tuned", "rounds-0"))
+    for kind in ("driver", "interrupt"):
+        assert all(any(f"{name}: going on after step" in text for text in said[kind]) for name in ("tuned", "rounds-0"))
     assert sum("was lost" in text for text in said["worker"]) == 1
     assert sum("going on after step" in text for text in said["worker"]) == 1

@@ -1,7 +1,8 @@
 """Trains two models of a study side by side on a cluster of three nodes: ``trainings.py BASE_MODEL DATASET FOLDER``.
 
 FOLDER gets a run of each kind: ``apart`` one after the other, ``together`` side by side, and side by side with the driver
-(``driver``) or a training worker (``worker``) killed in the middle; the same command then goes on. Prints a line of JSON for
+(``driver``) or a training worker (``worker``) killed in the middle, or the driver interrupted as by Ctrl-C (``interrupt``);
+the same command then goes on. Prints a line of JSON for
 each: the weights' checksums and losses of each model, its span of time in seconds, and what was said.
 """
 
@@ -34,7 +35,7 @@ def main() -> None:
         cluster.add_node(num_cpus=1, **small)
     os.environ["RAY_ADDRESS"] = cluster.address
     try:
-        for kind in ("apart", "together", "driver", "worker"):
+        for kind in ("apart", "together", "driver", "interrupt", "worker"):
             place = folder / kind / "r"
             shutil.copytree(dataset, place / "dataset")
             lines = _run(place, base, kind)
@@ -49,10 +50,12 @@ PLACES = {"tuned": "1", "rounds-0": "0"}
 
 def _run(place: Path, base: str, kind: str) -> list[dict[str, Any]]:
     process = _start(place, base, "apart" if kind == "apart" else "together")
-    if kind == "driver":
+    if kind in ("driver", "interrupt"):
         _wait(process, lambda: all(_checkpoints(place / "train" / at) for at in PLACES.values()))
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL if kind == "driver" else signal.SIGINT)
+        out, _ = process.communicate(timeout=300)
+        if kind == "interrupt" and (process.returncode != 130 or "Stopped." not in out or "Traceback" in out):
+            raise SystemExit(f"interrupted: {process.returncode} {out[-4000:]}")
         process = _start(place, base, "together")
     elif kind == "worker":
         _wait(process, lambda: all(_checkpoints(place / "train" / at) for at in PLACES.values()))

@@ -5,12 +5,12 @@ Says what happens as JSON lines. ``apart`` trains one model after the other, as 
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
+from evolcoder.exits import guarded
 from evolcoder.runs.folder import RunFolder
 from evolcoder.runs.variants import run_variants
 from evolcoder.settings.run import RunSettings
@@ -20,20 +20,23 @@ from evolcoder.train.launch import train
 from evolcoder.train.several import train_several
 
 
-def main() -> None:
+def main() -> int:
     settings = RunSettings.model_validate_json(sys.argv[1])
     base, run = Path(sys.argv[2]), RunFolder.open(settings)
     reporter, dataset = Reporter("json"), Stage("dataset", run.dataset, {})
     trainings = [(train_stage(settings, run, (), dataset, lambda: "base", one), one) for one in run_variants(settings)]
-    with ray_session():
-        if sys.argv[3] == "together":
-            failed = train_several(settings, run, trainings, base, reporter)
-            assert not failed, failed
-        else:
-            for stage, variant in trainings:
-                train(settings, run, stage, base, reporter, variant)
-    print(json.dumps({variant.name: stage.state().kind for stage, variant in trainings}))  # noqa: T201
+
+    def act() -> None:
+        with ray_session():
+            if sys.argv[3] == "together":
+                failed = train_several(settings, run, trainings, base, reporter)
+                assert not failed, failed
+            else:
+                for stage, variant in trainings:
+                    train(settings, run, stage, base, reporter, variant)
+
+    return guarded(act, again="again")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

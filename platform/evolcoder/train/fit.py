@@ -1,7 +1,8 @@
 """Running Ray Train from the driver: started, watched, started again when a worker was lost, its failures put in words.
 
 ``fit()`` runs in a thread of its own, so that this one can show progress and a Ctrl-C ends the verb at once; what Ray
-started ends with the Ray session. What the workers do is in ``loop.py``.
+started ends with the Ray session. Where several trainings are watched at once it runs in a process of its own: Ray shuts down
+with one thread waiting in it, and not with two. What the workers do is in ``loop.py``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ray.train import (
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from evolcoder.board import read_board
+from evolcoder.cluster import beside_the_driver
 from evolcoder.console import Progress, Reporter
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
 from evolcoder.train.deepspeed import Precision
@@ -43,7 +45,6 @@ def fit(job: TrainingJob, reporter: Reporter) -> Precision:
     Raises:
         TrainingError, ClusterError: another try would not mend it, or too many workers were lost.
     """
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
     restarts = 0
     seen: dict[str, TrainingReport] = {}
     reporter.say("starting the workers")
@@ -96,21 +97,41 @@ def _first_line(error: BaseException) -> str:
 
 
 def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None:
-    """Run one fit in a thread, and show how far it is until it ends; returns how it failed, if it did."""
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            _trainer(job).fit()
-        except (TrainingFailedError, ray.exceptions.RayError) as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="ray-train-fit", daemon=True)
+    """Run one fit, and show how far it is until it ends; returns how it failed, if it did."""
+    if threading.current_thread() is not threading.main_thread():
+        return _fit_elsewhere(job, show)
+    failures: list[Exception | None] = []
+    thread = threading.Thread(target=lambda: failures.append(_fit(job)), name="ray-train-fit", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(POLL_SECONDS)
         show()
     return failures[0] if failures else None
+
+
+def _fit_elsewhere(job: TrainingJob, show: Callable[[], None]) -> Exception | None:
+    """The same in a process of Ray's beside the driver, for a thread that must not wait in Ray for as long as a fit takes."""
+    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": beside_the_driver()}
+    fitting = ray.remote(_fit).options(**options).remote(job)
+    while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
+        show()
+    show()
+    failure: Exception | None
+    try:
+        failure = ray.get(fitting)
+    except ray.exceptions.RayError as error:
+        failure = error
+    return failure
+
+
+def _fit(job: TrainingJob) -> Exception | None:
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
+    failure: Exception | None = None
+    try:
+        _trainer(job).fit()
+    except (TrainingFailedError, ray.exceptions.RayError) as error:
+        failure = error
+    return failure
 
 
 def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:

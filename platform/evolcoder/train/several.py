@@ -1,7 +1,7 @@
 """Several trainings of one run: side by side where the cluster has room for their gangs, else one after the other.
 
-Each has a thread of the driver, in which Ray Train's ``fit`` waits, and a folder, an identity and workers of its own, so that
-what it makes does not depend on what runs beside it. Ray reserves a gang as one placement group: it starts whole or waits.
+Each has a thread of the driver that watches it, and a folder, an identity and workers of its own, so what it makes does not
+depend on what runs beside it. Ray reserves a gang as one placement group: it starts whole or waits.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Gangs:
     def train(self, left: Sequence[tuple[Stage, Variant]]) -> dict[str, EvolcoderError]:
         try:
             return self._train(left)
-        finally:  # a thread that asks Ray for something while the session ends would end the process with it
+        finally:  # a thread that asks Ray for something while it shuts down takes the process down without a word
             for thread in self._threads:
                 thread.join(_LEAVE_SECONDS)
 
