@@ -75,7 +75,13 @@ def _start(place: Path, base: str, how: str) -> subprocess.Popen[str]:
         "name": "r", "storage": str(place.parent), "evolve": {"rounds": 1}, "train": train, "study": {"base_rounds": [0]},
     }  # fmt: skip
     command = [sys.executable, str(DRIVER), json.dumps(settings), base, how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests in the background ignore it
+    )
 
 
 def _wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:

@@ -40,7 +40,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_view_serves_until_ctrl_c_and_changes_nothing_but_its_own_pages(run_file: Path) -> None:
     before = files_of(run_file.parent)
     command = [sys.executable, "-m", "evolcoder.cli", "view", "made.yaml", "--port", "0"]
-    with subprocess.Popen(command, cwd=run_file.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=run_file.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests in the background ignore it
+    ) as process:
         assert process.stdout is not None
         address = next(line for line in process.stdout if "http://" in line).split()[0]
         with urllib.request.urlopen(address, timeout=20) as response:
