@@ -39,9 +39,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium of this machine; without one, or without playwright, these tests are skipped."""
+    """A headless Chromium of this machine; without one, or without playwright, these tests are skipped.
+
+    Not for the whole session: as long as it is there, an event loop runs in this thread, and others cannot start theirs.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
