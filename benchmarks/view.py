@@ -29,7 +29,7 @@ from evolcoder.console import Reporter
 from evolcoder.explore.build import make_pages
 from evolcoder.explore.server import HOST, PageServer
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import arrow_writer
 from evolcoder.storage.folders import Folder

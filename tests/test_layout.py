@@ -15,7 +15,7 @@ STAGES = {"evolve", "train", "serve", "evaluate"}
 FLOORS = [
     {"benchmark_table", "errors", "exits", "records", "text"},
     {"storage", "console", "settings"},
-    {"runs"},
+    {"run"},
     {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
     {"models"},
     {*STAGES, "plan", "doctor"},
@@ -87,6 +87,11 @@ def test_platform_is_a_source_root_and_not_a_package() -> None:
         [sys.executable, "-c", "import platform; print(platform.__file__)"], cwd=ROOT, capture_output=True, text=True
     )
     assert shown.stdout.strip().endswith("platform.py")
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """One that lacks its ``__init__.py`` is not installed; a name that .gitignore holds would keep it out of every clone."""
+    assert [str(path.parent) for path in modules() if not (path.parent / "__init__.py").exists()] == []
 
 
 def test_every_room_has_a_floor() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from evolcoder.errors import ModelError
 from evolcoder.models import check_loaded, check_tokenizer, find_model
-from evolcoder.runs.variants import data_rounds
+from evolcoder.run.variants import data_rounds
 from evolcoder.settings.run import RunSettings
 
 

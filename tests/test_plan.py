@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evolcoder.plan import evolve_table, forecast_evolve, scores_table, study_table, training_memory_gib
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import run_variants
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import run_variants
 from evolcoder.settings.files import load_preset
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.storage.stage import FileEntry, Stage

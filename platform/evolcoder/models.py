@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_fingerprint, embedded_model_folder
 from evolcoder.errors import ModelError
-from evolcoder.runs.evol_stop import check_decided, models_of
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import BASE, TUNED
+from evolcoder.run.evol_stop import check_decided, models_of
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import BASE, TUNED
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint

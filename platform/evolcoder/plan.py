@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from evolcoder.console import Reporter
-from evolcoder.runs.variants import Variant, own_variant
+from evolcoder.run.variants import Variant, own_variant
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED

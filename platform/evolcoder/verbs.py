@@ -19,9 +19,9 @@ from evolcoder.errors import DataError
 from evolcoder.making.evol_stop import evolve_until_it_ends
 from evolcoder.making.kinds import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
 from evolcoder.models import find_model
-from evolcoder.runs.evol_stop import at_most, decided, models_at_most, scores_at_most
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import BASE, TUNED, all_benchmarks
+from evolcoder.run.evol_stop import at_most, decided, models_at_most, scores_at_most
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages.listing import run_stages

@@ -19,7 +19,7 @@ import ray
 from ray.cluster_utils import Cluster
 from evolcoder.console import Reporter
 from evolcoder.evaluate.pipeline import evaluate_samples
-from evolcoder.runs.folder import Folder
+from evolcoder.run.folder import Folder
 from evolcoder.settings.run import EvaluateSettings
 
 folder = Path(sys.argv[1])

@@ -9,7 +9,7 @@ from evolcoder.console import Reporter
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.rounds.pipeline import evolve
 from evolcoder.exits import guarded
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.explore.made import made_settings, make_run, quiet, served
 
 from evolcoder.explore.build import make_pages
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 

@@ -12,7 +12,7 @@ from typing import Any
 from evolcoder.console import Reporter
 from evolcoder.explore.server import HOST, PageServer
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder

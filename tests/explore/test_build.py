@@ -14,7 +14,7 @@ import evolcoder.explore.build
 from evolcoder.errors import RunFolderError
 from evolcoder.explore.build import INDEX, make_pages
 from evolcoder.explore.postings import decode
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, verified_manifest

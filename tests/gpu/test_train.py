@@ -10,7 +10,7 @@ import pytest
 
 from evolcoder.console import Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.storage.stage import Stage, describe_file
 

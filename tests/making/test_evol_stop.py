@@ -21,8 +21,8 @@ from evolcoder.errors import DataError, SettingsError
 from evolcoder.making import evol_stop
 from evolcoder.models import find_model
 from evolcoder.records import VERDICT_SCHEMA, Verdict
-from evolcoder.runs.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
 from evolcoder.stages.status import stage_status

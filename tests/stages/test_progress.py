@@ -13,7 +13,7 @@ import pytest
 
 from evolcoder import verbs
 from evolcoder.console import Reporter
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
 from evolcoder.stages.progress import AT_WORK_SECONDS, progress_of, questions_of

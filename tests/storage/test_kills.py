@@ -22,7 +22,7 @@ from evolcoder.evaluate.result import publish, read_score
 from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.shards import write_shard
 from evolcoder.records import Completion, Verdict, VerdictStatus
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages

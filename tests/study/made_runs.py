@@ -20,9 +20,9 @@ from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.merge import Merged
 from evolcoder.evolve.rounds.shards import write_shard
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
-from evolcoder.runs.evol_stop import stopping_stage, stopping_variant
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import Variant, run_variants
+from evolcoder.run.evol_stop import stopping_stage, stopping_variant
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import Variant, run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages
 from evolcoder.storage.arrow_files import arrow_bytes

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evolcoder.runs.variants import Variant, up_to
+from evolcoder.run.variants import Variant, up_to
 from evolcoder.study.evidence.comparisons import seeds_together
 
 SEEDS = {f"tuned-seed-{seed}": Variant((0, 1), seed, name=f"tuned-seed-{seed}") for seed in range(3)}

@@ -32,8 +32,8 @@ from tests.study.made_runs import (
 )
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import run_variants
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.study import report

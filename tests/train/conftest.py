@@ -12,7 +12,7 @@ import pytest
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import arrow_bytes

@@ -11,8 +11,8 @@ from pathlib import Path
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.exits import guarded
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import run_variants
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import train_stage

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.runs.variants import up_to
+from evolcoder.run.variants import up_to
 from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.encode import EncodedRow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import RunFolderError
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages
 from evolcoder.storage.stage import Stage

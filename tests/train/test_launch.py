@@ -14,8 +14,8 @@ from tests.train.conftest import training
 
 from evolcoder.errors import ClusterError, ModelError, TrainingError
 from evolcoder.models import find_model
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import run_variants, up_to
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import run_variants, up_to
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest

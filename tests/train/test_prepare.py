@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import Variant, up_to
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import Variant, up_to
 from evolcoder.train.job import ENCODED_FILE
 from evolcoder.train.loop import EncodedRows
 from evolcoder.train.prepare import dataset_manifest, prepare

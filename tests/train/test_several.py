@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from evolcoder.errors import ClusterError, EvolcoderError, TrainingError
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import run_variants
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train import several

@@ -21,7 +21,7 @@ from evolcoder.errors import RunFolderError
 from evolcoder.explore.problems import write_benchmark
 from evolcoder.explore.rows import write_rows
 from evolcoder.explore.shards import DATA, Shards
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
 from evolcoder.storage.folders import Folder

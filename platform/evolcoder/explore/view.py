@@ -5,7 +5,7 @@ from __future__ import annotations
 from evolcoder.console import Reporter
 from evolcoder.explore.build import INDEX, STAGE, make_pages
 from evolcoder.explore.server import HOST, PageServer
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.cache import cache_folder
 from evolcoder.storage.folders import Folder

@@ -14,8 +14,8 @@ from itertools import count
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
 from evolcoder.making.kinds import MAKERS
-from evolcoder.runs.evol_stop import DECISIONS_FILE, RecordedDecision, decided, stopping_stage, stopping_variant, with_rounds
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.evol_stop import DECISIONS_FILE, RecordedDecision, decided, stopping_stage, stopping_variant, with_rounds
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages
 from evolcoder.storage.stage import Stage

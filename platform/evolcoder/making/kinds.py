@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, RunFolderError, TrainingError
 from evolcoder.models import Model, find_model
-from evolcoder.runs.evol_stop import as_decided, check_decided, of_training_set, with_rounds
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import BASE, TUNED, all_benchmarks
+from evolcoder.run.evol_stop import as_decided, check_decided, of_training_set, with_rounds
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED

@@ -109,7 +109,7 @@ class EvaluateSettings(Section):
 
 
 class StudySettings(Section):
-    """Which models a run trains and scores beside its own (see ``runs/variants.py``), and whose scores its report shows too."""
+    """Which models a run trains and scores beside its own (see ``run/variants.py``), and whose scores its report shows too."""
 
     base_rounds: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """For each k of these, one that is trained on rounds 0 to k."""

@@ -12,7 +12,7 @@ EMBEDDED = "embedded"
 """As a base URL: serve the small model ourselves. As a model: the small model of the PyPI package."""
 
 AUTO = "auto"
-"""As ``evolve.rounds``: as many as Evol Stop decides, see ``runs/evol_stop.py``."""
+"""As ``evolve.rounds``: as many as Evol Stop decides, see ``run/evol_stop.py``."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

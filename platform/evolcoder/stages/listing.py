@@ -16,9 +16,9 @@ from evolcoder.evaluate.measurement import model_stage
 from evolcoder.evolve.dataset.build import dataset_stage
 from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.models import Model, find_model
-from evolcoder.runs.evol_stop import as_decided, models_of, of_training_set, stopping_stage, stopping_variant
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import BASE, TUNED, Variant, benchmarks_of, run_variants
+from evolcoder.run.evol_stop import as_decided, models_of, of_training_set, stopping_stage, stopping_variant
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import BASE, TUNED, Variant, benchmarks_of, run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO
 from evolcoder.storage.stage import Stage

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from evolcoder.benchmark_table import BENCHMARKS
-from evolcoder.runs.variants import TUNED
+from evolcoder.run.variants import TUNED
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.study.evidence.findings import score_of
 from evolcoder.study.filling import template_environment

@@ -17,8 +17,8 @@ from typing import Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import BASE, TUNED
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import BASE, TUNED
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
-from evolcoder.runs.variants import TUNED
+from evolcoder.run.variants import TUNED
 from evolcoder.storage.folders import Folder
 from evolcoder.text.rendering import alpaca_chat_template
 from evolcoder.text.templates import alpaca_prompt

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evolcoder.embedded import embedded_model_fingerprint
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import Variant, own_variant
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import Variant, own_variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.folders import Folder

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evolcoder.runs.variants import Variant
+from evolcoder.run.variants import Variant
 from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision

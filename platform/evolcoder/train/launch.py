@@ -16,8 +16,8 @@ from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import ModelError
 from evolcoder.models import check_tokenizer, read_config
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import Variant, own_variant
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import Variant, own_variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
-from evolcoder.runs.variants import Variant
+from evolcoder.run.variants import Variant
 from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash

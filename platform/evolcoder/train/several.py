@@ -15,8 +15,8 @@ from queue import Queue
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter, Together
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, ModelError, TrainingError
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import Variant
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import Variant
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage
 from evolcoder.train.identity import STAGE

@@ -20,7 +20,7 @@ from evolcoder.evolve.copies.decontamination import Hit
 from evolcoder.evolve.dataset.build import _Merge, build_dataset
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Manifest, Stage, describe_file, read_manifest

@@ -16,7 +16,7 @@ from evolcoder.evolve.rounds.identity import round_identity, round_plan, round_s
 from evolcoder.evolve.rounds.shards import PART_NAME, write_shard
 from evolcoder.evolve.rules.evolution import FORMAT_BEFORE
 from evolcoder.evolve.seeds.load import load_seeds
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Stage

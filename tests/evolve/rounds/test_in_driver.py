@@ -26,7 +26,7 @@ from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted
 from evolcoder.errors import BudgetError, EndpointError, IncompleteError
 from evolcoder.evolve.rounds import pipeline
 from evolcoder.evolve.rounds.in_driver import MOST_ROWS, InDriver
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 
 __all__ = ["driven", "seeds"]  # fixtures
 

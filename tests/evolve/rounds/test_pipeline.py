@@ -25,7 +25,7 @@ from evolcoder.evolve.dataset.build import build_dataset
 from evolcoder.evolve.rounds.identity import check_benchmarks, finished_rounds, round_stages
 from evolcoder.evolve.rounds.on_ray import plain_causes
 from evolcoder.problems.files import benchmark_rows
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.files import parse_settings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import read_rows

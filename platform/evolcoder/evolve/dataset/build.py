@@ -30,7 +30,7 @@ from evolcoder.evolve.dataset.card import dataset_card
 from evolcoder.evolve.rounds.identity import round_stages
 from evolcoder.evolve.rounds.shards import read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import FileEntry, Manifest, Stage, describe_file

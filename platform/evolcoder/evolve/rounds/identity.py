@@ -24,7 +24,7 @@ from evolcoder.evolve.seeds.load import PACKAGED, load_seeds
 from evolcoder.evolve.seeds.rows import normalise
 from evolcoder.problems.files import read_benchmark
 from evolcoder.records import Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.evolve import EvolveSettings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import read_rows

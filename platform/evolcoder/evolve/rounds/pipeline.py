@@ -35,7 +35,7 @@ from evolcoder.evolve.rounds.shards import partition_count, partition_of, read_p
 from evolcoder.evolve.rounds.this_round import Round, Teacher, write_rows
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.evolve import EndpointSettings
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.stage import Manifest, Stage

@@ -13,7 +13,7 @@ from evolcoder.evolve.rounds.identity import round_plan
 from evolcoder.evolve.rounds.shards import partition_of, shard_bytes
 from evolcoder.evolve.rounds.worker import RoundJob
 from evolcoder.records import Instruction
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage

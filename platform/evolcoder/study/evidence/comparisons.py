@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evolcoder.runs.variants import BASE, TUNED, Variant, up_to
+from evolcoder.run.variants import BASE, TUNED, Variant, up_to
 from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder

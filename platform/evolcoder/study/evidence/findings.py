@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evolcoder.runs.variants import BASE, TUNED
+from evolcoder.run.variants import BASE, TUNED
 
 LEVEL = 0.05
 PUBLISHED_BENCHMARKS = {"humaneval": "HumanEval", "mbpp": "MBPP", "ds1000_insertion": "DS-1000, insertion"}

@@ -13,9 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from evolcoder.errors import RunFolderError
-from evolcoder.runs.evol_stop import DECISIONS_FILE, decided
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import TUNED, Variant
+from evolcoder.run.evol_stop import DECISIONS_FILE, decided
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import TUNED, Variant
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.settings.section import AUTO
 from evolcoder.stages.listing import RunStage, run_stages

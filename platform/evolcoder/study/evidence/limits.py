@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from evolcoder.runs.variants import BASE, TUNED
+from evolcoder.run.variants import BASE, TUNED
 from evolcoder.study.evidence.findings import LEVEL
 from evolcoder.study.evidence.scores import BESIDE
 

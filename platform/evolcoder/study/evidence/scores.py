@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evolcoder.errors import DataError
-from evolcoder.runs.variants import Variant
+from evolcoder.run.variants import Variant
 from evolcoder.stages.listing import RunStage
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import verified_manifest

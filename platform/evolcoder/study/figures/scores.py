@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from evolcoder.runs.variants import BASE as BASE_ROLE
-from evolcoder.runs.variants import TUNED as TUNED_ROLE
+from evolcoder.run.variants import BASE as BASE_ROLE
+from evolcoder.run.variants import TUNED as TUNED_ROLE
 from evolcoder.study.evidence.findings import OURS_OF, PUBLISHED_BENCHMARKS
 from evolcoder.study.evidence.scores import BESIDE
 from evolcoder.study.figures.style import BASE, OTHER, PRINTED, SOFT, TUNED, Figure

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from evolcoder.runs.variants import TUNED as TUNED_ROLE
+from evolcoder.run.variants import TUNED as TUNED_ROLE
 from evolcoder.study.figures.style import MANY, PRINTED, TUNED, Figure
 
 _MOST_POINTS = 4_000

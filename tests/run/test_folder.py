@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evolcoder.errors import RunBusyError
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 
 
@@ -40,7 +40,7 @@ def test_one_stage_is_run_by_one_process_and_others_by_others(tmp_path: Path) ->
 def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
-        "from evolcoder.runs.folder import RunFolder\n"
+        "from evolcoder.run.folder import RunFolder\n"
         "from evolcoder.settings.run import RunSettings\n"
         "with RunFolder.open(RunSettings(name='r', storage=sys.argv[1])).lock('evolve'):\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -2,7 +2,7 @@
 
 ``evol_stop/decisions.json`` holds a decision for each round, and the manifest beside it the rule, the development set and the
 scores they were made by. A decision counts while all of these are the same. From it follow the settings with a number in the
-place of ``auto``, of which the stages of the run are made. The rule is ``study.stopping``'s; ``making/evol_stop.py`` applies it.
+place of ``auto``, of which the stages of the run are made. ``study.stopping`` has the rule, ``making/evol_stop.py`` applies it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from itertools import takewhile
 from typing import Any
 
 from evolcoder.errors import SettingsError
-from evolcoder.runs.folder import RunFolder
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import TUNED, Variant, benchmarks_of, run_variants, up_to
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO
 from evolcoder.storage.stage import Source, Stage, read_manifest
-from evolcoder.runs.variants import TUNED, Variant, benchmarks_of, run_variants, up_to
 
 STAGE = "evol_stop"
 DECISIONS_FILE = "decisions.json"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.runs.folder import RunFolder
-from evolcoder.runs.variants import benchmarks_of, own_variant, run_variants
+from evolcoder.run.folder import RunFolder
+from evolcoder.run.variants import benchmarks_of, own_variant, run_variants
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import run_stages
 
