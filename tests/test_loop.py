@@ -56,6 +56,7 @@ def test_the_loop_ends_in_a_report_and_a_second_run_does_nothing_again(tmp_path:
     assert "Traceback" not in first.stderr + second.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_a_study_that_decides_how_many_rounds_there_are_ends_and_a_second_run_does_nothing_again(
     tmp_path: Path, data_folder: Path
