@@ -82,7 +82,7 @@ def test_relative_storage_of_a_submitted_job_outlives_the_upload(tmp_path: Path)
     ended = run(evolve, "run.yaml", folder=tmp_path, submitted=True, HOME=str(home))
     assert "There is no file or folder nowhere.json" in ended.stderr
     assert "the run is kept in" in ended.stdout
-    assert (home / "evolcoder/run/kept/run.yaml").exists()
+    assert (home / "evolcoder/runs/kept/run.yaml").exists()
     assert not (tmp_path / "runs").exists()
 
 
