@@ -88,6 +88,6 @@ def test_a_study_that_decides_how_many_rounds_there_are_ends_and_a_second_run_do
     shown = evolcoder("status", "loop.yaml", *own, "--watch", "--output", "json", cwd=tmp_path)
     states = {row["stage"]: row["state"] for row in json.loads(shown.stdout.splitlines()[0])["rows"]}
     assert set(states.values()) == {"done"}, states
-    assert {"Evol Stop", "tuned: train on rounds 0-0", "evaluate rounds-0-1 on mbpp-dev"} <= states.keys()
+    assert {"Evol Stop", "tuned: train on round 0", "evaluate rounds-0-1 on mbpp-dev"} <= states.keys()
     scores = json.loads((run / "report" / "report.json").read_text())["scores"]
     assert {(score["role"], score["benchmark"]) for score in scores} >= {("tuned", "humaneval"), ("rounds-0", "mbpp-dev")}

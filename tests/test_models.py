@@ -9,7 +9,7 @@ import pytest
 
 from evolcoder.errors import ModelError
 from evolcoder.models import check_loaded, check_tokenizer, find_model
-from evolcoder.run.variants import data_rounds
+from evolcoder.run.variants import own_variant
 from evolcoder.settings.run import RunSettings
 
 
@@ -88,9 +88,9 @@ def test_a_hub_models_pickled_weights_are_fetched_only_where_it_has_no_others(
 
 
 def test_training_uses_all_rounds_unless_told(settings: RunSettings) -> None:
-    assert data_rounds(settings) == settings.evolve.rounds
+    assert own_variant(settings).last_round == settings.evolve.rounds
     fewer = settings.model_copy(update={"train": settings.train.model_copy(update={"data_rounds": 1})})
-    assert data_rounds(fewer) == 1
+    assert own_variant(fewer).last_round == 1
 
 
 @pytest.mark.parametrize("tokens", [[], [7], [3, 7]])

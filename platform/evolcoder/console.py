@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -39,6 +40,9 @@ class Reporter:
         stream: where to write; standard output by default.
     """
 
+    _prefix = ""
+    """Of which of several things that go on at once the text is."""
+
     def __init__(self, mode: Mode | None = None, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self.mode: Mode = mode or ("live" if self._stream.isatty() else "plain")
@@ -50,29 +54,28 @@ class Reporter:
         self._emit("stage", {"title": title}, f"\n[bold]{title}[/bold]")
 
     def say(self, text: str) -> None:
+        text = self._prefix + text
         self._emit("message", {"text": text}, f"  {escape(text)}")
 
     def warn(self, text: str) -> None:
+        text = self._prefix + text
         self._emit("warning", {"text": text}, f"  [yellow]warning:[/yellow] {escape(text)}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A small table; cells that are numbers are set right."""
-        if self.mode == "json":
-            records = [dict(zip(columns, row, strict=True)) for row in rows]
-            self._emit("table", {"title": title, "rows": records}, "")
-            return
-        self._console.print()
-        self._console.print(_table(title, columns, rows))
+        title = self._prefix + title
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        self._emit("table", {"title": title, "rows": records}, "", _table(title, columns, rows))
 
     def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
         """How every verb ends: what was written, and what to do next; commands are shown as they can be typed here."""
         next_commands = [re.sub(rf"^{PROGRAM}\b", lambda _: program(), command) for command in next_commands]
-        if self.mode == "json":
-            self._emit("finished", {"paths": list(paths), "next": list(next_commands)}, "")
-            return
-        for label, lines in (("Wrote", paths), ("Next", next_commands)):
-            for index, line in enumerate(lines):
-                self._console.print(f"  [bold]{label if index == 0 else '':<6}[/bold] {escape(line)}")
+        shown = [
+            f"  [bold]{label if index == 0 else '':<6}[/bold] {escape(line)}"
+            for label, lines in (("Wrote", paths), ("Next", next_commands))
+            for index, line in enumerate(lines)
+        ]
+        self._emit("finished", {"paths": list(paths), "next": next_commands}, *shown)
 
     def check_wanted(self) -> None:
         """Called now and then by what goes on for long in a thread of its own.
@@ -84,9 +87,11 @@ class Reporter:
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Progress]:
         """A bar while something of known length goes on."""
+        label = self._prefix + label
         if self.mode == "live":
-            with Live(console=self._console, refresh_per_second=4, transient=False) as live:
-                yield _LiveProgress(label, total, live.update)
+            bar = _LiveProgress(label, total)
+            with Live(bar, console=self._console, refresh_per_second=4):
+                yield bar
         else:
             yield _LineProgress(label, total, self._emit)
 
@@ -118,50 +123,34 @@ class Reporter:
     @contextmanager
     def together(self) -> Iterator[Together]:
         """While several things go on at once, each in a thread: reporters that say of which one each line is."""
-        with Live(console=self._console, refresh_per_second=4) if self.mode == "live" else nullcontext() as live:
-            together = Together(self, live)
+        together = Together(self)
+        live = Live(console=self._console, refresh_per_second=4, get_renderable=lambda: Group(*together.bars))
+        with live if self.mode == "live" else nullcontext():
             try:
                 yield together
             finally:
                 together.ended = True
 
-    def _emit(self, kind: str, data: Mapping[str, Any], text: str) -> None:
+    def _emit(self, kind: str, data: Mapping[str, Any], *shown: RenderableType) -> None:
         if self.mode == "json":
             line = json.dumps({"event": kind, "time": round(time.time(), 3), **data})
             self._stream.write(f"{line}\n")  # in one piece: threads may write at once
-            self._stream.flush()
         else:
-            self._console.print(text)
-            self._stream.flush()
+            for one in shown:
+                self._console.print(one)
+        self._stream.flush()
 
 
+@dataclass
 class Together:
     """Gives each of several things that go on at once its reporter; on a terminal they share one panel."""
 
-    def __init__(self, whole: Reporter, live: Live | None) -> None:
-        self.ended = False
-        self._whole, self._live = whole, live
-        self._panels: dict[str, RenderableType] = {}
+    whole: Reporter
+    bars: list[RenderableType] = field(default_factory=list)
+    ended: bool = False
 
     def of(self, name: str) -> Reporter:
-        return _OneOfSeveral(self._whole, self, name)
-
-    @contextmanager
-    def progress(self, name: str, label: str, total: int) -> Iterator[Progress]:
-        if self._live is None:
-            with self._whole.progress(f"{name}: {label}", total) as progress:
-                yield progress
-            return
-        try:
-            yield _LiveProgress(f"{name}: {label}", total, lambda panel: self._draw(name, panel))
-        finally:
-            self._panels.pop(name, None)
-            self._live.update(Group(*self._panels.values()))
-
-    def _draw(self, name: str, panel: RenderableType) -> None:
-        self._panels[name] = panel
-        if self._live is not None:
-            self._live.update(Group(*list(self._panels.values())))
+        return _OneOfSeveral(self, name)
 
 
 class AbandonedError(Exception):
@@ -169,64 +158,64 @@ class AbandonedError(Exception):
 
 
 class _OneOfSeveral(Reporter):
-    def __init__(self, whole: Reporter, together: Together, name: str) -> None:
-        super().__init__(whole.mode, whole._stream)
-        self._whole, self._together, self._name = whole, together, name
+    def __init__(self, together: Together, name: str) -> None:
+        super().__init__(together.whole.mode, together.whole._stream)
+        self._together, self._prefix = together, f"{name}: "
 
     def check_wanted(self) -> None:
         if self._together.ended:
             raise AbandonedError
 
-    def _begin(self) -> Reporter:
-        self.check_wanted()
-        return self._whole
-
     def stage(self, title: str) -> None:
         self.say(title)
 
-    def say(self, text: str) -> None:
-        self._begin().say(f"{self._name}: {text}")
-
-    def warn(self, text: str) -> None:
-        self._begin().warn(f"{self._name}: {text}")
-
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        self._begin().table(f"{self._name}: {title}", columns, rows)
-
-    def finish(self, paths: Sequence[str] = (), next_commands: Sequence[str] = ()) -> None:
-        self._begin().finish(paths, next_commands)
-
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Progress]:
-        self._begin()
-        with self._together.progress(self._name, label, total) as progress:
-            yield progress
+        self.check_wanted()
+        if self.mode != "live":
+            with super().progress(label, total) as progress:
+                yield progress
+            return
+        bar = _LiveProgress(self._prefix + label, total)
+        self._together.bars.append(bar)
+        try:
+            yield bar
+        finally:
+            self._together.bars.remove(bar)
+
+    def _emit(self, kind: str, data: Mapping[str, Any], *shown: RenderableType) -> None:
+        self.check_wanted()
+        self._together.whole._emit(kind, data, *shown)
 
 
+@dataclass(eq=False)
 class _LiveProgress:
-    def __init__(self, label: str, total: int, draw: Callable[[RenderableType], None]) -> None:
-        self._label, self._total, self._draw = label, total, draw
-        self._started = time.monotonic()
-        self.update(0)
+    """What rich draws anew several times a second."""
+
+    label: str
+    total: int
+    done: int = 0
+    figures: Mapping[str, object] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
 
     def update(self, done: int, **figures: object) -> None:
+        self.done, self.figures = done, figures
+
+    def __rich__(self) -> RenderableType:
         bar, lines = Table.grid(padding=(0, 1)), Table.grid()
-        bar.add_row(
-            f"  {self._label}",
-            ProgressBar(total=max(self._total, 1), completed=done, width=28),
-            f"{done}/{self._total}",
-            _times(done, self._total, time.monotonic() - self._started),
-        )
+        drawn = ProgressBar(total=max(self.total, 1), completed=self.done, width=28)
+        times = _times(self.done, self.total, time.monotonic() - self.started)
+        bar.add_row(f"  {self.label}", drawn, f"{self.done}/{self.total}", times)
         lines.add_row(bar)
-        if figures:
-            lines.add_row(f"  [dim]{escape(_figures_text(figures))}[/dim]")
-        self._draw(lines)
+        if self.figures:
+            lines.add_row(f"  [dim]{escape(_figures_text(self.figures))}[/dim]")
+        return lines
 
 
 class _LineProgress:
     """A line every few seconds, and at the end."""
 
-    def __init__(self, label: str, total: int, emit: Callable[[str, Mapping[str, Any], str], None]) -> None:
+    def __init__(self, label: str, total: int, emit: Callable[[str, Mapping[str, Any], RenderableType], None]) -> None:
         self._label, self._total, self._emit = label, total, emit
         self._started = self._printed = time.monotonic()
         self._complete = False

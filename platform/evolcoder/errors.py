@@ -84,6 +84,5 @@ def suggestion(word: str, known: Iterable[str], section: str = "") -> str:
     """What to add to a sentence about an unknown word: the known one that was meant, or all of them."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     if not close:
-        names = ", ".join(sorted(known))
-        return f" (known: {names})"
+        return f" (known: {', '.join(sorted(known))})"
     return f" (did you mean {section + '.' if section else ''}{close[0]}?)"

@@ -25,8 +25,7 @@ from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages.listing import run_stages
-from evolcoder.stages.progress import progress_of
-from evolcoder.stages.status import stage_status
+from evolcoder.stages.progress import progress_of, stage_status
 from evolcoder.storage.folders import Folder, shown_path
 
 if TYPE_CHECKING:

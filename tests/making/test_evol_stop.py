@@ -25,7 +25,7 @@ from evolcoder.run.evol_stop import as_decided, at_most, check_decided, decided,
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
-from evolcoder.stages.status import stage_status
+from evolcoder.stages.progress import stage_status
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.study.evidence.costs import stage_costs
 
@@ -89,7 +89,7 @@ def decisions(settings: RunSettings) -> dict[str, Any]:
 def test_rounds_are_evolved_while_they_gain_and_the_best_is_taken(evolve: Any, tmp_path: Path) -> None:
     settings = auto(tmp_path)
     made = evolve(settings)
-    models = [f"rounds 0-{last}" for last in range(4)]
+    models = ["round 0", "rounds 0-1", "rounds 0-2", "rounds 0-3"]
     scores = [f"evaluate {name} on mbpp-dev" for name in ("rounds-0", "rounds-0-1", "rounds-0-2", "rounds-0-3")]
     steps = [step for last in range(4) for step in (f"round {last}", f"train on {models[last]}", scores[last])]
     steps[:4] = ["round 0", "round 1", steps[1], steps[2]]  # the seeds alone decide nothing
@@ -177,7 +177,7 @@ def test_before_it_ends_there_is_no_model_of_the_runs_own(evolve: Any, tmp_path:
     run = RunFolder.open(settings)
     labels = [entry.label for entry in run_stages(settings, run)]
     assert labels == [
-        "round 0", "round 1", "train on rounds 0-0", "evaluate rounds-0 on mbpp-dev", "train on rounds 0-1",
+        "round 0", "round 1", "train on round 0", "evaluate rounds-0 on mbpp-dev", "train on rounds 0-1",
         "evaluate rounds-0-1 on mbpp-dev", "Evol Stop", "evaluate base on humaneval", "report",
     ]  # fmt: skip
     for ask in (lambda: check_decided(settings, run), lambda: find_model("tuned", settings)):
@@ -187,7 +187,7 @@ def test_before_it_ends_there_is_no_model_of_the_runs_own(evolve: Any, tmp_path:
 
 def test_seeds_without_responses_are_said_to_be_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing_to_train_on(*_: Any) -> None:
-        raise DataError("No row of rounds 0-0 can be trained on.")
+        raise DataError("No row of round 0 can be trained on.")
 
     monkeypatch.setattr(evol_stop, "MAKERS", Makers({}).kinds() | {"train": nothing_to_train_on})
     settings = auto(tmp_path)
@@ -241,7 +241,9 @@ def test_the_model_that_is_taken_has_cost_what_it_cost_once(evolve: Any, tmp_pat
     made = [(entry, manifest) for entry in run_stages(settings, run) if (manifest := entry.stage.manifest())]
     trained = [(entry, manifest) for entry, manifest in made if entry.kind == "train"]
     assert [entry.model for entry, _ in trained] == ["rounds-0", "rounds-0-1", "rounds-0-2", "rounds-0-3", "tuned"]
-    assert [cost["stage"] for cost in stage_costs(trained, run.root)] == [f"train on rounds 0-{last}" for last in range(4)]
+    assert [cost["stage"] for cost in stage_costs(trained, run.root)] == [
+        "train on round 0", "train on rounds 0-1", "train on rounds 0-2", "train on rounds 0-3",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

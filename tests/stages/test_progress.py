@@ -16,8 +16,7 @@ from evolcoder.console import Reporter
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
-from evolcoder.stages.progress import AT_WORK_SECONDS, progress_of, questions_of
-from evolcoder.stages.status import stage_status
+from evolcoder.stages.progress import AT_WORK_SECONDS, progress_of, questions_of, stage_status
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 

@@ -22,7 +22,7 @@ def test_a_line_is_on_disk_when_it_was_appended(tmp_path: Path) -> None:
     for line in (b"one\n", b"two\n"):
         log.append(line)
         assert (tmp_path / "log.jsonl").read_bytes().endswith(line)
-    assert log.waiting_lines == 0
+    assert log.waiting == []
     log.close()
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
@@ -40,7 +40,7 @@ def test_elsewhere_each_cut_is_a_segment(tmp_path: Path) -> None:
     log = AppendLog(folder, "log", first_segment=3)
     log.append(b"one\n")
     log.append(b"two\n")
-    assert log.waiting_lines == 2
+    assert log.waiting == [b"one\n", b"two\n"]
     assert folder.names() == []
     write = log.cut()
     log.append(b"three\n")  # belongs to the next one, though the first is not written yet

@@ -441,7 +441,7 @@ def test_a_study_compares_each_model_with_the_base_model(tmp_path: Path) -> None
     assert (against["gained"], against["lost"], against["difference"]) == (7, 0, 7 / 8)
     assert against["p_corrected"] == pytest.approx(3 * 2 / 2**7), "of three comparisons"
     (spread,) = found["over_seeds"]
-    assert (spread["label"], spread["seeds"], spread["mean"]) == ("rounds 0-0", 2, 1 / 16)
+    assert (spread["label"], spread["seeds"], spread["mean"]) == ("round 0", 2, 1 / 16)
     assert by_model["without-constraints"]["against_base"] == []
     assert run.report.exists("figures/by_round_humaneval.svg")
     assert "rounds 0-1 without constraints" in run.report.read_text("report.html")

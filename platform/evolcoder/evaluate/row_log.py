@@ -53,5 +53,5 @@ class RowLog(Generic[R]):
         """
         self.known[key] = row
         self._log.append((json.dumps({"key": key, **row.to_row()}) + "\n").encode("ascii"))
-        if self._log.waiting_lines >= _SEGMENT_LINES:
+        if len(self._log.waiting) >= _SEGMENT_LINES:
             self._log.cut()()

@@ -6,7 +6,6 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from evolcoder.errors import RunBusyError
 from evolcoder.settings.run import RunSettings
@@ -14,11 +13,16 @@ from evolcoder.settings.section import AUTO
 from evolcoder.storage.folders import Folder, explain_write_errors
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """``<storage>/<name>`` and the places inside it."""
 
-    root: Folder
+    def __init__(self, root: Folder) -> None:
+        self.root = root
+        self.journal = root / "journal"
+        self.dataset = root / "dataset"
+        self.evol_stop = root / "evol_stop"
+        """Where it is decided how many rounds there are, when ``evolve.rounds`` is ``auto``."""
+        self.report = root / "report"
 
     @classmethod
     def open(cls, settings: RunSettings) -> RunFolder:
@@ -26,19 +30,6 @@ class RunFolder:
 
     def round(self, number: int) -> Folder:
         return self.root / f"rounds/{number:02d}"
-
-    @property
-    def journal(self) -> Folder:
-        return self.root / "journal"
-
-    @property
-    def dataset(self) -> Folder:
-        return self.root / "dataset"
-
-    @property
-    def evol_stop(self) -> Folder:
-        """Where it is decided how many rounds there are, when ``evolve.rounds`` is ``auto``."""
-        return self.root / "evol_stop"
 
     def training_rows(self, settings: RunSettings) -> Folder:
         """The merged rounds that models are trained on: the run's training set. Under ``auto``, where that holds the rounds up
@@ -52,10 +43,6 @@ class RunFolder:
 
     def evaluation(self, model: str, benchmark: str) -> Folder:
         return self.root / f"evaluate/{model}/{benchmark}"
-
-    @property
-    def report(self) -> Folder:
-        return self.root / "report"
 
     def write_settings(self, settings: RunSettings) -> None:
         import yaml

@@ -45,6 +45,8 @@ class Variant:
     def label(self) -> str:
         """Its rows in words."""
         label = f"rounds 0-{self.rounds[-1]}" if self.from_the_start else f"round {self.rounds[0]} alone"
+        if self.rounds == (0,):
+            label = "round 0"
         if self.leave_out:
             label += f" without {self.leave_out}"
         return f"{label}, as many {self.matched} as the smallest" if self.matched else label
@@ -67,13 +69,9 @@ def up_to(last: int) -> Variant:
     return Variant(tuple(range(last + 1)), name=name, folder=str(last))
 
 
-def data_rounds(settings: RunSettings) -> int:
-    """The last round whose rows the run's own model is trained on."""
-    return settings.evolve.last_round if settings.train.data_rounds is None else settings.train.data_rounds
-
-
 def own_variant(settings: RunSettings) -> Variant:
-    return replace(up_to(data_rounds(settings)), seed=settings.train.seed, name=TUNED)
+    last = settings.evolve.last_round if settings.train.data_rounds is None else settings.train.data_rounds
+    return replace(up_to(last), seed=settings.train.seed, name=TUNED)
 
 
 def run_variants(settings: RunSettings) -> list[Variant]:

@@ -51,18 +51,15 @@ def run_stages(settings: RunSettings, run: RunFolder) -> list[RunStage]:
     merged = of_training_set(settings, run)
     dataset = dataset_stage(merged, run.dataset, rounds[: merged.evolve.last_round + 1])
     base_fingerprint = cache(lambda: find_model(BASE, settings).fingerprint)
-    trainings = {
-        variant.name: RunStage(
-            "train",
-            _training_label(variant, settings),
-            train_stage(settings, run, rounds, dataset, base_fingerprint, variant),
-            variant.name,
-            "",
-            variant,
-        )
-        for variant in models_of(settings, run)
-    }
-    stopping = _stopping_stages(settings, run, trainings) if settings.evolve.rounds == AUTO else []
+    auto = settings.evolve.rounds == AUTO
+    trainings = {}
+    for variant in models_of(settings, run):
+        chosen = "tuned: " if auto and variant.name == TUNED else ""
+        seed = f", seed {variant.seed}" if variant.folder.endswith(f"-seed-{variant.seed}") else ""
+        stage = train_stage(settings, run, rounds, dataset, base_fingerprint, variant)
+        label = f"{chosen}train on {variant.label}{seed}"
+        trainings[variant.name] = RunStage("train", label, stage, variant.name, variant=variant)
+    stopping = _stopping_stages(settings, run, trainings) if auto else []
     ended = TUNED in trainings
     stages = [
         *(RunStage("round", f"round {number}", stage) for number, stage in enumerate(rounds)),
@@ -101,12 +98,6 @@ def _scores(settings: RunSettings, run: RunFolder, trained: Mapping[str, Stage])
     ]
 
 
-def _training_label(variant: Variant, settings: RunSettings) -> str:
-    seed = f", seed {variant.seed}" if variant.folder.endswith(f"-seed-{variant.seed}") else ""
-    chosen = "tuned: " if settings.evolve.rounds == AUTO and variant.name == TUNED else ""
-    return f"{chosen}train on {variant.label}{seed}"
-
-
 def _evaluations(
     settings: RunSettings, run: RunFolder, which: str, trained: Stage | None, benchmarks: Sequence[str]
 ) -> list[RunStage]:
@@ -115,8 +106,5 @@ def _evaluations(
     wanted = settings.evaluate
     style = (lambda: found().style) if wanted.style == "auto" else wanted.style
     model = trained or (lambda: found().fingerprint)
-    return [
-        RunStage("evaluate", f"evaluate {which} on {name}", stage, which, name)
-        for name in benchmarks
-        for stage in [model_stage(wanted, name, run.evaluation(which, name), model, style)]
-    ]
+    stages = {name: model_stage(wanted, name, run.evaluation(which, name), model, style) for name in benchmarks}
+    return [RunStage("evaluate", f"evaluate {which} on {name}", stage, which, name) for name, stage in stages.items()]

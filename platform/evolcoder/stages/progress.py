@@ -1,6 +1,7 @@
-"""How far a stage is that is being made, from the files that it has written so far. Talks to no process.
+"""How far each stage of a run is, as the run folder says: for those who look and make nothing. Talks to no process.
 
-A file that grew a moment ago is the sign of life: a stage that was begun and broken off leaves the same files.
+Of a stage that is there the manifest tells; its files are not verified. Of one that is being made the files tell that it has
+written so far. A file that grew a moment ago is the sign of life: a stage that was begun and broken off leaves the same files.
 """
 
 from __future__ import annotations
@@ -15,12 +16,50 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
-from evolcoder.storage.stage import read_manifest
+from evolcoder.storage.stage import Manifest, read_manifest
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE
 from evolcoder.train.order import total_steps
 
 AT_WORK_SECONDS = 120.0
 """A stage that has written nothing for longer is not said to be at work: a step of a large model takes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """Whether a stage is there. ``changed`` names the settings, or what it was made from, that are others now."""
+
+    manifest: Manifest | None
+    changed: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    """Of the decisions of Evol Stop, which grow: the models whose scores the next one needs."""
+
+    @property
+    def done(self) -> bool:
+        return self.manifest is not None and not self.changed and not self.waits_for
+
+    @property
+    def text(self) -> str:
+        if self.changed:
+            return f"to do again: {', '.join(self.changed)} changed since"
+        if self.waits_for:
+            return f"goes on after {', '.join(self.waits_for)}"
+        return "to do" if self.manifest is None else "done"
+
+    @property
+    def count(self) -> int | None:
+        """Of its rows or tasks."""
+        if self.manifest is None:
+            return None
+        return self.manifest.summary.get("tasks") or self.manifest.summary.get("rows") or self.manifest.rows or None
+
+
+def stage_status(entry: RunStage) -> StageStatus:
+    manifest = entry.stage.manifest()
+    if manifest is None:
+        return StageStatus(None)
+    changed = entry.stage.changed_settings(manifest) or entry.stage.changed_inputs(manifest)
+    new = [name for name in entry.stage.inputs if name not in manifest.inputs] if entry.kind == "evol_stop" else []
+    return StageStatus(manifest, tuple(name for name in changed if name not in new), tuple(new))
 
 
 @dataclass(frozen=True, slots=True)

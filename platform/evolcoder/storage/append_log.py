@@ -35,13 +35,9 @@ class AppendLog:
         self._name = name
         self._file: FileIO | None = None
         self._synced_at = 0.0
-        self._waiting: list[bytes] = []
+        self.waiting: list[bytes] = []
+        """The lines that the next ``cut`` writes; none on a local disk."""
         self._segment = first_segment
-
-    @property
-    def waiting_lines(self) -> int:
-        """How many lines the next ``cut`` writes; none on a local disk."""
-        return len(self._waiting)
 
     def append(self, line: bytes) -> None:
         """On a local disk the line has been handed to the system on return; elsewhere it waits for ``cut``.
@@ -50,7 +46,7 @@ class AppendLog:
             RunFolderError: it cannot be written.
         """
         if not self._folder.is_local:
-            self._waiting.append(line)
+            self.waiting.append(line)
             return
         with explain_write_errors(self._folder / f"{self._name}.jsonl"):
             if self._file is None:
@@ -65,9 +61,9 @@ class AppendLog:
 
     def cut(self) -> Callable[[], None]:
         """End the current segment; the function that is returned writes it, and may run in another thread."""
-        if not self._waiting:
+        if not self.waiting:
             return lambda: None
-        data, self._waiting = b"".join(self._waiting), []
+        data, self.waiting = b"".join(self.waiting), []
         name = f"{self._name}-{self._segment:06d}.jsonl"
         self._segment += 1
         return partial(self._folder.write_bytes, name, data)

@@ -32,9 +32,9 @@ def arrow_writer(folder: Folder, name: str, schema: pa.Schema) -> Iterator[pa.Re
 
 def read_table(folder: Folder, name: str) -> pa.Table:
     """A whole file: mapped from a disk, so that processes share its memory; held in memory from other storage."""
-    if folder.is_local:
-        return pa.ipc.open_file(pa.memory_map(str(folder.local_path / name))).read_all()
-    return pa.ipc.open_file(pa.BufferReader(folder.read_bytes(name))).read_all()
+    local = folder.is_local
+    source = pa.memory_map(str(folder.local_path / name)) if local else pa.BufferReader(folder.read_bytes(name))
+    return pa.ipc.open_file(source).read_all()
 
 
 def read_batches(folder: Folder, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

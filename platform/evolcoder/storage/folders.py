@@ -18,8 +18,6 @@ import pyarrow.fs as pafs
 
 from evolcoder.errors import RunFolderError
 
-_CHUNK_BYTES = 1 << 20
-
 
 @dataclass(frozen=True)
 class Folder:
@@ -153,11 +151,8 @@ class Folder:
             self.filesystem.delete_dir(target)
 
     def sha256(self, name: str) -> str:
-        digest = hashlib.sha256()
         with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:

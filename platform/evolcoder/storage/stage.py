@@ -171,40 +171,27 @@ class Stage:
 
     def changed_settings(self, manifest: Manifest) -> list[str]:
         """What of the identity is not as this manifest says, as far as the settings tell."""
-        wanted = self._told
-        return sorted(key for key, value in wanted.items() if key in manifest.identity and manifest.identity[key] != value)
-
-    @cached_property
-    def _told(self) -> dict[str, Any]:
         told = self.told() if callable(self.told) else self.told
         if told is None:
             told = {} if callable(self.identity) else self.identity
-        return dict(json.loads(json.dumps(told)))
+        wanted = json.loads(json.dumps(told)).items()
+        return sorted(key for key, value in wanted if key in manifest.identity and manifest.identity[key] != value)
 
     def begin(self, *leftovers: str) -> Folder:
         """Take the manifest away, and then what an earlier making left: names or patterns of files, names of folders."""
         self.folder.delete(MANIFEST)
         for name in leftovers:
-            if any(sign in name for sign in "*?["):
-                for found in self.folder.names(name):
-                    self.folder.delete(found)
-            else:
-                self.folder.delete(name)
+            for found in self.folder.names(name) or [name]:
+                self.folder.delete(found)
         return self.folder.make()
 
     def take_over(self, folder: Folder) -> bool:
-        """Copy what lies in another folder, if it is what this stage would make; returns whether it was.
-
-        Raises:
-            RunFolderError: an input is not made yet.
-        """
-        manifest = read_manifest(folder)
-        if manifest is None or manifest.identity != self.resolved_identity or manifest.inputs != self.input_hashes():
-            return False
-        if manifest.damage(folder) is not None:
+        """Copy what lies in another folder, if it is what this stage would make; returns whether it was."""
+        there = replace(self, folder=folder, identity=self.resolved_identity).state()
+        if there.manifest is None or not there.done:
             return False
         self.begin()
-        for entry in manifest.files:
+        for entry in there.manifest.files:
             self.folder.write_bytes(entry.path, folder.read_bytes(entry.path))
         self.folder.write_text(MANIFEST, folder.read_text(MANIFEST))
         return True
