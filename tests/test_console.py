@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -66,12 +67,16 @@ def test_several_at_once_say_of_which_each_line_is(mode: Mode) -> None:
         assert text in stream.getvalue()
 
 
-def test_who_reports_when_nobody_waits_any_more_is_ended() -> None:
+@pytest.mark.parametrize("mode", ["plain", "live"])
+def test_who_reports_when_nobody_waits_any_more_is_ended(mode: Mode) -> None:
     stream = io.StringIO()
-    with Reporter("plain", stream).together() as together:
+    with ExitStack() as stack, Reporter(mode, stream).together() as together:
         left = together.of("left")
+        progress = stack.enter_context(left.progress("rows", 9))
     with pytest.raises(AbandonedError):
         left.say("still here")
+    with pytest.raises(AbandonedError):
+        progress.update(1)
     assert "still here" not in stream.getvalue()
 
 

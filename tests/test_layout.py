@@ -16,7 +16,7 @@ FLOORS = [
     {"benchmark_table", "errors", "exits", "records", "text"},
     {"storage", "console", "settings"},
     {"run"},
-    {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board"},
+    {"endpoint", "sandbox", "problems", "sources", "cluster", "embedded", "board", "side_by_side"},
     {"models"},
     {*STAGES, "plan", "doctor"},
     {"stages"},

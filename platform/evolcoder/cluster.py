@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -142,6 +142,13 @@ def ray_kept() -> Iterator[None]:
             yield
         finally:
             _kept.reset(outer)
+
+
+def machines() -> list[Mapping[str, float]]:
+    """The resources of each machine that the cluster has now; call it inside ``ray_session()``."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def machine_count() -> int:

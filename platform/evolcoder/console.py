@@ -174,18 +174,30 @@ class _OneOfSeveral(Reporter):
         self.check_wanted()
         if self.mode != "live":
             with super().progress(label, total) as progress:
-                yield progress
+                yield _WantedProgress(self, progress)
             return
         bar = _LiveProgress(self._prefix + label, total)
         self._together.bars.append(bar)
         try:
-            yield bar
+            yield _WantedProgress(self, bar)
         finally:
             self._together.bars.remove(bar)
 
     def _emit(self, kind: str, data: Mapping[str, Any], *shown: RenderableType) -> None:
         self.check_wanted()
         self._together.whole._emit(kind, data, *shown)
+
+
+@dataclass
+class _WantedProgress:
+    """Ends who reports by it once nobody waits any more."""
+
+    reporter: Reporter
+    progress: Progress
+
+    def update(self, done: int, **figures: object) -> None:
+        self.reporter.check_wanted()
+        self.progress.update(done, **figures)
 
 
 @dataclass(eq=False)

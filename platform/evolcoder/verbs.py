@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from evolcoder.console import Reporter, format_seconds
 from evolcoder.errors import DataError
 from evolcoder.making.evol_stop import evolve_until_it_ends
-from evolcoder.making.kinds import check_left_out, make, make_stages, of_kinds, open_run, reached, score, served
+from evolcoder.making.kinds import make, make_stages, of_kinds, open_run
+from evolcoder.making.scores import check_left_out, reached, score, served
 from evolcoder.models import find_model
 from evolcoder.run.evol_stop import at_most, decided, models_at_most, scores_at_most
 from evolcoder.run.folder import RunFolder

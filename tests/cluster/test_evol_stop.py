@@ -19,7 +19,8 @@ from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.prompts import tabbed
-from evolcoder.making import evol_stop, kinds
+from evolcoder.making import evol_stop
+from evolcoder.making import scores as scoring
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage
@@ -74,7 +75,7 @@ def study(place: Path, teacher: ScriptedTeacher, kind: type[ScriptedModel], monk
         name = scores[0].model
         with scripted_teacher(Script(model=name), kind=kind) as model:
             stages = {entry.benchmark: entry.stage for entry in scores}
-            kinds.score(settings, stages, kinds.reached(Endpoint(model.base_url, name, None)), reporter)
+            scoring.score(settings, stages, scoring.reached(Endpoint(model.base_url, name, None)), reporter)
             questions += model.counts()["requests"]
 
     monkeypatch.setattr(evol_stop, "MAKERS", {**evol_stop.MAKERS, "train": train, "evaluate": evaluate})

@@ -28,6 +28,7 @@ def made_and_said(
 
     monkeypatch.setattr(kinds, "MAKERS", dict.fromkeys(kinds.MAKERS, make))
     monkeypatch.setattr(kinds, "_train_together", lambda *given: kinds._each_model(*given[:2], "train", *given[2:]))
+    monkeypatch.setattr(kinds, "_score_together", lambda *given: kinds._each_model(*given[:2], "evaluate", *given[2:]))
     settings = RunSettings.model_validate({"name": "r", "storage": str(folder), "study": study})
     stream = io.StringIO()
     try:
@@ -84,6 +85,7 @@ def test_a_score_that_was_made_under_another_name_is_not_made_again(monkeypatch:
 
     monkeypatch.setattr(kinds, "MAKERS", dict.fromkeys(kinds.MAKERS, make))
     monkeypatch.setattr(kinds, "_train_together", lambda *given: kinds._each_model(*given[:2], "train", *given[2:]))
+    monkeypatch.setattr(kinds, "_score_together", lambda *given: kinds._each_model(*given[:2], "evaluate", *given[2:]))
     stream = io.StringIO()
     for last in (1, 2):
         asked.clear()

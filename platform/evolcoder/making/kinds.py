@@ -6,23 +6,23 @@ the maker that uses them. What a verb says before and after is the matter of ``v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError, DataError, EvolcoderError, IncompleteError, ModelError, RunFolderError, TrainingError
-from evolcoder.models import Model, find_model
+from evolcoder.making.scores import score_model, score_side_by_side, served, take_over_scores
+from evolcoder.models import find_model
 from evolcoder.run.evol_stop import as_decided, check_decided, of_training_set, with_rounds
 from evolcoder.run.folder import RunFolder
-from evolcoder.run.variants import BASE, TUNED, all_benchmarks
+from evolcoder.run.variants import BASE, TUNED
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages.listing import Kind, RunStage, run_stages
-from evolcoder.storage.stage import Stage
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
@@ -59,34 +59,16 @@ def make_stages(settings: RunSettings, run: RunFolder, entries: Sequence[RunStag
         models = [list(group) for _, group in groupby(of_kind, key=lambda entry: entry.model)]
         left = [group for group in models if group[0].model not in failed]
         if kind == "evaluate":
-            _take_over_scores(run, [entry for group in left for entry in group], reporter)
+            take_over_scores(run, [entry for group in left for entry in group], reporter)
         if kind == "train" and len(left) > 1:
             failed |= _train_together(settings, run, left, reporter)
+        elif kind == "evaluate":
+            failed |= _score_together(settings, run, left, reporter)
         else:
             failed |= _each_model(settings, run, kind, left, reporter)
     if failed:
         first = next(iter(failed.values()))
         raise IncompleteError(f"The same command tries {', '.join(failed)} again; all else is made. {first.message}")
-
-
-def _take_over_scores(run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
-    """Copy the scores of models that were scored under another name, as that of the last round was while it was the run's own.
-    Those that are not there come first: what lies in the place of another one may be theirs.
-    """
-    made = {name.removesuffix("/manifest.json") for name in (run.root / "evaluate").names("*/manifest.json", recursive=True)}
-    places = {entry.stage.folder.path: entry for entry in scores}
-    for entry in sorted(scores, key=lambda entry: entry.stage.manifest() is not None):
-        trained = [source.manifest() for source in entry.stage.inputs.values() if isinstance(source, Stage)]
-        if not trained or None in trained:
-            continue
-        manifest = entry.stage.manifest()
-        if manifest is not None and manifest.inputs == entry.stage.input_hashes():
-            continue
-        for name in sorted(made):
-            place = run.root / "evaluate" / name
-            if name.endswith(f"/{entry.benchmark}") and place.path != entry.stage.folder.path and entry.stage.take_over(place):
-                reporter.say(f"{entry.label}: taken from {places[place.path].label if place.path in places else name}")
-                break
 
 
 def _each_model(
@@ -115,6 +97,21 @@ def _train_together(
     _merge_for(settings, run, [entry for group in models for entry in group], reporter)
     trainings = [(entry.stage, entry.variant) for group in models for entry in group if entry.variant]
     return train_several(settings, run, trainings, find_model(BASE, settings).folder, reporter)
+
+
+def _score_together(
+    settings: RunSettings, run: RunFolder, models: Sequence[Sequence[RunStage]], reporter: Reporter
+) -> dict[str, EvolcoderError]:
+    """Score several models, side by side where there is room; returns what failed, by name."""
+    from evolcoder.cluster import machines, ray_session
+    from evolcoder.serve.room import room_for_models
+
+    if sum(any(entry.stage.manifest() is None for entry in group) for group in models) > 1:
+        with ray_session():
+            if room := room_for_models(machines(), settings.serve.replicas):
+                return score_side_by_side(settings, run, models, room, reporter)
+            return _each_model(settings, run, "evaluate", models, reporter)
+    return _each_model(settings, run, "evaluate", models, reporter)
 
 
 def _evolve(settings: RunSettings, run: RunFolder, rounds: Sequence[RunStage], reporter: Reporter) -> None:
@@ -168,15 +165,6 @@ def _train(settings: RunSettings, run: RunFolder, trainings: Sequence[RunStage],
         train_model(settings, run, entry.stage, find_model(BASE, settings).folder, reporter, entry.variant)
 
 
-def _evaluate(settings: RunSettings, run: RunFolder, scores: Sequence[RunStage], reporter: Reporter) -> None:
-    which = scores[0].model
-    model = find_model(which, settings)
-    reporter.stage(f"Evaluate {which}: {model.name}")
-    stages = {entry.benchmark: entry.stage for entry in scores}
-    with run.lock("evaluate"):
-        score(settings, stages, served(model, settings, reporter), reporter)
-
-
 def _report(settings: RunSettings, run: RunFolder, reports: Sequence[RunStage], reporter: Reporter) -> None:
     from evolcoder.study.report import write_report
 
@@ -189,59 +177,10 @@ MAKERS: dict[Kind, Callable[[RunSettings, RunFolder, Sequence[RunStage], Reporte
     "round": _evolve,
     "dataset": _merge_rounds,
     "train": _train,
-    "evaluate": _evaluate,
+    "evaluate": score_model,
     "report": _report,
 }
 """How the stages of each kind, and of one model, are made."""
-
-
-def score(
-    settings: RunSettings, stages: Mapping[str, Stage], answering: AbstractContextManager[Endpoint], reporter: Reporter
-) -> None:
-    """Score one model by benchmark; ``answering`` is entered only when some score is not there yet."""
-    from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
-    from evolcoder.evaluate.result import read_score, show
-
-    check_left_out(settings)
-    to_do = []
-    for benchmark, stage in stages.items():
-        _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
-        if stage.state().done:
-            reporter.say(f"{benchmark} is done: no question is asked again")
-            show(reporter, read_score(stage.folder))
-        else:
-            to_do.append(stage)
-    if to_do:
-        with answering as endpoint:
-            for stage in to_do:
-                evaluate_benchmark(stage, settings.evaluate, endpoint, endpoint.model, reporter)
-
-
-def check_left_out(settings: RunSettings) -> None:
-    from evolcoder.evaluate.benchmarks import benchmark_named
-    from evolcoder.evaluate.questions import check_left_out
-
-    check_left_out([benchmark_named(name) for name in all_benchmarks(settings)], settings.evaluate)
-
-
-@contextmanager
-def reached(endpoint: Endpoint) -> Iterator[Endpoint]:
-    """An endpoint of others, once it has answered to its key and knows the model."""
-    from evolcoder.endpoint.checking import check_endpoint
-
-    check_endpoint(endpoint)
-    yield endpoint
-
-
-@contextmanager
-def served(model: Model, settings: RunSettings, reporter: Reporter) -> Iterator[Endpoint]:
-    """A model of this machine, served while the block lasts."""
-    from evolcoder.cluster import ray_session
-    from evolcoder.endpoint.requests import Endpoint
-    from evolcoder.serve.launch import serving
-
-    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        yield Endpoint(served.base_url, served.name, served.api_key, settings_section="evaluate")
 
 
 @contextmanager

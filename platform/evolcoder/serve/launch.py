@@ -1,8 +1,8 @@
-"""A model behind Ray Serve: one gateway and one or more engines, up for as long as a ``with`` block lasts.
+"""Models behind Ray Serve: for each a gateway and one or more engines, up for as long as a ``with`` block lasts.
 
 Call inside ``cluster.ray_session()``. That function sets environment variables which Ray reads at import, so Ray is imported
 here only inside functions. The model folder must be at the same path on every node that may run an engine. A Ray cluster has
-room for one Serve instance, hence for one served model at a time.
+room for one Serve instance.
 """
 
 from __future__ import annotations
@@ -43,36 +43,74 @@ class ServedModel:
     api_key: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ServeInstance:
+    """Ray Serve, up and listening; it may serve several models side by side."""
+
+    settings: ServeSettings
+    port: int
+    keys: tuple[str, ...]
+
+    @contextmanager
+    def model(
+        self, folder: Path, name: str, reporter: Reporter, *, prefix: str = "", engine_cpus: float = ENGINE_CPUS
+    ) -> Iterator[ServedModel]:
+        """Serve one while the block lasts.
+
+        Args:
+            name: what requests call it.
+            prefix: sets it apart from others that are served at the same time: its paths begin with ``/<prefix>``.
+            engine_cpus: what each of its engines reserves on a machine without a GPU.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        from ray import serve
+
+        started = time.monotonic()
+        application = f"{APPLICATION}-{prefix}" if prefix else APPLICATION
+        try:
+            decoding = _deploy(application, f"/{prefix}", folder.resolve(), name, self.settings, self.keys, engine_cpus)
+            host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
+            address = f"[{host}]" if ":" in host else host
+            slowly = "; a model of this kind decodes one answer after the other" if decoding == "sequential" else ""
+            reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}{slowly}")
+            base_url = f"http://{address}:{self.port}{f'/{prefix}' if prefix else ''}/v1"
+            yield ServedModel(base_url, name, self.keys[0] if self.keys else None)
+        finally:
+            if prefix:  # one that is alone ends with the instance
+                serve.delete(application)
+
+
 @contextmanager
-def serving(
-    model_folder: Path, name: str, settings: ServeSettings, *, port: int | None = None, reporter: Reporter
-) -> Iterator[ServedModel]:
-    """Serve a model on ``settings.host`` while the block lasts.
+def serve_instance(settings: ServeSettings, port: int | None = None) -> Iterator[ServeInstance]:
+    """Ray Serve on ``settings.host`` while the block lasts.
 
     Args:
-        name: what requests call the model.
         port: None takes a free one.
 
     Raises:
         SettingsError: the host, the port or the key file cannot be used as they are.
-        ModelError: the model cannot be loaded.
         ClusterError: Serve could not start.
     """
-    started = time.monotonic()
     keys = keys_for(settings)
     port = _checked_port(settings.host, port)
     from ray import serve
 
     _start_serve(settings.host, port)
     try:
-        decoding = _deploy(model_folder.resolve(), name, settings, keys)
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        address = f"[{host}]" if ":" in host else host
-        slowly = "; a model of this kind decodes one answer after the other" if decoding == "sequential" else ""
-        reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}{slowly}")
-        yield ServedModel(f"http://{address}:{port}/v1", name, keys[0] if keys else None)
+        yield ServeInstance(settings, port, keys)
     finally:
         serve.shutdown()
+
+
+@contextmanager
+def serving(
+    model_folder: Path, name: str, settings: ServeSettings, *, port: int | None = None, reporter: Reporter
+) -> Iterator[ServedModel]:
+    """Serve one model; see ``serve_instance`` and ``ServeInstance.model`` for what is raised."""
+    with serve_instance(settings, port) as instance, instance.model(model_folder, name, reporter) as served:
+        yield served
 
 
 def wait_while_serving() -> None:
@@ -120,7 +158,15 @@ def _start_serve(host: str, port: int) -> None:
     raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
 
 
-def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, ...]) -> str:
+def _deploy(
+    application: str,
+    route_prefix: str,
+    folder: Path,
+    name: str,
+    settings: ServeSettings,
+    keys: tuple[str, ...],
+    engine_cpus: float,
+) -> str:
     """Start engines and gateway, and wait until they answer; returns the engine's way of decoding."""
     import ray
     from ray import serve
@@ -131,7 +177,7 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
     gpu = ray.cluster_resources().get("GPU", 0) > 0
     engine = EngineReplica.options(  # type: ignore[attr-defined]
         num_replicas=settings.replicas,
-        ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": ENGINE_CPUS},
+        ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": engine_cpus},
         # The gateway counts requests. Ray's own limits must lie above its, or calls would wait in Ray's queues, unseen; the
         # rest is for /health, /metrics, and answers that are being cancelled.
         max_ongoing_requests=settings.max_concurrency + 8,
@@ -141,8 +187,8 @@ def _deploy(folder: Path, name: str, settings: ServeSettings, keys: tuple[str, .
         max_ongoing_requests=settings.max_concurrency + 64
     ).bind(engine, limits)
     try:
-        serve.run(gateway, name=APPLICATION, route_prefix="/", logging_config=_QUIET)
-        handle = serve.get_deployment_handle("EngineReplica", APPLICATION)
+        serve.run(gateway, name=application, route_prefix=route_prefix, logging_config=_QUIET)
+        handle = serve.get_deployment_handle("EngineReplica", application)
         reason = handle.load_error.remote().result(timeout_s=60)
         if reason is None:
             return str(handle.stats.remote().result(timeout_s=60).decoding)

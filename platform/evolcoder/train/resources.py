@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evolcoder.cluster import machines
 from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError
 from evolcoder.settings.run import TrainSettings
@@ -35,10 +36,7 @@ class Room:
 
 def room_now(settings: TrainSettings) -> Room:
     """What the cluster that this process is connected to has room for."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return room_in(settings, nodes, most_resources())
+    return room_in(settings, machines(), most_resources())
 
 
 def room_in(settings: TrainSettings, nodes: Sequence[Mapping[str, float]], ever: Mapping[str, float]) -> Room:
