@@ -50,7 +50,8 @@ class Instruction(_Row):
 
     Round 0 holds the seeds (``operator`` is ``seed``, ``parent_id`` is None, ``root_id`` is ``id``); only seeds have an
     ``input``. ``request_keys`` name the journal entries that paid for the row: the evolution first, the response last.
-    ``reason`` names the elimination rule (``eliminated``) or the fault (``failed``), else it is None.
+    ``reason`` names the elimination rule (``eliminated``) or the fault (``failed``), else it is None. The defaults are those of
+    what no teacher wrote.
     """
 
     id: str
@@ -61,13 +62,13 @@ class Instruction(_Row):
     instruction: str
     input: str
     response: str
-    teacher: str
-    sampling: str
-    prompt_tokens: int
-    completion_tokens: int
-    request_keys: list[str]
-    status: InstructionStatus
-    reason: str | None
+    teacher: str = ""
+    sampling: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    request_keys: list[str] = field(default_factory=list)
+    status: InstructionStatus = "kept"
+    reason: str | None = None
 
 
 INSTRUCTION_SCHEMA = _schema(Instruction)

@@ -120,23 +120,19 @@ def find_source(text: str, suffixes: Sequence[str]) -> list[SourceFile] | HubDat
             parent, _, name = place.path.rpartition("/")
             return [SourceFile(Folder(place.filesystem, parent), name)]
         if kind == pafs.FileType.Directory:
-            return _files_of(place, suffixes)
+            names = [
+                name
+                for name in place.names(recursive=True)
+                if name.endswith(tuple(suffixes))
+                and name.rpartition("/")[2] not in _HUB_BOOKKEEPING
+                and not any(part.startswith(".") for part in name.split("/"))
+            ]
+            if not names:
+                raise DataError(f"The folder {place} holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file.")
+            return [SourceFile(place, name) for name in names]
     if _HUB_ID.fullmatch(text) and not text.endswith(tuple(suffixes)):
         name, _, revision = text.partition("@")
         return HubDataset(name, revision or None)
     looked = " or ".join(str(place) for place in places)
     hint = "" if local else f"; a relative path is also looked for under ${DATA_VARIABLE}"
     raise DataError(f"There is no file or folder {looked}{hint}.")
-
-
-def _files_of(folder: Folder, suffixes: Sequence[str]) -> list[SourceFile]:
-    names = [
-        name
-        for name in folder.names(recursive=True)
-        if name.endswith(tuple(suffixes))
-        and name.rpartition("/")[2] not in _HUB_BOOKKEEPING
-        and not any(part.startswith(".") for part in name.split("/"))
-    ]
-    if not names:
-        raise DataError(f"The folder {folder} holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file.")
-    return [SourceFile(folder, name) for name in names]

@@ -20,13 +20,6 @@ def seed(instruction: str, response: str = "print(1)", **changes: Any) -> Instru
         instruction=instruction,
         input="",
         response=response,
-        teacher="",
-        sampling="",
-        prompt_tokens=0,
-        completion_tokens=0,
-        request_keys=[],
-        status="kept",
-        reason=None,
     )
     return dataclasses.replace(row, **changes)
 

@@ -167,8 +167,21 @@ class RunSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> RunSettings:
         if self.evolve.rounds == AUTO:
-            self._check_auto()
             most, setting = self.evolve.max_rounds, "evolve.max_rounds"
+            if self.train.data_rounds is not None:
+                raise ValueError(
+                    "evolve.rounds=auto chooses the rounds that the model is trained on; leave train.data_rounds out"
+                )
+            # What chooses the number of rounds must not test the models too.
+            chooses = self.study.development
+            for name in (*self.evaluate.benchmarks, *(self.study.benchmarks or ())):
+                if name == chooses or name in BENCHMARKS[chooses].shares_with:
+                    same = "is" if name == chooses else "holds problems of"
+                    raise ValueError(
+                        f"{name} tests the models and {same} study.development={chooses}, by which evolve.rounds=auto chooses "
+                        "among them: such a score would be too good; leave it out of the benchmarks, or name another "
+                        "study.development"
+                    )
         else:
             most, setting = self.evolve.last_round, "evolve.rounds"
         if self.train.data_rounds is not None and self.train.data_rounds > most:
@@ -185,16 +198,3 @@ class RunSettings(Section):
         if self.study.several_models and "tuned" not in self.evaluate.models:
             raise ValueError("study compares models that the run trains; add tuned to evaluate.models, or leave study out")
         return self
-
-    def _check_auto(self) -> None:
-        """See that what chooses the number of rounds does not test the models too, and that nothing else chooses it."""
-        if self.train.data_rounds is not None:
-            raise ValueError("evolve.rounds=auto chooses the rounds that the model is trained on; leave train.data_rounds out")
-        chooses = self.study.development
-        for name in (*self.evaluate.benchmarks, *(self.study.benchmarks or ())):
-            if name == chooses or name in BENCHMARKS[chooses].shares_with:
-                same = "is" if name == chooses else "holds problems of"
-                raise ValueError(
-                    f"{name} tests the models and {same} study.development={chooses}, by which evolve.rounds=auto chooses among"
-                    " them: such a score would be too good; leave it out of the benchmarks, or name another study.development"
-                )

@@ -32,8 +32,6 @@ def encodable_json(value: Any) -> tuple[Any, int]:
         items = [encodable_json(item) for item in value]
         return [item for item, _ in items], sum(count for _, count in items)
     if isinstance(value, dict):
-        keys = [encodable_json(key) for key in value]
-        values = [encodable_json(item) for item in value.values()]
-        replaced = sum(count for _, count in keys) + sum(count for _, count in values)
-        return {key: item for (key, _), (item, _) in zip(keys, values, strict=True)}, replaced
+        (keys, in_keys), (values, in_values) = encodable_json(list(value)), encodable_json(list(value.values()))
+        return dict(zip(keys, values, strict=True)), in_keys + in_values
     return value, 0

@@ -79,7 +79,12 @@ def drop_thinking(text: str, marks: Sequence[Mark] = KNOWN_MARKS) -> tuple[str, 
     while (shorter := _without_later(answer, pairs)) is not None:
         answer = shorter
     if len(answer) < len(text):
-        answer = _unwrapped(answer, pairs)
+        # Nor does the answer keep marks of its own around it, or a closing mark that is left over at its end.
+        for opening, closing in (*_ANSWER_MARKS, *(("", closing) for _, closing in pairs)):
+            whole = answer.rstrip()
+            if answer.lower().startswith(opening.lower()) and whole.lower().endswith(closing.lower()):
+                within = whole[len(opening) : len(whole) - len(closing)]
+                answer = _from_first_line(within) if opening else within
     return answer, len(text) - len(answer)
 
 
@@ -144,15 +149,6 @@ def _from_first_line(rest: str) -> str:
     """What follows a closing mark, from its first line on; that line's indent is the answer's."""
     blank = _BLANK_LINES.match(rest)
     return rest[blank.end() :] if blank else rest
-
-
-def _unwrapped(answer: str, marks: tuple[Mark, ...]) -> str:
-    """An answer without marks of its own around it, or a closing mark that is left over at its end."""
-    for opening, closing in (*_ANSWER_MARKS, *(("", closing) for _, closing in marks)):
-        whole = answer.rstrip()
-        if answer.lower().startswith(opening.lower()) and whole.lower().endswith(closing.lower()):
-            answer = _from_first_line(whole[len(opening) : len(whole) - len(closing)]) if opening else whole[: -len(closing)]
-    return answer
 
 
 @lru_cache(maxsize=8)

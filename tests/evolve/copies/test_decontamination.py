@@ -21,7 +21,7 @@ from evolcoder.evolve.copies.decontamination import (
     BenchmarkIndex,
     Hit,
     decontamination_identity,
-    summary_of_hits,
+    findings,
 )
 from evolcoder.problems.files import benchmark_rows
 from evolcoder.problems.rows import ProblemRow, read_problems
@@ -146,7 +146,15 @@ def test_hits_are_summed_by_benchmark_and_rule() -> None:
         Hit("a", "mbpp", "Mbpp/2", "near", ""),
         Hit("b", "ds1000", "1", "near", ""),
     ]
-    assert summary_of_hits(hits) == {"rows": 2, "by_benchmark": {"ds1000": 1, "mbpp": 2}, "by_rule": {"near": 2, "words": 1}}
+    assert findings(1, {"mbpp": "v1"}, 9, [asdict(hit) for hit in hits]) == {
+        "rules": 1,
+        "benchmarks": {"mbpp": "v1"},
+        "rows_compared": 9,
+        "rows": 2,
+        "by_benchmark": {"ds1000": 1, "mbpp": 2},
+        "by_rule": {"near": 2, "words": 1},
+        "hits": [asdict(hit) for hit in hits],
+    }
 
 
 def test_the_data_and_the_rules_are_the_identity_and_not_the_order() -> None:

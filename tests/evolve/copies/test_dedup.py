@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evolve.rows import child, seed
 
-from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, find_duplicates, task_hash
+from evolcoder.evolve.copies.dedup import Duplicate, find_duplicates, fingerprints, task_hash
 from evolcoder.records import Instruction
 from evolcoder.settings.evolve import DedupSettings
 
@@ -24,7 +24,7 @@ def task(text: str, id: str, round: int = 1, root_id: str = "", **changes: str) 
 
 def found(rows: list[Instruction], dedup: DedupSettings = DEDUP, round_number: int = 1, parts: int = 1) -> dict[str, str]:
     """The rows that fall, each with the one that it says again."""
-    split = [Fingerprints.of(rows[part::parts], dedup) for part in range(parts)]
+    split = [fingerprints(rows[part::parts], dedup) for part in range(parts)]
     return {name: one.duplicate_of for name, one in find_duplicates(dedup, round_number, *split).items()}
 
 
@@ -36,7 +36,7 @@ def test_case_space_and_closing_punctuation_make_no_other_task() -> None:
 
 def test_a_near_duplicate_falls_with_its_similarity() -> None:
     rows = [task(f"{LONG}.", "a"), task(f"{LONG}, please.", "b"), task("Add two numbers.", "c")]
-    [one] = find_duplicates(DEDUP, 1, Fingerprints.of(rows, DEDUP)).values()
+    [one] = find_duplicates(DEDUP, 1, fingerprints(rows, DEDUP)).values()
     assert (one.row_id, one.duplicate_of, one.kind) == ("b", "a", "near")
     assert 0.85 < one.similarity < 1
     assert found(rows, DedupSettings(near=False)) == {}
@@ -88,7 +88,7 @@ def test_neither_order_nor_partitions_decide(draw: int, parts: int) -> None:
 
 
 def test_no_rows_are_no_duplicates() -> None:
-    assert find_duplicates(DEDUP, 0, Fingerprints.of([], DEDUP)) == {}
+    assert find_duplicates(DEDUP, 0, fingerprints([], DEDUP)) == {}
 
 
 def test_a_duplicate_is_plain_data() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,20 +51,19 @@ def test_the_estimate_is_close(share: float) -> None:
 @given(st.floats(0.3, 0.95), st.sampled_from([16, 64, 128, 256]))
 def test_bands_miss_hardly_any_pair_at_the_threshold(threshold: float, permutations: int) -> None:
     rows = rows_per_band(threshold, permutations)
-    keys = band_keys(signature({"x"}, permutations), rows)
+    (keys,) = band_keys(signature({"x"}, permutations)[np.newaxis], threshold)
     assert len(keys) == permutations // rows
     assert rows == 1 or (1 - threshold**rows) ** len(keys) <= 0.02
 
 
 def test_candidates_are_the_similar_ones() -> None:
-    rows = rows_per_band(0.7, PERMUTATIONS)
     draw = random.Random(0)
     found = {True: 0, False: 0}
     for number in range(300):
         near = number % 2 == 0
         one, other = pair_of(draw.uniform(0.75, 0.95) if near else draw.uniform(0.0, 0.25), 100, number)
-        keys = [set(band_keys(signature(one_set, PERMUTATIONS), rows)) for one_set in (one, other)]
-        found[near] += bool(keys[0] & keys[1])
+        keys = band_keys(np.array([signature(one_set, PERMUTATIONS) for one_set in (one, other)]), 0.7)
+        found[near] += bool((keys[0] == keys[1]).any())
     assert found[True] >= 148
     assert found[False] <= 5
 

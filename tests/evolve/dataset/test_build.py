@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter, defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.evolve.rows import child, seed
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import Hit
-from evolcoder.evolve.dataset.build import _Merge, build_dataset
+from evolcoder.evolve.dataset.build import _merged_rows, build_dataset
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, write_shard
 from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.run.folder import RunFolder
@@ -62,7 +63,8 @@ def test_merging_rounds_is_a_filter(
         Stage(f"round {number:02d}", run.round(number), {}).publish(write_shard(run.round(number), PART_NAME.format(0), made))
     rounds = [manifest for number in range(len(drawn)) if (manifest := read_manifest(run.round(number)))]
     few = data.draw(st.integers(0, len(rounds) - 1))
-    assert [row for row in _Merge(run, rounds) if row.round <= few] == list(_Merge(run, rounds[: few + 1]))
+    taken, of_few = (list(_merged_rows(run, some, defaultdict(Counter))) for some in (rounds, rounds[: few + 1]))
+    assert [row for row in taken if row.round <= few] == of_few
 
 
 def build(tmp_path: Path, run: RunFolder, **evolve: object) -> tuple[Manifest, str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from evolcoder.console import Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.evolve.rounds.display import by_count, watching
-from evolcoder.evolve.rounds.progress import RoundProgress
+from evolcoder.evolve.rounds.worker import RoundProgress
 
 
 def so_far(kept: int, asked: int = 0, answered: int = 0, warnings: frozenset[str] = frozenset()) -> RoundProgress:
@@ -21,8 +21,9 @@ def watched(readings: list[RoundProgress | None], limits: TeacherLimits) -> str:
     """What is said while the readings come one after the other; the last of them when all is over."""
     said = io.StringIO()
     reporter = Reporter("plain", said)
-    left = iter(readings[:-1])
-    with reporter.progress("round 01", 4) as progress, watching(lambda: next(left, readings[-1]), progress, limits, reporter):
+    boards = [None if reading is None else {"worker": reading} for reading in readings]
+    left = iter(boards[:-1])
+    with reporter.progress("round 01", 4) as progress, watching(lambda: next(left, boards[-1]), progress, limits, reporter):
         pass
     return said.getvalue()
 

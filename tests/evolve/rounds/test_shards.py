@@ -105,7 +105,7 @@ def test_a_merge_makes_the_same_bytes_from_any_order_and_counts(tmp_path: Path) 
     for merged in merges:
         both.add(merged)
     assert both.statuses["kept"] == 32
-    assert both.operators["constraints"].outcomes == {"kept": 32, "unchanged": 8}
+    assert both.outcomes["constraints"] == {"kept": 32, "unchanged": 8}
 
 
 def test_a_merge_with_a_failed_row_writes_nothing_and_keeps_an_example(tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_copies_fall_with_their_reason_and_their_parents_return(tmp_path: Path) 
 def test_failed_and_eliminated_rows_are_not_sifted(tmp_path: Path) -> None:
     rows = [child(seed("a"), 1, "x", "failed"), child(seed("b"), 1, "x", "eliminated"), child(seed("c"), 1, "y")]
     _, prints = check_partition(attempt_of(tmp_path, rows, 1, 0), 0, None, DedupSettings())
-    assert len(prints.ids) == 1
+    assert len(prints) == 1

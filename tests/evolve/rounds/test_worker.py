@@ -18,8 +18,7 @@ from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted.server import Script, ScriptedTeacher, scripted_teacher
 from evolcoder.evolve.rounds.on_ray import _AttemptSink
-from evolcoder.evolve.rounds.progress import RoundProgress
-from evolcoder.evolve.rounds.worker import RoundJob, RowEvolver
+from evolcoder.evolve.rounds.worker import RoundJob, RoundProgress, RowEvolver
 from evolcoder.storage.folders import Folder
 
 ROWS = 24

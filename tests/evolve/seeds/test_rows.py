@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.evolve.seeds.rows import (
-    INSTRUCTION_FIELDS,
-    RESPONSE_FIELDS,
+    USUAL_NAMES,
     Seed,
     UnusableRowError,
     draw,
-    fields_of,
+    field_names,
     map_row,
     normalise,
     without_duplicates,
@@ -92,8 +91,9 @@ def test_given_columns_stand_in_the_place_of_the_usual_names() -> None:
     assert map_row({"instruction": "no", "dialog": [ASKED, ANSWERED], "task": "no"}, columns) == PAIR
     with pytest.raises(UnusableRowError, match="no instruction"):
         map_row({"instruction": "Sort a list."}, columns)
-    assert {"task", "chosen", "dialog", "input"} <= set(fields_of(columns))
-    assert not {"instruction", "output", "messages"} & set(fields_of(columns))
+    names = {name for names in field_names(columns).values() for name in names}
+    assert {"task", "chosen", "dialog", "input"} <= names
+    assert not {"instruction", "output", "messages"} & names
 
 
 def test_an_id_is_that_of_the_text_as_it_reads() -> None:
@@ -130,7 +130,7 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
     assert "\r" not in once
 
 
-@given(st.sampled_from(INSTRUCTION_FIELDS), st.sampled_from(RESPONSE_FIELDS), words, words, words)
+@given(st.sampled_from(USUAL_NAMES["instruction"]), st.sampled_from(USUAL_NAMES["response"]), words, words, words)
 def test_fields_are_found_under_all_their_names(task: str, answer: str, instruction: str, response: str, other: str) -> None:
     row = {"id": 7, answer: response, "input": other, task: instruction, "tags": ["x"]}
     seed = map_row(row)
@@ -139,7 +139,7 @@ def test_fields_are_found_under_all_their_names(task: str, answer: str, instruct
     assert all(kept in given for kept, given in zip(found, (instruction, other, response), strict=True))
 
 
-KEYS = [*INSTRUCTION_FIELDS, "input", "output", "messages", "role", "content"]
+KEYS = [*USUAL_NAMES["instruction"], "input", "output", "messages", "role", "content"]
 anything = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner),

@@ -23,7 +23,7 @@ nor is one in another language.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -89,10 +89,16 @@ def decontamination_identity(benchmarks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def summary_of_hits(hits: Sequence[Hit]) -> dict[str, Any]:
-    """Counts for manifests and cards."""
+def findings(
+    rules: int, benchmarks: Mapping[str, str], rows_compared: int, hits: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What ``CONTAMINATION_FILE`` holds: by which rules rows were compared with which versions, and each hit."""
     return {
-        "rows": len({hit.row_id for hit in hits}),
-        "by_benchmark": dict(sorted(Counter(hit.benchmark for hit in hits).items())),
-        "by_rule": dict(sorted(Counter(hit.rule for hit in hits).items())),
+        "rules": rules,
+        "benchmarks": dict(benchmarks),
+        "rows_compared": rows_compared,
+        "rows": len({hit["row_id"] for hit in hits}),
+        "by_benchmark": dict(sorted(Counter(hit["benchmark"] for hit in hits).items())),
+        "by_rule": dict(sorted(Counter(hit["rule"] for hit in hits).items())),
+        "hits": list(hits),
     }

@@ -13,9 +13,8 @@ Needs no Ray: rounds are read one at a time.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from evolcoder.console import Reporter
 from evolcoder.errors import RunFolderError
-from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, findings
 from evolcoder.evolve.copies.dedup import task_hash
 from evolcoder.evolve.dataset.card import dataset_card
 from evolcoder.evolve.rounds.identity import round_stages
@@ -74,10 +73,18 @@ def dataset_stage(settings: RunSettings, folder: Folder, rounds: Sequence[Stage]
 
 def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence[Manifest], reporter: Reporter) -> Manifest:
     folder = stage.begin(_CARD, _JSONL, _INFO, CONTAMINATION_FILE, "data", "train*")
-    merge = _Merge(run, rounds)
-    files: list[FileEntry | str] = [*_write(folder, merge, settings.evolve.rows_per_shard), _CARD, _JSONL, _INFO]
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    rows = _merged_rows(run, rounds, counts)
+    files: list[FileEntry | str] = [*_write(folder, rows, settings.evolve.rows_per_shard), _CARD, _JSONL, _INFO]
     contamination = _contamination(run, rounds)
-    summary = merge.summary() | {"contaminated": contamination["rows"] if contamination else None}
+    summary = {
+        "rows": counts["rounds"].total(),
+        "rows_by_round": {str(number): counts["rounds"][str(number)] for number in range(len(rounds))},
+        "rows_by_operator": dict(sorted(counts["operators"].items())),
+        "duplicates": counts["left_out"]["duplicates"],
+        "without_response": counts["left_out"]["without_response"],
+        "contaminated": contamination["rows"] if contamination else None,
+    }
     folder.write_text(_CARD, dataset_card(settings, rounds, summary, contamination))
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     info = {settings.name: {"file_name": _JSONL, "formatting": "alpaca", "columns": columns}}
@@ -92,46 +99,27 @@ def _build(settings: RunSettings, run: RunFolder, stage: Stage, rounds: Sequence
     return stage.publish(files, summary)
 
 
-@dataclass
-class _Merge:
-    """The rows of the training set in their order, and what was left out on the way; iterate over it once.
+def _merged_rows(run: RunFolder, rounds: Sequence[Manifest], counts: Mapping[str, Counter[str]]) -> Iterator[Instruction]:
+    """The rows of the training set in their order; counts them by round and operator, and what was left out on the way.
 
     It is a filter: which rows of a round are taken, and in which order, depends on that round and earlier ones alone. Trainings
     rely on it, for they are made from the rounds that they learn from, and stay done when a later one is added.
     """
-
-    run: RunFolder
-    rounds: Sequence[Manifest]
-    kept: Counter[int] = field(default_factory=Counter)
-    operators: Counter[str] = field(default_factory=Counter)
-    duplicates: int = 0
-    without_response: int = 0
-
-    def __iter__(self) -> Iterator[Instruction]:
-        seen: set[bytes] = set()
-        for number, manifest in enumerate(self.rounds):
-            shards = [entry.path for entry in manifest.files if entry.path.startswith("part-")]
-            rows = (row for shard in shards for row in read_instructions(self.run.round(number), shard))
-            for row in sorted(rows, key=lambda row: row.id):
-                digest = bytes.fromhex(task_hash(row))
-                if not row.response.strip():
-                    self.without_response += 1
-                elif digest in seen:
-                    self.duplicates += 1
-                else:
-                    seen.add(digest)
-                    self.kept[number] += 1
-                    self.operators[row.operator] += 1
-                    yield row
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "rows": self.kept.total(),
-            "rows_by_round": {str(number): self.kept[number] for number in range(len(self.rounds))},
-            "rows_by_operator": dict(sorted(self.operators.items())),
-            "duplicates": self.duplicates,
-            "without_response": self.without_response,
-        }
+    seen: set[str] = set()
+    for number, manifest in enumerate(rounds):
+        shards = [entry.path for entry in manifest.files if entry.path.startswith("part-")]
+        rows = (row for shard in shards for row in read_instructions(run.round(number), shard))
+        for row in sorted(rows, key=lambda row: row.id):
+            task = task_hash(row)
+            if not row.response.strip():
+                counts["left_out"]["without_response"] += 1
+            elif task in seen:
+                counts["left_out"]["duplicates"] += 1
+            else:
+                seen.add(task)
+                counts["rounds"][str(number)] += 1
+                counts["operators"][row.operator] += 1
+                yield row
 
 
 def _write(folder: Folder, rows: Iterable[Instruction], rows_per_shard: int) -> list[FileEntry]:
@@ -176,13 +164,9 @@ def _contamination(run: RunFolder, rounds: Sequence[Manifest]) -> dict[str, Any]
     ]
     if not found:
         return None
-    hits = [{"round": number, **hit} for number, one in found for hit in one["hits"]]
-    return {
-        "rules": found[-1][1]["rules"],
-        "benchmarks": found[-1][1]["benchmarks"],
-        "rows_compared": sum(one["rows_compared"] for _, one in found),
-        "rows": sum(one["rows"] for _, one in found),
-        "by_benchmark": dict(sorted(Counter(hit["benchmark"] for hit in hits).items())),
-        "by_rule": dict(sorted(Counter(hit["rule"] for hit in hits).items())),
-        "hits": hits,
-    }
+    return findings(
+        found[-1][1]["rules"],
+        found[-1][1]["benchmarks"],
+        sum(one["rows_compared"] for _, one in found),
+        [{"round": number, **hit} for number, one in found for hit in one["hits"]],
+    )

@@ -32,12 +32,7 @@ _LONGEST_GATHER_SECONDS = 5.0
 
 
 class _ReplyMissing(Exception):  # noqa: N818 - not an error: the row goes on when the reply is here
-    """The next request of a row."""
-
-    def __init__(self, key: str, body: dict[str, Any]) -> None:
-        super().__init__(key)
-        self.key = key
-        self.body = body
+    """The next request of a row: its key, and its body."""
 
 
 class BatchEvolver:
@@ -85,7 +80,7 @@ class BatchEvolver:
             try:
                 async for key, outcome in self._api.outcomes(batch):
                     if isinstance(outcome, TeacherReply) and key not in self._paid:
-                        self._note(key, outcome)
+                        self._journal.note(Entry.of(key, outcome))
                         new += 1
             except RequestFailed:
                 continue  # refused as a whole: it holds nothing, and cost nothing
@@ -123,7 +118,8 @@ class BatchEvolver:
             try:
                 evolved.append(await evolve_row(row, self._job.plan, self._find, self._changes))
             except _ReplyMissing as one:
-                missing[one.key] = one.body
+                key, body = one.args
+                missing[key] = body
         return evolved, missing
 
     async def _find(self, prompt: str, sampling: SamplingSettings) -> Asked:
@@ -189,7 +185,7 @@ class BatchEvolver:
         if isinstance(outcome, TeacherReply):
             self._answers = True
             self._limiter.release(permit, outcome, True)
-            self._note(key, outcome)
+            self._journal.note(Entry.of(key, outcome))
             self._limiter.recorded(outcome)
             self._replies[key] = outcome
             self._totals.update(prompt_tokens=outcome.prompt_tokens, completion_tokens=outcome.completion_tokens)
@@ -199,9 +195,6 @@ class BatchEvolver:
         self._endpoint_error = self._endpoint_error or outcome.endpoint_error
         if not outcome.retryable or self._tries[key] >= self._job.endpoints[0].max_attempts:
             self._failures[key] = outcome
-
-    def _note(self, key: str, reply: TeacherReply) -> None:
-        self._journal.note(Entry.of(key, reply))
 
     def _look(self, batch: str, answered: int, asked: int) -> None:
         self._looks[batch] = (answered, asked)

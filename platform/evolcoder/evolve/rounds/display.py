@@ -9,20 +9,22 @@ from contextlib import contextmanager
 
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.limits.ledger import TeacherLimits
-from evolcoder.evolve.rounds.identity import round_name
-from evolcoder.evolve.rounds.progress import RoundProgress
+from evolcoder.evolve.rounds.worker import RoundProgress, together
 from evolcoder.settings.evolve import TeacherSettings
 from evolcoder.settings.run import RunSettings
-from evolcoder.storage.stage import Manifest
+from evolcoder.storage.stage import Manifest, Stage
 
 _POLL_SECONDS = 0.5
 
 
 @contextmanager
 def watching(
-    read: Callable[[], RoundProgress | None], progress: Progress, limits: TeacherLimits, reporter: Reporter
+    read: Callable[[], Mapping[str, RoundProgress] | None], progress: Progress, limits: TeacherLimits, reporter: Reporter
 ) -> Iterator[None]:
-    """Show the totals and warnings while the driver waits for Ray Data. ``read`` gives None when nothing can be learned."""
+    """Show the totals and warnings while the driver waits for Ray Data.
+
+    ``read`` gives what each worker reports, or None when nothing can be learned.
+    """
     over = threading.Event()
 
     def watch() -> None:
@@ -31,9 +33,10 @@ def watching(
         ended = False
         while not ended:
             ended = over.wait(_POLL_SECONDS)  # and look once more at the end
-            so_far = read()
-            if so_far is None:
+            reports = read()
+            if reports is None:
                 continue
+            so_far = together(reports.values())
             for warning in sorted(so_far.warnings - warned):
                 reporter.warn(warning)
             warned |= so_far.warnings
@@ -111,7 +114,8 @@ def by_count(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def say_why(number: int, kind: str, reason: str, reporter: Reporter) -> None:
+def say_why(stage: Stage, reporter: Reporter) -> None:
     """Why a round that is there is made again."""
-    if kind in ("stale", "damaged"):
-        reporter.say(f"{round_name(number)} is made again: {reason}; replies that were paid for are used again where they fit")
+    state = stage.state()
+    if state.kind in ("stale", "damaged"):
+        reporter.say(f"{stage.kind} is made again: {state.reason}; replies that were paid for are used again where they fit")

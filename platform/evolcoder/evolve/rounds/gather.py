@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from evolcoder.benchmark_table import benchmark_files
-from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, BenchmarkIndex, rules_version, summary_of_hits
+from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE, BenchmarkIndex, findings, rules_version
 from evolcoder.evolve.copies.dedup import find_duplicates
 from evolcoder.evolve.rounds.merge import (
     CONTAMINATED,
@@ -95,13 +95,12 @@ def _write_findings(folder: Folder, merged: Merged, copy_check: CopyCheck) -> li
     }
     if copy_check.benchmarks:
         hits = sorted(merged.hits, key=lambda hit: (hit.row_id, hit.benchmark, hit.task_id))
-        files[CONTAMINATION_FILE] = {
-            "rules": rules_version(copy_check.benchmarks),
-            "benchmarks": {name: benchmark_files()[name].version for name in copy_check.benchmarks},
-            "rows_compared": merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
-            **summary_of_hits(hits),
-            "hits": list(map(asdict, hits)),
-        }
+        files[CONTAMINATION_FILE] = findings(
+            rules_version(copy_check.benchmarks),
+            {name: benchmark_files()[name].version for name in copy_check.benchmarks},
+            merged.statuses["kept"] + merged.reasons[CONTAMINATED] + merged.reasons[DUPLICATE],
+            [asdict(hit) for hit in hits],
+        )
     for name, content in files.items():
         folder.write_text(name, json.dumps(content, indent=1, ensure_ascii=True) + "\n")
     return [describe_file(folder, name) for name in files]

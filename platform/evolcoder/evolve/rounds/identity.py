@@ -33,10 +33,6 @@ from evolcoder.storage.stage import Manifest, Stage, read_manifest
 from evolcoder.text.thinking import KNOWN_MARKS, drop_thinking, marks_with
 
 
-def round_name(number: int) -> str:
-    return f"round {number:02d}"
-
-
 def seeds_identity(settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:
     """Round 0: the seeds as they were read, wherever they lay."""
     digest = hashlib.sha256()
@@ -54,8 +50,12 @@ def _copy_check_identity(evolve: EvolveSettings) -> dict[str, Any]:
     }
 
 
-def round_identity(settings: RunSettings) -> dict[str, Any]:
-    """A later round. The number of rounds is no part of it: asking for one more keeps those that are there."""
+def round_identity(settings: RunSettings, with_format: bool = True) -> dict[str, Any]:
+    """A later round. The number of rounds is no part of it: asking for one more keeps those that are there.
+
+    Args:
+        with_format: False for those who only look: rows of which format a round holds, only reading them would tell.
+    """
     evolve = settings.evolve
     operators = operators_of(evolve.operators)
     own = evolve.model_dump(mode="json", include={"seed", "max_instruction_words", "rows_per_shard"})
@@ -64,7 +64,7 @@ def round_identity(settings: RunSettings) -> dict[str, Any]:
         "teacher": settings.teacher.identity(),
         "prompts": prompts_fingerprint(operators),
         "judge": JUDGE_FINGERPRINT if evolve.judge else None,
-        "format": FORMAT,
+        **({"format": FORMAT} if with_format else {}),
         **_copy_check_identity(evolve),
     }
 
@@ -78,13 +78,12 @@ def round_stages(
         seeds: how to read the seeds, for those who have them already; they are read only for a question that needs them.
     """
     read = seeds or (lambda: load_seeds(settings.seeds, Reporter("plain", io.StringIO())))
-    first = partial(_seeds_told, run.round(0), settings, read)
-    stages = [Stage(round_name(0), run.round(0), lambda: _seeds_as_recorded(run.round(0), settings, read()), told=first)]
+    identity, told = (partial(find, run.round(0), settings, read) for find in (_seeds_as_recorded, _seeds_told))
+    stages = [Stage("round 00", run.round(0), identity, told=told)]
     for number in range(1, settings.evolve.last_round + 1):
-        inputs = {stage.kind: stage for stage in stages}
-        folder = run.round(number)
-        identity, told = partial(_as_recorded, folder, settings), partial(_round_told, settings)
-        stages.append(Stage(round_name(number), folder, identity, inputs, ("openai",), told))
+        folder, inputs = run.round(number), {stage.kind: stage for stage in stages}
+        identity, told = partial(_as_recorded, folder, settings), partial(round_identity, settings, with_format=False)
+        stages.append(Stage(f"round {number:02d}", folder, identity, inputs, ("openai",), told))
     return stages
 
 
@@ -93,19 +92,15 @@ def _seeds_told(folder: Folder, settings: RunSettings, read: Callable[[], Sequen
     here = settings.seeds.path == PACKAGED or Path(settings.seeds.path).expanduser().exists()
     if here:
         with suppress(EvolcoderError):
-            return _seeds_as_recorded(folder, settings, read())
+            return _seeds_as_recorded(folder, settings, read)
     return {"rows_per_shard": settings.evolve.rows_per_shard, **_copy_check_identity(settings.evolve)}
 
 
-def _round_told(settings: RunSettings) -> dict[str, Any]:
-    """What decides a round, but for the format: rows of which one a round holds, only reading them would tell."""
-    return {name: value for name, value in round_identity(settings).items() if name != "format"}
-
-
-def _seeds_as_recorded(folder: Folder, settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:
+def _seeds_as_recorded(folder: Folder, settings: RunSettings, read: Callable[[], Sequence[Instruction]]) -> dict[str, Any]:
     """What decides round 0; of a round that holds these seeds as they were once stored, normalised, what decided that one.
     So it stays done, and nothing that was paid for is asked again for a space.
     """
+    seeds = read()
     normalised = [
         replace(seed, instruction=normalise(seed.instruction), input=normalise(seed.input), response=normalise(seed.response))
         for seed in seeds

@@ -10,7 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from evolcoder.console import Progress, Reporter
@@ -18,10 +19,9 @@ from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import show_totals
-from evolcoder.evolve.rounds.progress import RoundProgress
-from evolcoder.evolve.rounds.shards import read_pool
-from evolcoder.evolve.rounds.this_round import Round, write_rows
-from evolcoder.evolve.rounds.worker import RowEvolver
+from evolcoder.evolve.rounds.shards import read_pool, write_rows
+from evolcoder.evolve.rounds.this_round import Round
+from evolcoder.evolve.rounds.worker import RoundProgress, RowEvolver
 from evolcoder.evolve.rules.evolution import CHANGES
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
@@ -32,24 +32,15 @@ _ROWS_BESIDE = 16
 """Rows at hand beyond those with a request in flight, so that a slot that falls free is taken at once."""
 
 
-@dataclass(frozen=True)
-class _Method:
-    """A method as the handle of a Ray actor has it."""
+def _handle(**methods: Callable[..., Any]) -> Any:
+    """Methods under the names that they have at the handle of a Ray actor."""
 
-    call: Callable[..., Any]
-
-    def remote(self, *arguments: Any) -> asyncio.Future[Any]:
+    def remote(method: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         done = asyncio.get_running_loop().create_future()
-        done.set_result(self.call(*arguments))
+        done.set_result(method(*arguments))
         return done
 
-
-class _Handle:
-    """Methods under the names that they have at an actor's handle."""
-
-    def __init__(self, **methods: Callable[..., Any]) -> None:
-        for name, method in methods.items():
-            setattr(self, name, _Method(method))
+    return SimpleNamespace(**{name: SimpleNamespace(remote=partial(remote, method)) for name, method in methods.items()})
 
 
 class InDriver:
@@ -61,12 +52,11 @@ class InDriver:
     def submit(self, function: Callable[..., Any], *arguments: Any, num_cpus: float, num_returns: int = 1) -> Any:
         return function(*arguments)
 
-    def result(self, task: Any) -> Any:
-        return task
+    result = put
 
     @contextmanager
     def ledger(self, limits: TeacherLimits, journal: Folder) -> Iterator[Any]:
-        yield _Handle(exchange=LimitsActor(limits, journal).exchange)
+        yield _handle(exchange=LimitsActor(limits, journal).exchange)
 
     def evolve_pool(self, this: Round, progress: Progress, reporter: Reporter) -> tuple[Counter[str], EvolcoderError | None]:
         """Bring every row of the pool through the teacher; returns the totals, and why the run must stop, if it must."""
@@ -84,7 +74,7 @@ class InDriver:
             show_totals(newest.totals, progress, this.teacher.limits)
 
         async def evolve_all() -> list[Instruction]:
-            evolver = RowEvolver(this.job(concurrency), _Handle(report=report), this.teacher.ledger)
+            evolver = RowEvolver(this.job(concurrency), _handle(report=report), this.teacher.ledger)
             slots = asyncio.Semaphore(concurrency + _ROWS_BESIDE)
 
             async def one(member: Instruction) -> Instruction:

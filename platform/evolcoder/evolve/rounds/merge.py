@@ -14,7 +14,7 @@ from typing import Any
 
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex, Hit
-from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints
+from evolcoder.evolve.copies.dedup import Duplicate, Fingerprints, fingerprints
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, read_instructions, read_pool, write_shard
 from evolcoder.evolve.rules.operators import task_text
 from evolcoder.records import Instruction
@@ -26,51 +26,22 @@ KEPT = "kept"
 CONTAMINATED = "contaminated"
 DUPLICATE = "duplicate"
 
-Price = Callable[[int, int], float]
-"""What prompt and completion tokens cost, in USD."""
-
-
-@dataclass
-class OperatorTally:
-    """What one operator made in one round. Words are those of kept rows, tokens those of all."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    totals: Counter[str] = field(default_factory=Counter)
-
-    def count(self, row: Instruction) -> None:
-        self.outcomes[row.reason or KEPT] += 1
-        self.totals.update(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
-        if row.status == KEPT:
-            self.totals.update(instruction_words=len(row.instruction.split()), response_words=len(row.response.split()))
-
-    def summary(self, usd: Price) -> dict[str, Any]:
-        kept = self.outcomes[KEPT]
-        prompt, completion = self.totals["prompt_tokens"], self.totals["completion_tokens"]
-        return {
-            "kept": kept,
-            "eliminated": {reason: rows for reason, rows in sorted(self.outcomes.items()) if reason != KEPT},
-            "mean_instruction_words": round(self.totals["instruction_words"] / max(kept, 1), 1),
-            "mean_response_words": round(self.totals["response_words"] / max(kept, 1), 1),
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "usd": usd(prompt, completion),
-        }
-
 
 @dataclass
 class Merged:
     """What a merge of one partition, or of several, found and wrote.
 
-    ``failures`` counts failed rows by fault, and ``examples`` holds one whole reason for each.
+    ``outcomes`` counts an operator's rows that were kept or fell, each for its reason; ``totals`` their tokens, and the words
+    of the kept ones. ``failures`` counts failed rows by fault, and ``examples`` holds one whole reason for each.
     """
 
     files: list[FileEntry] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    operators: dict[str, OperatorTally] = field(default_factory=lambda: defaultdict(OperatorTally))
+    outcomes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    totals: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    tokens: Counter[str] = field(default_factory=Counter)
     hits: list[Hit] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
 
@@ -78,34 +49,50 @@ class Merged:
         self.files += other.files
         self.statuses.update(other.statuses)
         self.reasons.update(other.reasons)
-        for name, tally in other.operators.items():
-            self.operators[name].outcomes.update(tally.outcomes)
-            self.operators[name].totals.update(tally.totals)
+        for operator in other.outcomes:
+            self.outcomes[operator].update(other.outcomes[operator])
+            self.totals[operator].update(other.totals[operator])
         self.failures.update(other.failures)
         self.examples = other.examples | self.examples
-        self.tokens.update(other.tokens)
         self.hits += other.hits
         self.duplicates += other.duplicates
 
     def count(self, row: Instruction) -> None:
         self.statuses[row.status] += 1
-        self.tokens.update(prompt=row.prompt_tokens, completion=row.completion_tokens)
         if row.status == "failed":
             reason = row.reason or "unknown"
             fault = reason.partition(":")[0]
             self.failures[fault] += 1
             self.examples.setdefault(fault, reason)
-        else:
-            self.reasons.update([row.reason] if row.reason else [])
-            self.operators[row.operator].count(row)
+            return
+        self.reasons.update([row.reason] if row.reason else [])
+        self.outcomes[row.operator][row.reason or KEPT] += 1
+        totals = self.totals[row.operator]
+        totals.update(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
+        if row.status == KEPT:
+            totals.update(instruction_words=len(row.instruction.split()), response_words=len(row.response.split()))
 
-    def summary(self, usd: Price) -> dict[str, Any]:
-        prompt, completion = self.tokens["prompt"], self.tokens["completion"]
+    def summary(self, usd: Callable[[int, int], float]) -> dict[str, Any]:
+        """What the manifest says of a round of which no row failed; ``usd`` is the price of prompt and completion tokens."""
+        operators: dict[str, dict[str, Any]] = {}
+        for operator, outcomes in sorted(self.outcomes.items()):
+            totals, kept = self.totals[operator], outcomes[KEPT]
+            prompt, completion = totals["prompt_tokens"], totals["completion_tokens"]
+            operators[operator] = {
+                "kept": kept,
+                "eliminated": {reason: rows for reason, rows in sorted(outcomes.items()) if reason != KEPT},
+                "mean_instruction_words": round(totals["instruction_words"] / max(kept, 1), 1),
+                "mean_response_words": round(totals["response_words"] / max(kept, 1), 1),
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "usd": usd(prompt, completion),
+            }
+        prompt, completion = (sum(one[name] for one in operators.values()) for name in ("prompt_tokens", "completion_tokens"))
         return {
             "rows": self.statuses.total(),
             "kept": self.statuses["kept"],
             "eliminated": self.statuses["eliminated"],
-            "operators": {name: tally.summary(usd) for name, tally in sorted(self.operators.items())},
+            "operators": operators,
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "usd": usd(prompt, completion),
@@ -121,12 +108,12 @@ def check_partition(
     if index is not None:
         hits = [hit for row in rows for hit in index.hits(row.id, task_text(row.instruction, row.input), row.response)]
     contaminated = {hit.row_id for hit in hits}
-    return hits, Fingerprints.of((row for row in rows if row.id not in contaminated), dedup)
+    return hits, fingerprints((row for row in rows if row.id not in contaminated), dedup)
 
 
 def fingerprint_partition(folder: Folder, partition: int, dedup: DedupSettings) -> Fingerprints:
     """The fingerprints of the rows that an earlier round kept."""
-    return Fingerprints.of(read_instructions(folder, PART_NAME.format(partition)), dedup)
+    return fingerprints(read_instructions(folder, PART_NAME.format(partition)), dedup)
 
 
 def merge_partition(

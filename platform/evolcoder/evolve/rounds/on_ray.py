@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -23,10 +24,9 @@ from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import watching
-from evolcoder.evolve.rounds.progress import RoundProgress, together
-from evolcoder.evolve.rounds.shards import read_pool
-from evolcoder.evolve.rounds.this_round import Round, write_rows
-from evolcoder.evolve.rounds.worker import RowEvolver
+from evolcoder.evolve.rounds.shards import read_pool, write_rows
+from evolcoder.evolve.rounds.this_round import Round
+from evolcoder.evolve.rounds.worker import RowEvolver, together
 from evolcoder.evolve.rules.evolution import CHANGES
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
@@ -40,8 +40,7 @@ _TASK_CPUS = 0.1
 class OnRay:
     """Where a run's tasks go, its limits are kept and its pools are evolved. Use it inside ``cluster.ray_session()``."""
 
-    def put(self, value: Any) -> Any:
-        return ray.put(value)
+    put = staticmethod(ray.put)
 
     def submit(self, function: Callable[..., Any], *arguments: Any, num_cpus: float, num_returns: int = 1) -> Any:
         """Start a task. What other tasks will return, or what was ``put``, may be among its arguments."""
@@ -64,13 +63,8 @@ class OnRay:
     def evolve_pool(self, this: Round, progress: Progress, reporter: Reporter) -> tuple[Counter[str], EvolcoderError | None]:
         """Bring every row of the pool through the workers; returns the totals, and why the run must stop, if it must."""
         board = start_board()
-
-        def read() -> RoundProgress | None:
-            reports = read_board(board)
-            return None if reports is None else together(reports.values())
-
         try:
-            with plain_causes(), watching(read, progress, this.teacher.limits, reporter):
+            with plain_causes(), watching(partial(read_board, board), progress, this.teacher.limits, reporter):
                 changes = _evolve_pool(this, board)
             so_far = together(ray.get(board.read.remote()).values())
             return so_far.totals + changes, so_far.stop

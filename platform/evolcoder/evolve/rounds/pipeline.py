@@ -29,10 +29,10 @@ from evolcoder.evolve.copies.decontamination import CONTAMINATION_FILE
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
 from evolcoder.evolve.rounds.display import by_count, kept_rows, say_changes, say_why, show_rounds, show_totals
 from evolcoder.evolve.rounds.gather import CopyCheck, gather
-from evolcoder.evolve.rounds.identity import finished_rounds, round_name, round_stages
+from evolcoder.evolve.rounds.identity import finished_rounds, round_stages
 from evolcoder.evolve.rounds.in_driver import MOST_ROWS, InDriver
-from evolcoder.evolve.rounds.shards import partition_count, partition_of, read_pool, write_shard
-from evolcoder.evolve.rounds.this_round import Round, Teacher, write_rows
+from evolcoder.evolve.rounds.shards import partition_count, read_pool, write_rows
+from evolcoder.evolve.rounds.this_round import Round, Teacher
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.run.folder import RunFolder
@@ -68,7 +68,7 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
         with _place_for(settings, len(seeds)) if len(manifests) <= settings.evolve.last_round else nullcontext() as place:
             copy_check = CopyCheck.of(settings.evolve, place) if place is not None else None
             if not manifests and copy_check is not None:
-                _write_seeds(settings, run, stages[0], seeds, copy_check, reporter)
+                _write_seeds(run, stages[0], seeds, partitions, copy_check, reporter)
                 manifests = finished_rounds(stages)
             seeds = []  # their identity is known now, and a run may have many
             rows = kept_rows(manifests[0])
@@ -78,8 +78,8 @@ def evolve(settings: RunSettings, run: RunFolder, endpoints: Sequence[Endpoint],
                     f"another one says; rounds/00/{CONTAMINATION_FILE} shows where. Take other seeds, or name fewer benchmarks "
                     "in evolve.decontaminate."
                 )
-            for number in range(1, len(manifests)):
-                reporter.say(f"{round_name(number)} is done: {kept_rows(manifests[number]):,} rows kept, no request is sent")
+            for manifest in manifests[1:]:
+                reporter.say(f"{manifest.stage} is done: {kept_rows(manifest):,} rows kept, no request is sent")
             if copy_check is not None and len(manifests) <= settings.evolve.last_round:
                 for endpoint in endpoints:
                     check_endpoint(endpoint)
@@ -106,19 +106,13 @@ def _place_for(settings: RunSettings, rows: int) -> Iterator[InDriver | OnRay]:
 
 
 def _write_seeds(
-    settings: RunSettings, run: RunFolder, stage: Stage, seeds: Sequence[Instruction], copy_check: CopyCheck, reporter: Reporter
+    run: RunFolder, stage: Stage, seeds: Sequence[Instruction], partitions: int, copy_check: CopyCheck, reporter: Reporter
 ) -> None:
     """Round 0: the seeds, without those that hold a benchmark's problem or say what another one says."""
-    state = stage.state()
-    say_why(0, state.kind, state.reason, reporter)
-    partitions = partition_count(len(seeds), settings.evolve.rows_per_shard)
+    say_why(stage, reporter)
     attempt = run.root / "attempts/00"
     attempt.delete()
-    shards: list[list[Instruction]] = [[] for _ in range(partitions)]
-    for seed in seeds:
-        shards[partition_of(seed.root_id, partitions)].append(seed)
-    for partition, rows in enumerate(shards):
-        write_shard(attempt / f"{partition:05d}", "seeds.arrow", rows)
+    write_rows(attempt, partitions, "seeds", seeds)
     merged = gather(attempt, [], stage.begin(*_ROUND_FILES), partitions, copy_check)
     attempt.delete()
     summary = merged.summary(TeacherLimits().usd) | {"without_response": sum(1 for seed in seeds if not seed.response)}
@@ -152,14 +146,13 @@ def _teacher_of(
 
 
 def _make_round(this: Round, copy_check: CopyCheck, reporter: Reporter) -> Manifest:
-    state = this.stage.state()
-    say_why(this.number, state.kind, state.reason, reporter)
-    with reporter.progress(round_name(this.number), this.rows) as progress:
+    say_why(this.stage, reporter)
+    with reporter.progress(this.stage.kind, this.rows) as progress:
         evolve_pool = _evolve_by_batches if this.settings.teacher.batch else copy_check.place.evolve_pool
         totals, stop = evolve_pool(this, progress, reporter)
         if stop is not None:
             done = totals["kept"] + totals["eliminated"]
-            raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {round_name(this.number)} are there.")
+            raise type(stop)(f"{stop.message} {done:,} of {this.rows:,} rows of {this.stage.kind} are there.")
         folder = this.stage.begin(*_ROUND_FILES)
         merged = gather(this.attempt, this.earlier, folder, this.partitions, copy_check)
         this.attempt.delete()
@@ -168,7 +161,7 @@ def _make_round(this: Round, copy_check: CopyCheck, reporter: Reporter) -> Manif
     if merged.failures:
         fault, rows = merged.failures.most_common(1)[0]
         raise IncompleteError(
-            f"{merged.failures.total():,} of {this.rows:,} rows of {round_name(this.number)} got no reply, {rows:,} of them "
+            f"{merged.failures.total():,} of {this.rows:,} rows of {this.stage.kind} got no reply, {rows:,} of them "
             f"for this reason: {merged.examples[fault].rstrip('.')}. The other replies are kept; the same command again sends "
             "only what is missing."
         )

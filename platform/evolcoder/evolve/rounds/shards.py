@@ -42,6 +42,15 @@ def write_shard(folder: Folder, name: str, rows: Sequence[Instruction]) -> list[
     return [describe_file(folder, name, rows=len(rows))]
 
 
+def write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Instruction]) -> None:
+    """Write evolved rows to an attempt's folder, each partition's into a file of that name."""
+    by_partition: dict[int, list[Instruction]] = {}
+    for row in rows:
+        by_partition.setdefault(partition_of(row.root_id, partitions), []).append(row)
+    for partition, members in by_partition.items():
+        attempt.write_bytes(f"{partition:05d}/{name}.arrow", shard_bytes(members))
+
+
 def read_instructions(folder: Folder, name: str) -> Iterator[Instruction]:
     """The rows of a shard; none when there is no such file."""
     return (Instruction.from_row(row) for row in read_rows(folder, name))

@@ -10,9 +10,7 @@ from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.rounds.identity import round_plan
-from evolcoder.evolve.rounds.shards import partition_of, shard_bytes
 from evolcoder.evolve.rounds.worker import RoundJob
-from evolcoder.records import Instruction
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
@@ -60,12 +58,3 @@ class Round:
             epoch=self.teacher.epoch,
             limits=self.teacher.limits,
         )
-
-
-def write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Instruction]) -> None:
-    """Write evolved rows to an attempt, each partition's into a file of that name."""
-    by_partition: dict[int, list[Instruction]] = {}
-    for row in rows:
-        by_partition.setdefault(partition_of(row.root_id, partitions), []).append(row)
-    for partition, members in by_partition.items():
-        attempt.write_bytes(f"{partition:05d}/{name}.arrow", shard_bytes(members))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from evolcoder.endpoint.client import EndpointClient
@@ -21,7 +22,6 @@ from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
 from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed, SamplingSettings, request_body
 from evolcoder.errors import EvolcoderError
-from evolcoder.evolve.rounds.progress import RoundProgress
 from evolcoder.evolve.rules.evolution import CHANGES, Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder
@@ -43,10 +43,23 @@ class RoundJob:
     limits: TeacherLimits
 
 
-def refused_sentence(failure: RequestFailed) -> str:
-    """Why rows fall without a reply, with the words of one refusal."""
-    said = "refuses some requests" if failure.kind == "refused" else "finds some requests too long"
-    return f"the teacher {said} ({failure.message}); their rows are eliminated as {failure.kind}"
+@dataclass(slots=True)
+class RoundProgress:
+    """What a worker, or all of them, have done so far, and why the run must stop: ``stop`` is the first reason there was."""
+
+    totals: Counter[str] = field(default_factory=Counter)
+    stop: EvolcoderError | None = None
+    warnings: set[str] = field(default_factory=set)
+
+
+def together(reports: Iterable[RoundProgress]) -> RoundProgress:
+    """What all workers have done; a warning is one, however many of them say it."""
+    whole = RoundProgress()
+    for report in reports:
+        whole.totals.update(report.totals)
+        whole.stop = whole.stop or report.stop
+        whole.warnings |= report.warnings
+    return whole
 
 
 class RowEvolver:
@@ -104,7 +117,10 @@ class RowEvolver:
         except RequestFailed as failure:
             if failure.kind in FOR_EVER - self._warned:
                 self._warned.add(failure.kind)
-                self._progress.warnings.add(refused_sentence(failure))
+                said = "refuses some requests" if failure.kind == "refused" else "finds some requests too long"
+                self._progress.warnings.add(
+                    f"the teacher {said} ({failure.message}); their rows are eliminated as {failure.kind}"
+                )
                 await self._report()
             raise
         await self._journal.append(Entry.of(key, reply))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from evolcoder.endpoint.requests import FOR_EVER, RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.evolve.rules.elimination import (
@@ -53,8 +52,7 @@ class RoundPlan:
         return SamplingSettings(self.temperature, self.top_p, self.max_tokens, (), seed, self.extra_body)
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """A reply, and the key of the journal's entry that holds it."""
 
     reply: TeacherReply
@@ -75,46 +73,48 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask, counts: Cou
         EvolcoderError: the run must stop; nothing is known about the row.
     """
     row = failed_row(parent, plan)
-    ask = _without_thinking(ask, plan.thinking_marks, Counter() if counts is None else counts)
+    changes = Counter() if counts is None else counts
+
+    async def asked(prompt: str, sampling: SamplingSettings) -> TeacherReply:
+        """The teacher's answer without its thinking. A row keeps its costs even if it falls: it was paid for all the same."""
+        nonlocal row
+        reply, key = await ask(prompt, sampling)
+        text, dropped = drop_thinking(reply.text, plan.thinking_marks)
+        changes["replies_with_thinking"] += dropped > 0
+        changes["thinking_characters"] += dropped
+        changes["replaced_characters"] += reply.replaced_characters
+        row = replace(
+            row,
+            prompt_tokens=row.prompt_tokens + reply.prompt_tokens,
+            completion_tokens=row.completion_tokens + reply.completion_tokens,
+            request_keys=[*row.request_keys, key],
+        )
+        return replace(reply, text=text)
+
     try:
         task = task_text(parent.instruction, parent.input)
         prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
-        asked = await ask(prompt, plan.sampling(row.id, "evolve"))
-        row = _with_reply(row, asked, instruction=clean_instruction(asked.reply.text))
-        reason = eliminate_instruction(row.instruction, task, asked.reply.finish_reason, plan.max_instruction_words)
+        reply = await asked(prompt, plan.sampling(row.id, "evolve"))
+        row = replace(row, instruction=clean_instruction(reply.text))
+        reason = eliminate_instruction(row.instruction, task, reply.finish_reason, plan.max_instruction_words)
         if reason is not None:
-            return dataclasses.replace(row, status="eliminated", reason=reason)
+            return replace(row, status="eliminated", reason=reason)
         if plan.judge:
             # A verdict is no invention: the likeliest one is wanted.
             likeliest = plan.sampling(row.id, "judge")
             if likeliest.temperature is not None:
-                likeliest = dataclasses.replace(likeliest, temperature=0.0)
-            asked = await ask(judge_prompt(task, row.instruction), likeliest)
-            row = _with_reply(row, asked)
-            if says_equal(asked.reply.text):
-                return dataclasses.replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
-        asked = await ask(row.instruction, plan.sampling(row.id, "respond"))
-        row = _with_reply(row, asked, response=without_outer_blank_lines(asked.reply.text))
-        reason = eliminate_response(row.response, asked.reply.finish_reason)
-        return dataclasses.replace(row, status="eliminated" if reason else "kept", reason=reason)
+                likeliest = replace(likeliest, temperature=0.0)
+            verdict = await asked(judge_prompt(task, row.instruction), likeliest)
+            if says_equal(verdict.text):
+                return replace(row, status="eliminated", reason=NO_INFORMATION_GAIN)
+        reply = await asked(row.instruction, plan.sampling(row.id, "respond"))
+        row = replace(row, response=without_outer_blank_lines(reply.text))
+        reason = eliminate_response(row.response, reply.finish_reason)
+        return replace(row, status="eliminated" if reason else "kept", reason=reason)
     except RequestFailed as failure:
         if failure.kind in FOR_EVER:
-            return dataclasses.replace(row, status="eliminated", reason=failure.kind)
-        return dataclasses.replace(row, status="failed", reason=str(failure))
-
-
-def _without_thinking(ask: Ask, marks: tuple[Mark, ...], counts: Counter[str]) -> Ask:
-    """The same teacher, of whose replies only the answers are heard."""
-
-    async def asking(prompt: str, sampling: SamplingSettings) -> Asked:
-        asked = await ask(prompt, sampling)
-        text, dropped = drop_thinking(asked.reply.text, marks)
-        counts["replies_with_thinking"] += dropped > 0
-        counts["thinking_characters"] += dropped
-        counts["replaced_characters"] += asked.reply.replaced_characters
-        return Asked(dataclasses.replace(asked.reply, text=text), asked.key)
-
-    return asking
+            return replace(row, status="eliminated", reason=failure.kind)
+        return replace(row, status="failed", reason=str(failure))
 
 
 def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) -> Instruction:
@@ -132,20 +132,6 @@ def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) 
         response="",
         teacher=plan.teacher,
         sampling=json.dumps(sampling),
-        prompt_tokens=0,
-        completion_tokens=0,
-        request_keys=[],
         status="failed",
         reason=reason,
-    )
-
-
-def _with_reply(row: Instruction, asked: Asked, **texts: str) -> Instruction:
-    """The row with what a reply cost added to it. An eliminated row keeps its costs: it was paid for all the same."""
-    return dataclasses.replace(
-        row,
-        prompt_tokens=row.prompt_tokens + asked.reply.prompt_tokens,
-        completion_tokens=row.completion_tokens + asked.reply.completion_tokens,
-        request_keys=[*row.request_keys, asked.key],
-        **texts,  # type: ignore[arg-type]
     )

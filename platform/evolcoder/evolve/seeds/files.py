@@ -1,6 +1,6 @@
 """Rows out of seed files: JSON, JSON lines, Parquet and Arrow, each with its place for error messages.
 
-A malformed file is an error, a malformed row is a ``BadRow``. What the fields mean is not known here.
+A malformed file is an error, a malformed row says so itself. What the fields mean is not known here.
 """
 
 from __future__ import annotations
@@ -25,21 +25,17 @@ SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", *_COLUMNAR)
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row as its file holds it. ``place`` is the file with a line or row number, counted from 1."""
+    """One row as its file holds it. ``place`` is the file with a line or row number, counted from 1.
+
+    ``fault`` says of one that is malformed what is wrong with it; it has no ``value``.
+    """
 
     place: str
-    value: object
+    value: object = None
+    fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """One row that cannot be used. ``place`` is its file with a line or row number, counted from 1."""
-
-    place: str
-    reason: str
-
-
-def read_rows(file: SourceFile, fields: Collection[str], named: Collection[str] = ()) -> Iterator[RawRow | BadRow]:
+def read_rows(file: SourceFile, fields: Collection[str], named: Collection[str] = ()) -> Iterator[RawRow]:
     """The rows of one file, whose suffix says what it is; of a file with columns, these ``fields`` only.
 
     Raises:
@@ -66,7 +62,7 @@ def a_kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-def read_json(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
+def read_json(name: str, data: bytes) -> Iterator[RawRow]:
     """A list of objects, as Code Alpaca's; a file of one object a line is read as JSON lines.
 
     Raises:
@@ -93,7 +89,7 @@ def read_json(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
         yield RawRow(f"{name} row {number}", row)
 
 
-def read_json_lines(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
+def read_json_lines(name: str, data: bytes) -> Iterator[RawRow]:
     """One object a line; empty lines are no rows. A line that is not JSON is one bad row."""
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
@@ -102,16 +98,14 @@ def read_json_lines(name: str, data: bytes) -> Iterator[RawRow | BadRow]:
         try:
             row = json.loads(line.decode("utf-8"))
         except json.JSONDecodeError as error:
-            yield BadRow(place, f"is not JSON (column {error.colno}: {error.msg})")
+            yield RawRow(place, fault=f"is not JSON (column {error.colno}: {error.msg})")
         except (ValueError, RecursionError) as error:
-            yield BadRow(place, f"cannot be read as JSON ({error})")
+            yield RawRow(place, fault=f"cannot be read as JSON ({error})")
         else:
             yield RawRow(place, row)
 
 
-def _read_columns(
-    name: str, suffix: str, data: bytes, fields: Collection[str], named: Collection[str]
-) -> Iterator[RawRow | BadRow]:
+def _read_columns(name: str, suffix: str, data: bytes, fields: Collection[str], named: Collection[str]) -> Iterator[RawRow]:
     try:
         if suffix == ".parquet":
             table = pq.read_table(io.BytesIO(data))
@@ -130,6 +124,6 @@ def _read_columns(
         try:
             row = {field: column[index].as_py() for field, column in columns.items()}
         except ValueError as error:
-            yield BadRow(place, f"cannot be read ({error})")
+            yield RawRow(place, fault=f"cannot be read ({error})")
         else:
             yield RawRow(place, row)

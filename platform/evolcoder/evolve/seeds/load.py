@@ -12,8 +12,8 @@ from pathlib import Path
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
-from evolcoder.evolve.seeds.files import HOW_TO_NAME_COLUMNS, SUFFIXES, BadRow, RawRow, read_rows
-from evolcoder.evolve.seeds.rows import NO_INSTRUCTION, Seed, UnusableRowError, draw, fields_of, map_row, without_duplicates
+from evolcoder.evolve.seeds.files import HOW_TO_NAME_COLUMNS, SUFFIXES, RawRow, read_rows
+from evolcoder.evolve.seeds.rows import NO_INSTRUCTION, Seed, UnusableRowError, draw, field_names, map_row, without_duplicates
 from evolcoder.records import SEED_OPERATOR, Instruction
 from evolcoder.settings.evolve import SeedSettings
 from evolcoder.sources import HubDataset, SourceFile, find_source
@@ -32,31 +32,30 @@ def load_seeds(settings: SeedSettings, reporter: Reporter) -> list[Instruction]:
         DataError: nothing is there, a file is malformed, or no row can be used.
     """
     usable: list[Seed] = []
-    bad: list[BadRow] = []
+    bad: list[tuple[str, str]] = []
     names: dict[str, None] = {}
     for raw in _read_source(settings, reporter):
         try:
-            if isinstance(raw, RawRow):
-                names |= dict.fromkeys(raw.value) if isinstance(raw.value, Mapping) else {}
-                usable.append(map_row(raw.value, settings.columns))
-            else:
-                bad.append(raw)
+            if raw.fault is not None:
+                raise UnusableRowError(raw.fault)
+            names |= dict.fromkeys(raw.value) if isinstance(raw.value, Mapping) else {}
+            usable.append(map_row(raw.value, settings.columns))
         except UnusableRowError as error:
-            bad.append(BadRow(raw.place, str(error)))
+            bad.append((raw.place, str(error)))
     for what, column in settings.columns.model_dump(exclude_none=True).items():
         if names and column not in names:
             there = ", ".join(names)[:300]
             raise DataError(f"seeds.columns.{what} is {column!r}, which no row of {settings.path} has; they have: {there}.")
-    for row in bad[:BAD_ROWS_SHOWN]:
-        reporter.warn(f"{row.place}: {row.reason}; the row is left out")
+    for place, fault in bad[:BAD_ROWS_SHOWN]:
+        reporter.warn(f"{place}: {fault}; the row is left out")
     if len(bad) > BAD_ROWS_SHOWN:
         reporter.warn(f"{len(bad) - BAD_ROWS_SHOWN:,} more such rows are left out, {len(bad):,} in all")
     if not usable:
         if not bad:
             raise DataError(f"seeds.path={settings.path} holds no rows; each row needs at least an instruction.")
-        hint = f"; {HOW_TO_NAME_COLUMNS}" if NO_INSTRUCTION in bad[0].reason else ""
-        first = f"{bad[0].place} {bad[0].reason}{hint}"
-        raise DataError(f"None of the {len(bad):,} rows of seeds.path={settings.path} can be used: {first}.")
+        place, fault = bad[0]
+        hint = f"; {HOW_TO_NAME_COLUMNS}" if NO_INSTRUCTION in fault else ""
+        raise DataError(f"None of the {len(bad):,} rows of seeds.path={settings.path} can be used: {place} {fault}{hint}.")
     if replaced := sum(seed.replaced for seed in usable):
         reporter.warn(
             f"{replaced:,} characters of the seeds are half of a surrogate pair, which no file can hold: each is U+FFFD now"
@@ -66,31 +65,24 @@ def load_seeds(settings: SeedSettings, reporter: Reporter) -> list[Instruction]:
     distinct = without_duplicates(usable)
     drawn = draw(distinct, settings.limit, settings.seed)
     reporter.say(_account(settings, len(usable) + len(bad), len(bad), len(usable) - len(distinct), len(drawn)))
-    return [to_instruction(seed) for seed in drawn]
+    return [
+        Instruction(
+            id=seed.id,
+            round=0,
+            parent_id=None,
+            root_id=seed.id,
+            operator=SEED_OPERATOR,
+            instruction=seed.instruction,
+            input=seed.input,
+            response=seed.response,
+        )
+        for seed in drawn
+    ]
 
 
-def to_instruction(seed: Seed) -> Instruction:
-    return Instruction(
-        id=seed.id,
-        round=0,
-        parent_id=None,
-        root_id=seed.id,
-        operator=SEED_OPERATOR,
-        instruction=seed.instruction,
-        input=seed.input,
-        response=seed.response,
-        teacher="",
-        sampling="",
-        prompt_tokens=0,
-        completion_tokens=0,
-        request_keys=[],
-        status="kept",
-        reason=None,
-    )
-
-
-def _read_source(settings: SeedSettings, reporter: Reporter) -> Iterator[RawRow | BadRow]:
-    fields, named = fields_of(settings.columns), list(settings.columns.model_dump(exclude_none=True).values())
+def _read_source(settings: SeedSettings, reporter: Reporter) -> Iterator[RawRow]:
+    fields = [name for names in field_names(settings.columns).values() for name in names]
+    named = list(settings.columns.model_dump(exclude_none=True).values())
     if settings.path == PACKAGED:
         here = Folder.open(Path(__file__).parent)
         return read_rows(SourceFile(here, "packaged_seeds.jsonl"), fields)

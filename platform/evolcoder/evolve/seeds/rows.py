@@ -19,10 +19,12 @@ from evolcoder.settings.evolve import SeedColumns
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.text.encodable import encodable_json
 
-INSTRUCTION_FIELDS = ("instruction", "prompt", "problem", "question", "query")
-INPUT_FIELDS = ("input", "context")
-RESPONSE_FIELDS = ("output", "response", "answer", "solution", "completion")
-CONVERSATION_FIELDS = ("messages", "conversations", "conversation")
+USUAL_NAMES = {
+    "instruction": ("instruction", "prompt", "problem", "question", "query"),
+    "input": ("input", "context"),
+    "response": ("output", "response", "answer", "solution", "completion"),
+    "messages": ("messages", "conversations", "conversation"),
+}
 NO_INSTRUCTION = "no instruction"
 _ASKS = frozenset({"user", "human", "prompter"})
 _ANSWERS = frozenset({"assistant", "gpt", "model", "bot", "chatgpt"})
@@ -51,16 +53,10 @@ class UnusableRowError(ValueError):
     """Why a row cannot be a seed."""
 
 
-def fields_of(columns: SeedColumns) -> list[str]:
-    """Every name under which a row may hold what is wanted."""
+def field_names(columns: SeedColumns) -> dict[str, Sequence[str]]:
+    """The names under which a row may hold each of what is wanted."""
     given = columns.model_dump()
-    usual = {
-        "instruction": INSTRUCTION_FIELDS,
-        "input": INPUT_FIELDS,
-        "response": RESPONSE_FIELDS,
-        "messages": CONVERSATION_FIELDS,
-    }
-    return [name for what, names in usual.items() for name in ([given[what]] if given[what] else names)]
+    return {what: [given[what]] if given[what] else names for what, names in USUAL_NAMES.items()}
 
 
 def map_row(row: object, columns: SeedColumns | None = None) -> Seed:
@@ -75,14 +71,14 @@ def map_row(row: object, columns: SeedColumns | None = None) -> Seed:
         raise UnusableRowError("is nested too deeply") from None
     if not isinstance(row, Mapping):
         raise UnusableRowError(f"is {a_kind(row)}, not an object with fields")
-    named = columns or SeedColumns()
-    instruction = _first_text(row, [named.instruction] if named.instruction else INSTRUCTION_FIELDS, _ASKS)
-    response = _first_text(row, [named.response] if named.response else RESPONSE_FIELDS, _ANSWERS)
-    input_text = _first_text(row, [named.input] if named.input else INPUT_FIELDS, _ASKS)
-    if named.messages or not (instruction and response):
-        for name in [named.messages] if named.messages else CONVERSATION_FIELDS:
-            turns = _turns(row.get(name))
-            asked, answered, shortened = _first_exchange(turns, name)
+    columns = columns or SeedColumns()
+    names = field_names(columns)
+    instruction = _first_text(row, names["instruction"], _ASKS)
+    response = _first_text(row, names["response"], _ANSWERS)
+    input_text = _first_text(row, names["input"], _ASKS)
+    if columns.messages or not (instruction and response):
+        for name in names["messages"]:
+            asked, answered, shortened = _first_exchange(_turns(row.get(name)), name)
             if asked:
                 return Seed(asked, "", answered, replaced, shortened)
     if not instruction:
