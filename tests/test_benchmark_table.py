@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import importlib
 import json
+import pkgutil
 import sys
 from collections.abc import Iterator
 from io import StringIO
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evolcoder.benchmark_table import BENCHMARKS, BenchmarkEntry, BenchmarkFile, comparable_benchmarks, imported
+from evolcoder.benchmark_table import BENCHMARKS, BenchmarkEntry, BenchmarkFile, comparable_benchmarks
 from evolcoder.console import Reporter
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Benchmark
@@ -31,12 +32,10 @@ from evolcoder.problems.rows import ProblemRow, problem_rows
 
 class Toy(Benchmark):
     name = "toy"
+    styles = (PromptStyle("chat", "toy-chat-1", "chat", (), "wizardcoder", lambda problem: problem.prompt),)
 
     def problems(self):
         return [Problem(row.task_id, row.prompt, row.entry_point, row.solutions[0], row.tests) for row in problem_rows("toy")]
-
-    def styles(self):
-        return (PromptStyle("chat", "toy-chat-1", "chat", (), "wizardcoder", lambda problem: problem.prompt),)
 
     def program(self, problem, code):
         return code
@@ -86,13 +85,13 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_what_an_entry_names_is_there(name: str) -> None:
     entry = BENCHMARKS[name]
-    benchmark = imported(entry.benchmark_class)()
+    benchmark = pkgutil.resolve_name(entry.benchmark_class)()
     assert isinstance(benchmark, Benchmark)
     assert benchmark.name == name
     assert benchmark.data in {file.name for file in entry.files}
     if entry.row_reader:
         assert entry.row_reader.startswith("evolcoder.problems."), "evolve must not reach another stage by the table"
-        assert callable(imported(entry.row_reader))
+        assert callable(pkgutil.resolve_name(entry.row_reader))
         assert entry.files[0].name == name
 
 

@@ -1,16 +1,14 @@
 """The benchmarks: one table of their names, where the code of each lives, and the files of its data.
 
 Settings, the command line, evaluation, decontamination and ``evolcoder data`` take their list of benchmarks from here. Code
-is named as ``module:name`` and imported when it is first used, so that settings can be checked without it. Nothing is read
-or fetched here.
+is named as ``module:name`` and imported when it is first used (``pkgutil.resolve_name``), so that settings can be checked
+without it. Nothing is read or fetched here.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
         ("humaneval+",),
     ),
     "humaneval+": BenchmarkEntry(
-        "evolcoder.evaluate.benchmarks.humaneval_plus:HumanEvalPlus",
+        "evolcoder.evaluate.benchmarks.plus:HumanEvalPlus",
         "evolcoder.problems.rows:humaneval_row",
         (
             BenchmarkFile(
@@ -118,7 +116,7 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
     "mbpp": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:Mbpp", "evolcoder.problems.rows:mbpp_row", (_MBPP,), ("mbpp+",)),
     "mbpp-dev": BenchmarkEntry("evolcoder.evaluate.benchmarks.mbpp:MbppDev", files=(_MBPP,), shares_with=("mbpp+",)),
     "mbpp+": BenchmarkEntry(
-        "evolcoder.evaluate.benchmarks.mbpp_plus:MbppPlus",
+        "evolcoder.evaluate.benchmarks.plus:MbppPlus",
         "evolcoder.problems.rows:mbpp_plus_row",
         (
             BenchmarkFile(
@@ -177,9 +175,3 @@ def checked_name(name: str, known: Iterable[str]) -> str:
     if name not in names:
         raise ValueError(f"there is no benchmark {name!r}; benchmarks: {', '.join(names)}")
     return name
-
-
-def imported(reference: str) -> Any:
-    """What ``module:name`` stands for."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)

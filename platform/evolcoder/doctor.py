@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import platform
 import shutil
 import sys
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from evolcoder.benchmark_table import BENCHMARKS, imported
+from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
@@ -38,7 +39,7 @@ def examine(reporter: Reporter) -> bool:
         ("memory", lambda: ("ok" if memory >= 6 else "warning", f"{memory:.0f} GB; the demo needs about 6 GB")),
         ("disk", lambda: ("ok" if disk >= 5 else "warning", f"{disk:.0f} GB free here; the demo needs about 2 GB")),
         ("Ray", _ray),
-        ("benchmark data", lambda: ("ok", f"HumanEval: {len(imported(humaneval)().problems())} problems")),
+        ("benchmark data", lambda: ("ok", f"HumanEval: {len(pkgutil.resolve_name(humaneval)().problems())} problems")),
     ]
     results = []
     for name, check in checks:

@@ -262,10 +262,10 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 
 def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
-    from evolcoder.evaluate.result import read_verdicts, show_failures
+    from evolcoder.evaluate.result import show_failures
 
     if most:
-        show_failures(reporter, read_verdicts(place), most)
+        show_failures(reporter, place, most)
 
 
 def _problem_counts(settings: RunSettings, benchmarks: Iterable[str]) -> dict[str, int]:

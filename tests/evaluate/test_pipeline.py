@@ -14,7 +14,7 @@ from evolcoder.evaluate.benchmarks.base import Problem
 from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.measurement import model_stage
 from evolcoder.evaluate.pipeline import evaluate, evaluate_samples, rescore
-from evolcoder.evaluate.questions import check_left_out, subset
+from evolcoder.evaluate.questions import check_left_out, chosen_problems
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Score
 from evolcoder.settings.run import EvaluateSettings
 from evolcoder.storage.folders import Folder
@@ -39,10 +39,12 @@ def repeat_function(problem: Problem) -> str:
 
 
 def test_subset_is_spread_evenly() -> None:
+    def chosen(limit: int | None) -> list[Problem]:
+        return chosen_problems(HumanEval(), EvaluateSettings(limit=limit))
+
     problems = HumanEval().problems()
-    chosen = [problems.index(problem) for problem in subset(problems, 4)]
-    assert chosen == [0, 41, 82, 123]
-    assert subset(problems, None) == subset(problems, 500) == problems
+    assert [problems.index(problem) for problem in chosen(4)] == [0, 41, 82, 123]
+    assert chosen(None) == chosen(500) == problems
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from evolcoder.records import Completion
 
 PROMPT = 'def f(x):\n    """Double.\n        >>> f(1)\n    """\n'
 PROBLEM = Problem("HumanEval/0", PROMPT, "f", "", "")
-MBPP = Problem("Mbpp/11", "Write a function.", "f", "", "assert f(1) == 2\nassert f(    2) == 3\n", {"number": 11, "setup": ""})
+MBPP = Problem("Mbpp/11", "Write a function.", "f", "", "assert f(1) == 2\nassert f(    2) == 3\n", "")
 
 
 def style_named(name: str) -> PromptStyle:
@@ -48,7 +48,7 @@ def test_wizardcoder_mbpp_to_the_byte() -> None:
         "\n\n### Instruction:\nCreate a Python script for this problem:\n\nWrite a function.\nTest examples:\n"
         "assert f(1) == 2\nassert f(\t2) == 3\n\n### Response:"
     )
-    long = Problem("Mbpp/493", "Write a function.", "f", "", "assert f(1) == 2\n", {"number": 493, "setup": ""})
+    long = Problem("Mbpp/493", "Write a function.", "f", "", "assert f(1) == 2\n", "")
     assert style.render(long).endswith(
         "Test examples:\ncalculate_polygons(startx, starty, endx, endy, radius)\n\n### Response:"
     )
@@ -87,7 +87,7 @@ def test_mbpp_few_shot_has_three_solved_tasks(data_folder: object) -> None:
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_every_benchmark_has_a_chat_style_and_no_chat_style_has_stops(name: str) -> None:
-    styles = benchmark_named(name).styles()
+    styles = benchmark_named(name).styles
     assert "chat" in {style.name for style in styles}
     assert len({style.prompt_id for style in styles}) == len(styles)
     assert all(style.stops == () for style in styles if style.api == "chat")

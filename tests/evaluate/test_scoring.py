@@ -14,7 +14,6 @@ from evolcoder.evaluate.scoring import (
     passes_by_task,
     score_groups,
     score_tasks,
-    standard_error,
     wilson_interval,
 )
 from evolcoder.records import Verdict, VerdictStatus
@@ -77,8 +76,10 @@ def test_groups_hold_the_tasks_that_were_scored() -> None:
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:
-    assert standard_error([1.0, 0.0, 1.0, 0.0]) == pytest.approx((1 / 3) ** 0.5 / 2)
-    assert standard_error([1.0]) == 0.0
+    assert score_tasks({"a": (1, 1), "b": (1, 0), "c": (1, 1), "d": (1, 0)})[0].standard_error == pytest.approx(
+        (1 / 3) ** 0.5 / 2
+    )
+    assert score_tasks({"a": (1, 1)})[0].standard_error == 0.0
 
 
 def test_every_status_but_passed_is_no_pass() -> None:

@@ -16,7 +16,6 @@ from tests.evolve.rows import child, seed
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError, IncompleteError
-from evolcoder.evaluate.benchmarks.humaneval import HumanEval
 from evolcoder.evaluate.measurement import Measurement, model_stage
 from evolcoder.evaluate.result import publish, read_score
 from evolcoder.evolve.dataset.build import build_dataset
@@ -79,8 +78,7 @@ def evaluation(settings: RunSettings, fingerprint: str) -> Stage:
 
 def score(settings: RunSettings, fingerprint: str, *statuses: VerdictStatus) -> None:
     stage = evaluation(settings, fingerprint)
-    limits = {"sandbox": "bubblewrap"}
-    measurement = Measurement(stage.pinned(), HumanEval(), 164, "model", "base", limits)
+    measurement = Measurement(stage.pinned(), settings.evaluate, "model", "base")
     publish(measurement, [Completion(task, 0, "p", "a", "stop", 1, 1) for task in TASKS], verdicts(*statuses))
 
 

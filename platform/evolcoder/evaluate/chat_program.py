@@ -15,7 +15,6 @@ import json
 import re
 import symtable
 import textwrap
-import warnings
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from itertools import islice
 from typing import Any
 
 from evolcoder.evaluate.fences import Block, fenced_blocks
+from evolcoder.problems.rows import parse_quietly
 
 _START = re.compile(
     r"(?P<indent>[ \t]*)(?:from|import|def|async|class|@|(?:if|for|while|try|with)\b.*:|[A-Za-z_]\w*[ \t]*[:=])"
@@ -58,14 +58,6 @@ _MOST_ATTEMPTS = 300
 
 
 _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Code that parses, and the text between it and the piece before."""
-
-    before: str
-    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +115,7 @@ def _strings(held: Any) -> Iterator[str]:
             yield from _strings(value)
 
 
-def _assembled(pieces: Sequence[_Piece], entry_point: str) -> str | None:
+def _assembled(pieces: Sequence[Block], entry_point: str) -> str | None:
     """The piece that counts of those that define the function, behind what it uses of the other pieces."""
     parsed = [list(_statements(piece.code)) for piece in pieces]
     chosen_piece = None
@@ -158,11 +150,9 @@ def _assembled(pieces: Sequence[_Piece], entry_point: str) -> str | None:
 
 def _defines(statement: _Statement, name: str) -> bool:
     """Whether it defines the function, and not only a stub of it."""
-    if name not in statement.binds or isinstance(statement.node, ast.Import | ast.ImportFrom):
-        return False
-    if isinstance(statement.node, ast.AnnAssign) and statement.node.value is None:
-        return False
-    return not _is_stub(statement.node)
+    node = statement.node
+    declared = isinstance(node, ast.AnnAssign) and node.value is None
+    return name in statement.binds and not (declared or isinstance(node, ast.Import | ast.ImportFrom) or _is_stub(node))
 
 
 def _is_stub(node: ast.stmt) -> bool:
@@ -216,7 +206,7 @@ def _calls(node: ast.AST, names: Set[str]) -> bool:
     return any(_calls(child, names) for child in ast.iter_child_nodes(node))
 
 
-def _pieces(block: Block) -> Iterator[_Piece]:
+def _pieces(block: Block) -> Iterator[Block]:
     """The code of a block as it is, or mended, when it parses; else the runs of it that do."""
     tag, _, rest = block.code.partition("\n")
     code = rest if tag.strip().lower() in ("python", "python3", "py") else block.code
@@ -225,13 +215,13 @@ def _pieces(block: Block) -> Iterator[_Piece]:
         prompted = "\n".join(line[4:] for line in code.split("\n") if line.startswith((">>> ", "... ")))
     for mended in (code, textwrap.dedent(code), prompted, textwrap.dedent(html.unescape(code).translate(_TYPOGRAPHY))):
         if mended.strip() and _tree(mended):
-            yield _Piece(block.before, mended)
+            yield Block(block.language, mended, block.before)
             return
     for run in _runs(code):
-        yield _Piece(f"{block.before}\n{run.before}", run.code)
+        yield Block(block.language, run.code, f"{block.before}\n{run.before}")
 
 
-def _runs(text: str) -> Iterator[_Piece]:
+def _runs(text: str) -> Iterator[Block]:
     """The longest runs of lines that parse, from each line on that may begin one."""
     lines = text.split("\n")
     place = attempts = last = 0
@@ -248,7 +238,7 @@ def _runs(text: str) -> Iterator[_Piece]:
             run = textwrap.dedent("\n".join(lines[place:end]))
             wrong = _error_line(run)
             if wrong is None:
-                yield _Piece("\n".join(lines[last:place]), run)
+                yield Block("", run, "\n".join(lines[last:place]))
                 last = end
                 break
             end = place + min(wrong, end - place) - 1
@@ -280,7 +270,8 @@ def _statements(source: str) -> Iterator[_Statement]:
     for node, following in zip(tree.body, [*tree.body[1:], None], strict=False):  # a module of comments has no statement
         together.append(node)
         end = node.end_lineno or node.lineno
-        if following is not None and _first_line(following) <= end:
+        beginnings = [one.lineno for one in [following, *getattr(following, "decorator_list", [])] if one is not None]
+        if beginnings and min(beginnings) <= end:
             continue  # several statements on one line go together; the last of them stands for all
         binds = frozenset(name for one in together for name in _bound(one))
         text = "\n".join(lines[begin:end])
@@ -301,11 +292,6 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _globals(inner)
 
 
-def _first_line(node: ast.stmt) -> int:
-    lines: list[int] = [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
-    return min([node.lineno, *lines])
-
-
 def _bound(node: ast.AST) -> Iterator[str]:
     """The names that a statement of the top level gives a value to."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -322,9 +308,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
 
 def _tree(source: str) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in a model's strings
-            return ast.parse(source)
+        return parse_quietly(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -332,12 +316,9 @@ def _tree(source: str) -> ast.Module | None:
 def _error_line(source: str) -> int | None:
     """Where the source stops being Python, counted from 1; None when all of it is."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(source)
+        parse_quietly(source)
     except SyntaxError as error:
-        line: int = error.lineno or 1
-        return max(1, line)
+        return max(1, error.lineno or 1)
     except (ValueError, RecursionError, MemoryError):
         return 1
     return None

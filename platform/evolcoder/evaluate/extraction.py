@@ -19,7 +19,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.chat_program import code_in, program_in
@@ -47,10 +47,9 @@ def extraction_named(name: str) -> ExtractionId:
     Raises:
         SettingsError: there is no such extraction.
     """
-    for known in get_args(ExtractionId):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise SettingsError(f"There is no extraction {name!r}; extractions: {', '.join(get_args(ExtractionId))}.")
+    if name not in get_args(ExtractionId):
+        raise SettingsError(f"There is no extraction {name!r}; extractions: {', '.join(get_args(ExtractionId))}.")
+    return cast(ExtractionId, name)
 
 
 def extract(
@@ -114,10 +113,7 @@ def cut_at_stops(text: str, stops: Sequence[str]) -> str:
 
 def _wizardcoder(answer: str) -> str:
     code = _fenced(answer.replace("\r", "").replace("\t", "    "), _FENCE_ANYWHERE)
-    guard = _MAIN_GUARD.search(code)
-    if guard:
-        code = code[: guard.start()]
-    code = cut_at_stops(code, _EXAMPLES)
+    code = cut_at_stops(_MAIN_GUARD.split(code, maxsplit=1)[0], _EXAMPLES)
     return code.strip("\n").rstrip() + "\n"
 
 
@@ -147,10 +143,7 @@ def _fenced(text: str, closing_fence: re.Pattern[str]) -> str:
     opening = _PYTHON_FENCE.search(text) or _ANY_FENCE.search(text)
     if opening is None:
         return text
-    inside = text[opening.end() :]
-    closing = closing_fence.search(inside)
-    if closing:
-        inside = inside[: closing.start()]
+    inside = closing_fence.split(text[opening.end() :], maxsplit=1)[0]
     indent = text[text.rfind("\n", 0, opening.start()) + 1 : opening.start()]
     if indent and not indent.strip(" "):
         inside = re.sub(rf"^ {{1,{len(indent)}}}", "", inside, flags=re.MULTILINE)

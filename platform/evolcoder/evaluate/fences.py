@@ -7,7 +7,6 @@ fence inside a string that goes over several lines, as in a docstring, ends noth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PREFIX = r"(?P<prefix>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?[ \t]*)"
@@ -38,11 +37,9 @@ class Block:
 
 def fenced_blocks(text: str) -> list[Block]:
     """The blocks in the order of the text."""
-    return list(_blocks(text.split("\n")))
-
-
-def _blocks(lines: list[str]) -> Iterator[Block]:
+    lines = text.split("\n")
     place = 0
+    blocks: list[Block] = []
     before: list[str] = []
     while place < len(lines):
         line = lines[place]
@@ -51,7 +48,7 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         if "```" not in line and "~~~" not in line:  # the patterns would take long over a line of nothing but blanks
             continue
         if found := _ON_ONE_LINE.match(line):
-            yield Block("", found["code"] + "\n", "\n".join(before))
+            blocks.append(Block("", found["code"] + "\n", "\n".join(before)))
             before = []
             continue
         opening = _OPENING.match(line)
@@ -63,8 +60,9 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             language = words[0].lower().lstrip(".") if words else ""
             if begun := _CODE_BEHIND_FENCE.match(opening["info"]):
                 code = [begun["code"], *code]
-            yield Block(language, _unquoted(code, opening["prefix"]), "\n".join(before))
+            blocks.append(Block(language, _unquoted(code, opening["prefix"]), "\n".join(before)))
             before = []
+    return blocks
 
 
 def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
@@ -83,15 +81,11 @@ def _inside(lines: list[str], start: int, fence: str) -> tuple[list[str], int]:
             found = lines[start:place], place  # the closing fence was forgotten
         else:
             continue
-        if not _ends_in_string("\n".join(found[0])):
+        tokens = _STRINGS_AND_COMMENTS.finditer("\n".join(found[0]))
+        if not any(token["quotes"] and not token["end"] for token in tokens):
             return found
-        first = first or found  # the string may have no end: then this fence was the block's
+        first = first or found  # it is inside a string, which may have no end: then this fence was the block's
     return first or (lines[start:], len(lines))
-
-
-def _ends_in_string(code: str) -> bool:
-    """Whether the code ends inside a string of several lines."""
-    return any(found["quotes"] and not found["end"] for found in _STRINGS_AND_COMMENTS.finditer(code))
 
 
 def _unquoted(lines: list[str], prefix: str) -> str:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem
+from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem, status_of
 from evolcoder.evaluate.extraction import ExtractionId, extract
 from evolcoder.records import AnswerKind, Verdict, VerdictStatus
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.messages import printable, short_call
-from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 from evolcoder.sandbox.program import Program
 from evolcoder.text.thinking import KNOWN_MARKS, Mark
 
@@ -61,19 +61,32 @@ class TestBodyTimeout(BaseException):
 
 def judge(box: Sandbox, job: Job) -> Verdict:
     """The verdict on one answer. A fault of the box is tried once more, then told as ``infra_error``."""
-    benchmark = job.benchmark
+    parts = job.benchmark.parts
     program, why = program_of(job)
-    if program is None:
-        return _verdict(job, "", {benchmark.parts[0]: PartResult("extract_failed", why)})
     results: dict[str, PartResult] = {}
-    for part in benchmark.parts:
-        result = _run_part(box, benchmark, job.problem, part, program)
-        if result.status == "infra_error":
-            result = _run_part(box, benchmark, job.problem, part, program)
-        results[part] = result
-        if result.status != "passed":
+    for part in parts:
+        if program is None:
+            last = PartResult("extract_failed", why)
+        else:
+            last = _run_part(box, job.benchmark, job.problem, part, program)
+            if last.status == "infra_error":
+                last = _run_part(box, job.benchmark, job.problem, part, program)
+        results[part] = last
+        if last.status != "passed":
             break
-    return _verdict(job, program, results)
+    several = len(parts) > 1
+    detail = printable(f"{part}: {last.detail}" if several and last.detail else last.detail)
+    return Verdict(
+        task_id=job.problem.task_id,
+        sample=job.sample,
+        status=last.status,
+        base=results[parts[0]].status,
+        plus=(results["plus"].status if "plus" in results else "not_run") if several else None,
+        detail=detail if len(detail) <= _DETAIL_CHARACTERS else detail[:_DETAIL_CHARACTERS] + " ...",
+        program=printable(program or ""),
+        cpu_seconds=round(sum(result.cpu_seconds for result in results.values()), 6),
+        wall_seconds=round(sum(result.wall_seconds for result in results.values()), 6),
+    )
 
 
 def program_of(job: Job) -> tuple[str | None, str]:
@@ -104,7 +117,7 @@ def _run_part(box: Sandbox, benchmark: Benchmark, problem: Problem, part: str, s
         # The fault that the program's side recorded wins: a test that swallows every exception must pass no dead program.
         status, detail = _run_check(program, benchmark, problem, part, source, prepared)
         if program.fault is not None:
-            status, detail = _fault_status(program.fault)
+            status, detail = status_of(program.fault), str(program.fault)
         program.close()
         return PartResult(status, detail, program.cpu_seconds, program.wall_seconds)
 
@@ -116,23 +129,18 @@ def _run_check(
         program.load(source)
         with body_limit(TEST_BODY_CPU_SECONDS):
             benchmark.check(problem, part, program, prepared)
-    except ProgramRaised as raised:
-        return ("memory" if raised.kind == "MemoryError" else "failed"), f"{raised}{_called(program)}"
+        return "passed", ""
     except (ProgramFault, BoxFault) as fault:
-        return _fault_status(fault)
+        return status_of(fault), str(fault)
+    except ProgramRaised as raised:
+        status, detail = status_of(raised), str(raised)
     except TestBodyTimeout:
-        return "timeout", f"the test took over {TEST_BODY_CPU_SECONDS:g} s of CPU time{_called(program)}"
+        status, detail = "timeout", f"the test took over {TEST_BODY_CPU_SECONDS:g} s of CPU time"
     except AssertionError as error:
-        return "failed", f"{_assertion(error, problem)}{_called(program)}"
+        status, detail = "failed", _assertion(error, problem)
     except Exception as error:  # noqa: BLE001 - the test stumbled over a result: a wrong one
-        return "failed", f"the test raised {type(error).__name__}: {_said(error)}{_called(program)}"
-    return "passed", ""
-
-
-def _fault_status(fault: ProgramFault | BoxFault) -> tuple[VerdictStatus, str]:
-    if isinstance(fault, BoxFault):
-        return "infra_error", str(fault)
-    return ("timeout" if isinstance(fault, ProgramTimeout) else "failed"), str(fault)
+        status, detail = "failed", f"the test raised {type(error).__name__}: {_said(error)}"
+    return status, detail if program.last_call is None else f"{detail}; {short_call(program.last_call)}"
 
 
 def _assertion(error: AssertionError, problem: Problem) -> str:
@@ -153,29 +161,6 @@ def _said(error: Exception) -> str:
         return "unprintable"
 
 
-def _called(program: Program) -> str:
-    return "" if program.last_call is None else f"; {short_call(program.last_call)}"
-
-
-def _verdict(job: Job, program: str, results: dict[str, PartResult]) -> Verdict:
-    """One verdict over all parts: the last one tried decides."""
-    part, last = list(results.items())[-1]
-    parts = job.benchmark.parts
-    several = len(parts) > 1
-    detail = printable(f"{part}: {last.detail}" if several and last.detail else last.detail)
-    return Verdict(
-        task_id=job.problem.task_id,
-        sample=job.sample,
-        status=last.status,
-        base=results[parts[0]].status,
-        plus=(results["plus"].status if "plus" in results else "not_run") if several else None,
-        detail=detail if len(detail) <= _DETAIL_CHARACTERS else detail[:_DETAIL_CHARACTERS] + " ...",
-        program=printable(program),
-        cpu_seconds=round(sum(result.cpu_seconds for result in results.values()), 6),
-        wall_seconds=round(sum(result.wall_seconds for result in results.values()), 6),
-    )
-
-
 @contextmanager
 def body_limit(cpu_seconds: float) -> Iterator[None]:
     """Raise TestBodyTimeout in this thread once it has used that much CPU time itself.
@@ -184,7 +169,7 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
     what such an operation could work on.
     """
     # No signal: those reach only the main thread, and judging runs in others. The clock is this thread's own CPU time.
-    thread = threading.get_ident()
+    thread, set_exception = threading.get_ident(), ctypes.pythonapi.PyThreadState_SetAsyncExc
     clock = time.pthread_getcpuclockid(thread)
     deadline = time.clock_gettime(clock) + cpu_seconds
     done = threading.Event()
@@ -196,7 +181,7 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
             if done.wait(left):  # in wall time, of which a thread uses no more than passes
                 return
         fired = True
-        _raise_in(thread, TestBodyTimeout)
+        set_exception(ctypes.c_ulong(thread), ctypes.py_object(TestBodyTimeout))
 
     watcher = threading.Thread(target=watch, name="test-body-limit", daemon=True)
     watcher.start()
@@ -206,8 +191,4 @@ def body_limit(cpu_seconds: float) -> Iterator[None]:
         done.set()
         watcher.join()
         if fired:
-            _raise_in(thread, None)  # takes back one that was set after the last bytecode of the body
-
-
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind) if kind else None)
+            set_exception(ctypes.c_ulong(thread), None)  # takes back one that was set after the last bytecode of the body

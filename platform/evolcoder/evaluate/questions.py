@@ -64,13 +64,11 @@ def check_left_out(benchmarks: Sequence[Benchmark], settings: EvaluateSettings) 
 
 
 def chosen_problems(benchmark: Benchmark, settings: EvaluateSettings) -> list[Problem]:
-    """The problems that are put to a model: all but those that the user leaves out, or as many of them as the limit says."""
+    """The problems that are put to a model: all but those that the user leaves out, or as many of them as the limit says,
+    evenly spaced over the benchmark and always the same ones.
+    """
     absent = left_out(benchmark, settings)
-    return subset([problem for problem in benchmark.problems() if problem.task_id not in absent], settings.limit)
-
-
-def subset(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """``limit`` problems, evenly spaced over the benchmark, always the same ones; all of them when None."""
-    if limit is None or limit >= len(problems):
-        return list(problems)
-    return [problems[index * len(problems) // limit] for index in range(limit)]
+    problems = [problem for problem in benchmark.problems() if problem.task_id not in absent]
+    if settings.limit is None or settings.limit >= len(problems):
+        return problems
+    return [problems[index * len(problems) // settings.limit] for index in range(settings.limit)]

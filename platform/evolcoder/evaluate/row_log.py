@@ -7,7 +7,7 @@ what belongs to another question is never taken for it. A torn last line is igno
 from __future__ import annotations
 
 import json
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from evolcoder.records import Completion, Verdict
@@ -19,7 +19,7 @@ _SEGMENT_LINES = 64
 """So many rows at most are lost by a kill where nothing can be appended to a file."""
 
 
-class RowLog(Generic[R]):
+class RowLog(AbstractContextManager["RowLog[R]"], Generic[R]):
     """The rows of one kind, those of earlier runs among them. Only one process at a time may append.
 
     Args:
@@ -39,10 +39,7 @@ class RowLog(Generic[R]):
                 except (ValueError, KeyError, TypeError):
                     continue  # torn by a kill: it is done again
 
-    def __enter__(self) -> RowLog[R]:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._log.close()
 
     def add(self, key: str, row: R) -> None:

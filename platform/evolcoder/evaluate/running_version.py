@@ -11,9 +11,10 @@ import ast
 import builtins
 import collections.abc
 import typing
-import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from evolcoder.problems.rows import parse_quietly
 
 RUNNING_VERSION = 2
 """Part of a score's identity: raised when a verdict could come out otherwise."""
@@ -39,8 +40,7 @@ def run_alike(program: str, detail: str) -> bool:
         detail: what the verdict says. A program may now recurse some calls deeper.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(program)
+        tree = parse_quietly(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return not program.startswith("\ufeff")  # it does not run, then as now
     return "recursion" not in detail.lower() and not _names(tree) & _SEES_ITS_INTERPRETER and _annotations_evaluate(tree)
@@ -65,7 +65,8 @@ def _annotations_evaluate(tree: ast.Module) -> bool:
     known = dict(_imported_types(tree))
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-    for annotation in _annotations(tree):
+    given = (getattr(node, place, None) for node in ast.walk(tree) for place in ("annotation", "returns"))
+    for annotation in (one for one in given if one is not None):
         names = {name: value for name, (value, line) in known.items() if line < annotation.lineno and name not in bound}
         types = {name: value for name, value in _TYPES.items() if name not in bound}
         expression = ast.Expression(annotation)
@@ -91,10 +92,3 @@ def _imported_types(tree: ast.Module) -> Iterator[tuple[str, tuple[Any, int]]]:
                 for name in module.__all__ if alias.name == "*" else [alias.name]:
                     if hasattr(module, name):
                         yield (alias.asname or name), (getattr(module, name), statement.lineno)
-
-
-def _annotations(tree: ast.Module) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
-        found = [node.annotation] if isinstance(node, ast.arg | ast.AnnAssign) else []
-        found += [node.returns] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else []
-        yield from (annotation for annotation in found if annotation is not None)

@@ -12,9 +12,8 @@ import json
 import lzma
 import zlib
 from collections import Counter
-from collections.abc import Set
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from evolcoder.errors import DataError
 from evolcoder.evaluate.benchmarks.base import Benchmark
@@ -53,9 +52,17 @@ def read_samples(path: Path, benchmark: Benchmark) -> tuple[list[Completion], in
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where} is not JSON: {error}") from None
-        task_id, kind, given = _checked(where, row, task_ids, benchmark)
-        text, count = encodable_text(given)
-        completions.append(Completion(task_id, seen[task_id], "", text, "", 0, 0, kind))
+        # The type itself: an `isinstance` of int would take true for a task.
+        if not isinstance(row, dict) or type(row.get("task_id")) not in (str, int):
+            raise DataError(f"{where} must be a JSON object with a string task_id.")
+        task_id = benchmark.task_id(str(row["task_id"]))
+        if task_id not in task_ids:
+            raise DataError(f"{where} names the task {row['task_id']!r}, which {benchmark.name} does not have.")
+        kinds = [kind for kind in _KINDS if kind in row]
+        if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
+            raise DataError(f"{where} must have exactly one of {', '.join(_KINDS)}, and it must be a string.")
+        text, count = encodable_text(row[kinds[0]])
+        completions.append(Completion(task_id, seen[task_id], "", text, "", 0, 0, kinds[0]))
         seen[task_id] += 1
         replaced += count
     if not completions:
@@ -85,16 +92,3 @@ def _text(path: Path) -> str:
     if wrong:
         raise DataError(f"{path} is {wrong}; samples are JSON lines, as text in UTF-8 or compressed by gzip, bzip2 or xz.")
     return text
-
-
-def _checked(where: str, row: Any, task_ids: Set[str], benchmark: Benchmark) -> tuple[str, AnswerKind, str]:
-    # The type itself: an `isinstance` of int would take true for a task.
-    if not isinstance(row, dict) or type(row.get("task_id")) not in (str, int):
-        raise DataError(f"{where} must be a JSON object with a string task_id.")
-    task_id = benchmark.task_id(str(row["task_id"]))
-    if task_id not in task_ids:
-        raise DataError(f"{where} names the task {row['task_id']!r}, which {benchmark.name} does not have.")
-    kinds = [kind for kind in _KINDS if kind in row]
-    if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
-        raise DataError(f"{where} must have exactly one of {', '.join(_KINDS)}, and it must be a string.")
-    return task_id, kinds[0], row[kinds[0]]

@@ -94,7 +94,9 @@ def score_tasks(counts: Mapping[str, tuple[int, int]], prefix: str = "") -> list
             interval = bootstrap_interval(values)
             method = f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}"
         mean = math.fsum(values) / len(values)
-        metrics.append(Metric(f"{prefix}pass@{k}", k, mean, standard_error(values), interval, method))
+        # Of the mean over tasks; a single task says nothing of it.
+        standard_error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+        metrics.append(Metric(f"{prefix}pass@{k}", k, mean, standard_error, interval, method))
     return metrics
 
 
@@ -109,10 +111,3 @@ def score_groups(problems: Iterable[Problem], counts: Mapping[str, tuple[int, in
     for (label, name), group in sorted(members.items()):
         found.setdefault(label, {})[name] = {"tasks": len(group), **asdict(score_tasks(group)[0])}
     return found
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """The standard error of the mean over tasks; 0 for a single task."""
-    if len(values) < 2:
-        return 0.0
-    return statistics.stdev(values) / math.sqrt(len(values))

@@ -68,7 +68,7 @@ def score(
 ) -> None:
     """Score one model by benchmark; ``answering`` is entered only when some score is not there yet."""
     from evolcoder.evaluate.pipeline import evaluate as evaluate_benchmark
-    from evolcoder.evaluate.result import read_score, show
+    from evolcoder.evaluate.result import show
 
     check_left_out(settings)
     to_do = []
@@ -76,7 +76,7 @@ def score(
         _ = stage.resolved_identity  # a style that the benchmark has not is said before anything is served
         if stage.state().done:
             reporter.say(f"{benchmark} is done: no question is asked again")
-            show(reporter, read_score(stage.folder))
+            show(reporter, stage.folder)
         else:
             to_do.append(stage)
     if to_do:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,14 @@ def _fetched(file: BenchmarkFile, reporter: Reporter) -> Path:
     if not is_known(file, data):
         raise DataError(f"What came is not the {file.name} that is known here; nothing was kept ({source}).")
     target = data_folder() / file.path
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as whole:
-            whole.write(data)
-        os.chmod(whole.name, 0o644)
-        os.replace(whole.name, target)
+        partial.write_bytes(data)
+        partial.replace(target)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise DataError(f"{target} cannot be written ({error.strerror}); set EVOLCODER_DATA to a folder of yours.") from None
     return target
 

@@ -6,12 +6,13 @@ What is in a row that only its own benchmark understands (inputs, set-up, labels
 from __future__ import annotations
 
 import ast
+import pkgutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolcoder.benchmark_table import BENCHMARKS, imported
+from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.problems.files import benchmark_rows
 
 
@@ -40,7 +41,7 @@ def problem_rows(benchmark: str, file: str | None = None) -> Iterator[ProblemRow
     Raises:
         DataError: the data is not there, or is none that is known.
     """
-    read = imported(BENCHMARKS[benchmark].row_reader)
+    read = pkgutil.resolve_name(BENCHMARKS[benchmark].row_reader)
     for row in benchmark_rows(file or benchmark):
         yield read(benchmark, row)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from evolcoder.benchmark_table import BENCHMARKS, imported
+import pkgutil
+
+from evolcoder.benchmark_table import BENCHMARKS
 from evolcoder.errors import SettingsError
 from evolcoder.evaluate.benchmarks.base import Benchmark
 
@@ -15,5 +17,5 @@ def benchmark_named(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise SettingsError(f"There is no benchmark {name!r}; benchmarks: {', '.join(BENCHMARKS)}.")
-    benchmark: Benchmark = imported(BENCHMARKS[name].benchmark_class)()
+    benchmark: Benchmark = pkgutil.resolve_name(BENCHMARKS[name].benchmark_class)()
     return benchmark

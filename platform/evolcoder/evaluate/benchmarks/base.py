@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from evolcoder.benchmark_table import benchmark_files
+from evolcoder.benchmark_table import BENCHMARKS, benchmark_files
 from evolcoder.evaluate.extraction import ExtractionId, future_imports
+from evolcoder.problems.files import find_benchmark
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import Level, ResourceLimits
+from evolcoder.sandbox.outcomes import BoxFault, ProgramRaised, ProgramTimeout
 from evolcoder.sandbox.program import Program
 
 
@@ -61,6 +63,15 @@ class PartResult:
     wall_seconds: float = 0.0
 
 
+def status_of(fault: BaseException) -> VerdictStatus:
+    """The verdict on a program that raised, or that failed itself or by its box."""
+    if isinstance(fault, BoxFault):
+        return "infra_error"
+    if isinstance(fault, ProgramRaised):
+        return "memory" if fault.kind == "MemoryError" else "failed"
+    return "timeout" if isinstance(fault, ProgramTimeout) else "failed"
+
+
 class Benchmark(ABC):
     """One set of problems. Each of ``parts`` runs a program in a fresh process; the first that fails ends the verdict.
 
@@ -68,18 +79,23 @@ class Benchmark(ABC):
     """
 
     name: ClassVar[str]
+    styles: ClassVar[tuple[PromptStyle, ...]]
+    """The ways in which a model can be asked; ``chat`` is always one."""
     parts: ClassVar[tuple[str, ...]] = ("base",)
     task_cpu_seconds: ClassVar[float] = 10.0
     """CPU time of one part of one program; the import may take half of it, and so may any one call."""
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
     """What programs may import beside the standard library."""
+    recorded_packages: ClassVar[tuple[str, ...]] = ()
+    """What a score says of the packages that programs ran with, where that is not ``packages``."""
     notes: ClassVar[tuple[str, ...]] = ()
     """What every reader of a score must know of this benchmark's tests."""
 
     @property
     def data(self) -> str:
-        """The name of its data file."""
-        return self.name
+        """The name of its data file: of several versions the one that is there, else the first."""
+        names = [file.name for file in BENCHMARKS[self.name].files]
+        return next((name for name in names if find_benchmark(name)), names[0])
 
     @property
     def version(self) -> str:
@@ -98,21 +114,12 @@ class Benchmark(ABC):
         """The id of the task that a file of samples means by a text."""
         return text
 
-    @abstractmethod
-    def styles(self) -> tuple[PromptStyle, ...]:
-        """The ways in which a model can be asked; ``chat`` is always one."""
-
     def program(self, problem: Problem, code: str) -> str:
         """The whole program for a model's code. Prompt, then code: a repeated function wins over the prompt's, which still
         supplies imports and helpers.
         """
         future, rest = future_imports(code)
         return future + problem.prompt + rest
-
-    @property
-    def recorded_packages(self) -> tuple[str, ...]:
-        """What a score says of the packages that programs ran with."""
-        return self.packages
 
     def require(self, level: Level) -> None:
         """Check what it takes to judge programs here, at a level of the sandbox; before any question is asked.

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evolcoder.errors import RunFolderError
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside import codec
 from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 from evolcoder.storage.cache import cache_folder
+from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 
 _REFERENCE_LIMITS = ResourceLimits(
@@ -71,8 +71,11 @@ def expected_outputs(
     if found is None:
         runs = {part: _run(program, entry_point, calls, box) for part, calls in arguments.items()}
         found = {part: expected for part, (expected, _) in runs.items()}
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            _write(file, found)
+        plain = {part: (expected.payloads, expected.slowest_call_seconds) for part, expected in found.items()}
+        data = codec.encode(plain, _BOUNDS)
+        with contextlib.suppress(OSError, RunFolderError):  # a cache that cannot be written costs time, nothing else
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Folder.open(file.parent).write_bytes(file.name, hashlib.sha256(data).digest() + data)
             file.with_suffix(".seconds").write_text(f"{sum(seconds for _, seconds in runs.values()):.3f}", "ascii")
     _known[file.stem] = found
     return found
@@ -107,20 +110,6 @@ def _run(source: str, entry_point: str, arguments: Sequence[bytes], box: Sandbox
         except (ProgramRaised, ProgramFault) as fault:
             raise BoxFault(f"the benchmark's own solution failed ({fault})") from None
         return Expected(tuple(payloads), slowest), before - started
-
-
-def _write(file: Path, found: Mapping[str, Expected]) -> None:
-    plain = {part: (expected.payloads, expected.slowest_call_seconds) for part, expected in found.items()}
-    data = codec.encode(plain, _BOUNDS)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as stream:
-        try:
-            stream.write(hashlib.sha256(data).digest() + data)
-            stream.flush()
-            os.replace(stream.name, file)
-        except OSError:
-            os.unlink(stream.name)
-            raise
 
 
 def _read(file: Path) -> dict[str, Expected] | None:

@@ -32,15 +32,13 @@ COMPLETION_STYLES = (
 
 class HumanEval(Benchmark):
     name = "humaneval"
+    styles = COMPLETION_STYLES
 
     def problems(self) -> list[Problem]:
         return [
             Problem(row.task_id, row.prompt, row.entry_point, row.fields["canonical_solution"], row.fields["test"])
             for row in problem_rows(self.name)
         ]
-
-    def styles(self) -> tuple[PromptStyle, ...]:
-        return COMPLETION_STYLES
 
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         candidate = program.function(problem.entry_point)

@@ -26,31 +26,64 @@ _TASK = "You are an expert Python programmer, and here is your task: {} Your cod
 _EVALUATE = "__evaluate"
 
 
+def _problem(row: ProblemRow) -> Problem:
+    return Problem(
+        task_id=row.task_id,
+        prompt=row.prompt,
+        entry_point=row.entry_point,
+        canonical_solution=row.solutions[0],
+        test="\n".join(test.strip() for test in row.fields["test_list"]) + "\n",
+        material=row.fields["test_setup_code"].replace("\r\n", "\n"),
+    )
+
+
+@lru_cache(maxsize=1)
+def _solved_tasks() -> str:
+    solved = [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in FEW_SHOT_TASKS]
+    return "".join(f"{_TASK.format(task.prompt, task.test)}{task.canonical_solution}\n[DONE]\n\n" for task in solved)
+
+
+def _shown_tests(problem: Problem) -> str:
+    return _LONG_TESTS.get(problem.task_id) or problem.test.strip()
+
+
+def _wizardcoder(problem: Problem) -> str:
+    body = f"\n{problem.prompt}\nTest examples:\n{_shown_tests(problem)}"
+    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
+
+
 class Mbpp(Benchmark):
     name = "mbpp"
     task_cpu_seconds = 30.0  # the reference of Mbpp/123 alone takes more than 5 s of a slow processor
-    data = "mbpp"
+    styles = (
+        PromptStyle(
+            "base", "mbpp-docstring", "completions", MBPP_STOPS, "stops",
+            lambda p: f'"""\n{p.prompt}\n{p.test.splitlines()[0]}\n"""\n',
+        ),
+        PromptStyle(
+            "few-shot", "mbpp-3-shot", "completions", ("[DONE]",), "stops",
+            lambda p: _solved_tasks() + _TASK.format(p.prompt, p.test),
+        ),
+        PromptStyle("wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
+        PromptStyle(
+            "chat", "mbpp-chat-1", "chat", (), "chat",
+            lambda p: f"{p.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
+            f"It must pass these tests:\n\n```python\n{_shown_tests(p)}\n```",
+        ),
+    )  # fmt: skip
     tasks = frozenset(range(11, 511))
     """The numbers of this split's."""
 
     def problems(self) -> list[Problem]:
         return [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in self.tasks]
 
-    def styles(self) -> tuple[PromptStyle, ...]:
-        return (
-            PromptStyle("base", "mbpp-docstring", "completions", MBPP_STOPS, "stops", _docstring),
-            PromptStyle("few-shot", "mbpp-3-shot", "completions", ("[DONE]",), "stops", _few_shot),
-            PromptStyle("wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
-            PromptStyle("chat", "mbpp-chat-1", "chat", (), "chat", _chat),
-        )
-
     def program(self, problem: Problem, code: str) -> str:
         """The code alone: the task's text is no Python."""
         return code
 
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
-        if problem.material["setup"]:
-            program.load(problem.material["setup"])  # makes objects of the program's own classes
+        if problem.material:
+            program.load(problem.material)  # makes objects of the program's own classes
         namespace = {problem.entry_point: program.function(problem.entry_point), _EVALUATE: program.evaluate, "sys": sys}
         exec(_compiled(problem.test, problem.entry_point, f"{problem.task_id} test"), namespace)
 
@@ -60,62 +93,17 @@ class MbppDev(Mbpp):
     tasks = frozenset(range(1, 975)) - Mbpp.tasks - set(FEW_SHOT_TASKS)
 
 
-def _problem(row: ProblemRow) -> Problem:
-    return Problem(
-        task_id=row.task_id,
-        prompt=row.prompt,
-        entry_point=row.entry_point,
-        canonical_solution=row.solutions[0],
-        test="\n".join(test.strip() for test in row.fields["test_list"]) + "\n",
-        material={"setup": row.fields["test_setup_code"].replace("\r\n", "\n")},
-    )
-
-
 @lru_cache(maxsize=1024)
 def _compiled(test: str, entry_point: str, name: str) -> CodeType:
-    tree = _CallsInside(entry_point).visit(parse_quietly(test))
-    return compile(ast.fix_missing_locations(tree), name, "exec", dont_inherit=True)
-
-
-class _CallsInside(ast.NodeTransformer):
-    """Calls whose arguments name something become expressions to be evaluated in the box.
+    """The assertions, in which calls whose arguments name something are expressions to be evaluated in the box.
 
     A name in an argument may stand for an object that cannot leave the box, such as a tree of the program's own nodes.
     """
-
-    def __init__(self, entry_point: str) -> None:
-        self._entry_point = entry_point
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        names_something = any(isinstance(inner, ast.Name) for argument in node.args for inner in ast.walk(argument))
-        if names_something and isinstance(node.func, ast.Name) and node.func.id == self._entry_point:
-            source = ast.Constant(ast.unparse(node))
-            inside = ast.Call(ast.Name(_EVALUATE, ast.Load()), [source], [])
-            return ast.copy_location(inside, node)
-        return self.generic_visit(node)
-
-
-def _docstring(problem: Problem) -> str:
-    return f'"""\n{problem.prompt}\n{problem.test.splitlines()[0]}\n"""\n'
-
-
-def _wizardcoder(problem: Problem) -> str:
-    body = f"\n{problem.prompt}\nTest examples:\n{_LONG_TESTS.get(problem.task_id) or problem.test.strip()}"
-    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
-
-
-def _chat(problem: Problem) -> str:
-    return (
-        f"{problem.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
-        f"It must pass these tests:\n\n```python\n{_LONG_TESTS.get(problem.task_id) or problem.test.strip()}\n```"
-    )
-
-
-def _few_shot(problem: Problem) -> str:
-    return _solved_tasks() + _TASK.format(problem.prompt, problem.test)
-
-
-@lru_cache(maxsize=1)
-def _solved_tasks() -> str:
-    solved = [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in FEW_SHOT_TASKS]
-    return "".join(f"{_TASK.format(task.prompt, task.test)}{task.canonical_solution}\n[DONE]\n\n" for task in solved)
+    tree = parse_quietly(test)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry_point:
+            names_something = any(isinstance(inner, ast.Name) for argument in node.args for inner in ast.walk(argument))
+            if names_something:
+                source = ast.Constant(ast.unparse(node))
+                node.func, node.args, node.keywords = ast.Name(_EVALUATE, ast.Load()), [source], []
+    return compile(ast.fix_missing_locations(tree), name, "exec", dont_inherit=True)

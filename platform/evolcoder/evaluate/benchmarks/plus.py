@@ -1,4 +1,7 @@
-"""What HumanEval+ and MBPP+ share: a function is called on many inputs, and its outputs are compared with the reference's.
+"""HumanEval+ and MBPP+: a function is called on many inputs, and its outputs are compared with the reference's.
+
+Data: evalplus/humanevalplus_release and evalplus/mbppplus_release (Apache-2.0), with about 80 and 35 times as many inputs as
+HumanEval and MBPP. Of MBPP+, the file that is there decides the version: v0.1.0 has 399 tasks and v0.2.0 has 378 of them.
 
 The calls go over to the box together. Outputs whose bytes are the reference's are right; the rest are decoded and judged by
 the oracle, on the trusted side. ``base`` and ``plus`` inputs run in processes of their own, and plus only when base passed,
@@ -9,14 +12,16 @@ the reference's slowest call of the same part.
 from __future__ import annotations
 
 import marshal
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
+from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.evalplus_rules import Oracle, agrees
 from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, reference_seconds
+from evolcoder.evaluate.benchmarks.humaneval import COMPLETION_STYLES
+from evolcoder.evaluate.evalplus_adapter import restored_mbpp_inputs
+from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
 from evolcoder.problems.rows import ProblemRow, problem_rows
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside.codec import MARSHAL_VERSION
@@ -45,9 +50,9 @@ class PlusBenchmark(Benchmark):
     dataset: ClassVar[str]
     """Whose oracles apply: humaneval or mbpp."""
 
-    @abstractmethod
     def inputs(self, row: ProblemRow, part: str) -> list[Any]:
         """The argument lists of a part, with the types that JSON cannot hold restored."""
+        return list(row.fields[f"{part}_input"])  # MBPP+ v0.2.0 writes one that is empty as an object
 
     def problems(self) -> list[Problem]:
         problems = []
@@ -96,3 +101,45 @@ class PlusBenchmark(Benchmark):
             program.last_call = Call(problem.entry_point, given, {}, (got,))
             if not agrees(calls.oracle, given, got, wanted):
                 raise AssertionError(f"expected {short_repr(wanted)}")
+
+
+class HumanEvalPlus(PlusBenchmark):
+    name = "humaneval+"
+    dataset = "humaneval"
+    styles = COMPLETION_STYLES
+
+
+def _text_and_assertion(problem: Problem) -> tuple[str, str]:
+    """The task in words, and the first assertion: v0.1.0 has it in a field of its own, v0.2.0 inside the prompt."""
+    lines = problem.prompt.strip().strip("'\"").strip().splitlines()
+    text = [line for line in lines if not line.startswith("assert ")]
+    asserts = [line for line in [*lines, *problem.test.splitlines()] if line.startswith("assert ")]
+    return "\n".join(text).strip(), asserts[0].strip()
+
+
+def _mbpp_chat(problem: Problem) -> str:
+    return "{} Your code should satisfy the following assertion:\n```python\n{}\n```".format(*_text_and_assertion(problem))
+
+
+class MbppPlus(PlusBenchmark):
+    name = "mbpp+"
+    dataset = "mbpp"
+    notes = ("Mbpp/164 takes any output and Mbpp/295 takes 0, as evalplus 0.3.1 has it, so that scores compare.",)
+    styles = (
+        PromptStyle(
+            "base", "mbpp+-docstring", "completions", MBPP_STOPS, "stops",
+            lambda p: '"""\n{}\n{}\n"""\n'.format(*_text_and_assertion(p)),
+        ),
+        PromptStyle(
+            "wizardcoder", "mbpp+-wizardcoder", "completions", (), "wizardcoder",
+            lambda p: scoring_prompt(tabbed(_mbpp_chat(p)), blank_lines=2),
+        ),
+        PromptStyle("chat", "mbpp+-chat-1", "chat", (), "chat", _mbpp_chat),
+    )  # fmt: skip
+
+    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
+        return restored_mbpp_inputs(row.task_id, super().inputs(row, part))
+
+    def program(self, problem: Problem, code: str) -> str:
+        """The code alone: v0.1.0's prompt is a string without a line end, that the code's first line would stand behind."""
+        return code

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from evolcoder.evaluate.benchmarks.base import PartResult
-from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
+from evolcoder.evaluate.benchmarks.ds1000.two_boxes import judged
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.isolation import ResourceLimits
 
@@ -72,7 +72,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def run(box: Sandbox, solution: str, text: str | None = None, proxied: bool = False, tail: bool = False) -> PartResult:
-    return judged(Test(text or context(), proxied, tail), solution, box)
+    return judged(text or context(), solution, box, proxied, tail)
 
 
 def test_a_right_solution_passes_all_cases(box: Sandbox) -> None:

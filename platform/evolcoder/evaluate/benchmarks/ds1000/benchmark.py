@@ -15,7 +15,7 @@ from evolcoder.errors import SandboxError
 from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.ds1000.environment import PINS, interpreter_for
 from evolcoder.evaluate.benchmarks.ds1000.placing import solution_of
-from evolcoder.evaluate.benchmarks.ds1000.two_boxes import Test, judged
+from evolcoder.evaluate.benchmarks.ds1000.two_boxes import judged
 from evolcoder.evaluate.prompts import script_prompt
 from evolcoder.problems.rows import problem_rows
 from evolcoder.sandbox.box import NOT_UNDER_LANDLOCK, BoxSettings, Sandbox
@@ -46,7 +46,11 @@ class Ds1000(Benchmark):
     task_cpu_seconds = 120.0
     packages = ()
     recorded_packages = tuple(f"{name}=={version}" for name, version in PINS.items())
-    data = "ds1000"
+    styles = (
+        PromptStyle("base", "ds1000-completion", "completions", STOPS, "stops", lambda p: p.prompt),
+        PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", script_prompt),
+        PromptStyle("chat", "ds1000-chat-1", "chat", (), "chat", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
+    )
 
     def problems(self) -> list[Problem]:
         return [
@@ -70,13 +74,6 @@ class Ds1000(Benchmark):
         found = _TASK_ID.fullmatch(text)
         return f"DS1000/{int(found.group(1))}" if found else text
 
-    def styles(self) -> tuple[PromptStyle, ...]:
-        return (
-            PromptStyle("base", "ds1000-completion", "completions", STOPS, "stops", lambda p: p.prompt),
-            PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", script_prompt),
-            PromptStyle("chat", "ds1000-chat-1", "chat", (), "chat", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
-        )
-
     def program(self, problem: Problem, code: str) -> str:
         """What goes in the place of the solution; the context around it is the test's."""
         return solution_of(problem.prompt, code)
@@ -99,23 +96,12 @@ class Ds1000(Benchmark):
         )
 
     def box(self, problem: Problem, given: BoxSettings) -> BoxSettings:
-        return replace(given, packages=(), interpreter=interpreter_for(problem.groups["library"]))
+        return replace(given, interpreter=interpreter_for(problem.groups["library"]))
 
     def attempt(self, problem: Problem, part: str, source: str, box: Sandbox) -> PartResult | None:
         number = problem.material
         proxied = problem.groups["library"] == "Matplotlib" or number in OPTIMIZERS or number in TAILS
-        return judged(Test(problem.test, proxied, number in TAILS), source, box)
-
-
-class Ds1000Insertion(Ds1000):
-    name = "ds1000-insertion"
-
-    def problems(self) -> list[Problem]:
-        return [problem for problem in super().problems() if problem.groups["library"] != "Matplotlib"]
-
-    def styles(self) -> tuple[PromptStyle, ...]:
-        base = PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", fill_in_prompt)
-        return base, *super().styles()[1:]
+        return judged(problem.test, source, box, proxied, tail=number in TAILS)
 
 
 def gap(problem: Problem) -> tuple[str, str]:
@@ -129,3 +115,14 @@ def fill_in_prompt(problem: Problem) -> str:
     """The gap in the tokens of StarCoder and the models made from it."""
     before, after = gap(problem)
     return f"<fim_prefix>{before}<fim_suffix>{after}<fim_middle>"
+
+
+class Ds1000Insertion(Ds1000):
+    name = "ds1000-insertion"
+    styles = (
+        PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", fill_in_prompt),
+        *Ds1000.styles[1:],
+    )
+
+    def problems(self) -> list[Problem]:
+        return [problem for problem in super().problems() if problem.groups["library"] != "Matplotlib"]

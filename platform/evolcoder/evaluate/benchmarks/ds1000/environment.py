@@ -102,15 +102,12 @@ def interpreter_for(library: str) -> Interpreter:
     if shortcomings:
         _described.cache_clear()  # it may be mended
         raise DataError(f"{shortcomings}; run `{BUILD_COMMAND}` (or name a ready one with {ENVIRONMENT_VARIABLE}).")
-    executable, base_prefix, standard_library, site_packages = (
-        Path(described[name]) for name in ("executable", "base_prefix", "standard_library", "site_packages")
-    )
     folders = {name: (data_folder() / "ds1000" / folder).resolve() for name, folder in _FOLDERS.items()}
     return Interpreter(
-        executable,
-        base_prefix,
-        standard_library,
-        site_packages,
+        executable=Path(described["executable"]),
+        base_prefix=Path(described["base_prefix"]),
+        standard_library=Path(described["standard_library"]),
+        site_packages=Path(described["site_packages"]),
         warm_modules=(*_COMMON, *_WARM[library]),
         folders=tuple((name, folder) for name, folder in folders.items() if folder.is_dir()),
         environment=(*_ENVIRONMENT, *((name, os.environ[name]) for name in _KERNEL_CHOICE if name in os.environ)),

@@ -6,15 +6,15 @@ the program's process says what came of it, and the last word, passed or failed,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from evolcoder.evaluate.benchmarks.base import PartResult
+from evolcoder.evaluate.benchmarks.base import PartResult, status_of
 from evolcoder.records import VerdictStatus
 from evolcoder.sandbox.box import Sandbox
-from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised, ProgramTimeout
+from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 from evolcoder.sandbox.program import Program
 from evolcoder.sources import DATA_VARIABLE
 
@@ -23,25 +23,17 @@ _DATA_HINT = (
     f" (it downloads data: put it under ${DATA_VARIABLE}/ds1000/, see docs/evaluate.md, or leave the task out: "
     "evaluate.leave_out=[DS1000/819])"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """What a program is judged by. ``proxied``: objects that cannot cross are asked about; ``tail``: the context's last
-    lines belong to the test."""
-
-    __test__ = False  # not a test of pytest's
-
-    context: str
-    proxied: bool
-    tail: bool
-
-
 _JUDGE_CPU_FACTOR = 2.0
 
 
-def judged(test: Test, solution: str, box: Sandbox) -> PartResult:
-    """The result of one solution, in two fresh processes of the box."""
+def judged(context: str, solution: str, box: Sandbox, proxied: bool, tail: bool) -> PartResult:
+    """The result of one solution, in two fresh processes of the box.
+
+    Args:
+        context: the benchmark's own test.
+        proxied: objects that cannot cross are asked about.
+        tail: the context's last lines belong to the test.
+    """
     limits = box.settings.limits
     seconds = limits.task_cpu_seconds * _JUDGE_CPU_FACTOR
     patient = replace(
@@ -53,21 +45,23 @@ def judged(test: Test, solution: str, box: Sandbox) -> PartResult:
     )
     try:
         with box.prepare(patient) as judge, box.prepare() as candidate:
-            status, detail = _decide(test, solution, judge, candidate)
+            status, detail = _decide((context, solution, proxied, tail), judge, candidate)
             candidate.close()
             return PartResult(status, detail, candidate.cpu_seconds, candidate.wall_seconds)
     except BoxFault as fault:
         return PartResult("infra_error", str(fault))
 
 
-def _decide(test: Test, solution: str, judge: Program, candidate: Program) -> tuple[VerdictStatus, str]:
-    """What the test says, or what a process's fault says of the program."""
+def _decide(test: tuple[str, str, bool, bool], judge: Program, candidate: Program) -> tuple[VerdictStatus, str]:
+    """What the test says, or what a process's fault says of the program. The test's process failing before the program was
+    heard says nothing of it.
+    """
     heard = False
     said: tuple[Any, ...]
     try:
         judge.load(_inside("test_side", "begin, go_on"))
         candidate.load(_inside("program_side", "run, ask"))
-        message = judge.function("begin")(test.context, solution, test.proxied, test.tail)
+        message = judge.function("begin")(*test)
         while True:
             match message:
                 case ("done", ("passed" | "failed") as status, str() as detail):
@@ -75,36 +69,26 @@ def _decide(test: Test, solution: str, judge: Program, candidate: Program) -> tu
                 case ("done", "broken", str() as detail):
                     hint = _DATA_HINT if "urlopen" in detail else ""
                     return "infra_error", f"the test cannot be run here: {detail}{hint}"
-                case ("run", *arguments):
+                case ("run" | "ask" as what, *arguments):
                     try:
-                        said = ("value", candidate.function("run")(*arguments))
-                    except ProgramRaised as raised:  # as the benchmark has it, this ends the test
-                        return ("memory" if raised.kind == "MemoryError" else "failed"), str(raised)
-                    heard = True
-                case ("ask", *arguments):
-                    try:
-                        said = ("value", candidate.function("ask")(*arguments))
+                        said = ("value", candidate.function(what)(*arguments))
                     except ProgramRaised as raised:
+                        if what == "run":  # as the benchmark has it, this ends the test
+                            return status_of(raised), str(raised)
                         said = ("raised", raised.kind, str(raised))
+                    heard = heard or what == "run"
                 case _:
                     return "infra_error", "the test's process said what it should not"
             message = judge.function("go_on")(said)
     except (ProgramFault, BoxFault):
-        return _meaning(judge.fault, candidate.fault, heard)
-
-
-def _meaning(
-    judge: ProgramFault | BoxFault | None, candidate: ProgramFault | BoxFault | None, heard: bool
-) -> tuple[VerdictStatus, str]:
-    """What the faults say of the program. The test's process failing before the program was heard says nothing of it."""
-    for fault in (candidate, judge):
-        if isinstance(fault, BoxFault):
-            return "infra_error", str(fault)
-    if candidate is not None:
-        return ("timeout" if isinstance(candidate, ProgramTimeout) else "failed"), str(candidate)
-    if not heard:
-        return "infra_error", f"the test's own process failed: {judge}"
-    return "failed", f"the test could not be finished on what the program returned: {judge}"
+        for fault in (candidate.fault, judge.fault):
+            if isinstance(fault, BoxFault):
+                return "infra_error", str(fault)
+        if candidate.fault is not None:
+            return status_of(candidate.fault), str(candidate.fault)
+        if not heard:
+            return "infra_error", f"the test's own process failed: {judge.fault}"
+        return "failed", f"the test could not be finished on what the program returned: {judge.fault}"
 
 
 @lru_cache(maxsize=2)

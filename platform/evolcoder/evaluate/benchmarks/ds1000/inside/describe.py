@@ -35,10 +35,6 @@ _SCALARS: tuple[Callable[[Any], Any], ...] = (bool, int, float, complex, str, by
 _CONTAINERS: tuple[tuple[str, Any], ...] = (("list", list), ("tuple", tuple), ("set", set), ("frozenset", frozenset))
 
 
-class Unknown(Exception):  # noqa: N818 - no error: it is described as another object
-    """A value of no type that crosses."""
-
-
 class Describer:
     """Describes values; ``other`` describes what is of no type that crosses."""
 
@@ -48,18 +44,18 @@ class Describer:
         self._kept: list[Any] = []
         self._open: set[int] = set()
 
-    def describe(self, value: Any, depth: int = 0) -> Description:
+    def describe(self, value: Any) -> Description:
         if value is None or type(value) in (bool, int, float, complex, str, bytes):
             return value
         if id(value) in self._numbers:
             return ("again", self._numbers[id(value)])
-        if depth > _DEEPEST or id(value) in self._open:
+        if len(self._open) > _DEEPEST or id(value) in self._open:
             return self._other(value)
         before = len(self._kept)
         self._open.add(id(value))
         try:
-            made = self._composite(value, depth + 1)
-        except Exception:  # noqa: BLE001 - whatever a program's object raises: it is of no type that crosses
+            made = self._composite(value)
+        except Exception:  # noqa: BLE001 - it is of no type that crosses, or its methods raise whatever a program likes
             for forgotten in self._kept[before:]:
                 self._numbers.pop(id(forgotten), None)
             return self._other(value)
@@ -72,10 +68,10 @@ class Describer:
         self._kept.append(value)  # so that no other object takes its id
         return (*made, number)
 
-    def _all(self, values: Any, depth: int) -> list[Description]:
-        return [self.describe(value, depth) for value in values]
+    def _all(self, values: Any) -> list[Description]:
+        return [self.describe(value) for value in values]
 
-    def _composite(self, value: Any, depth: int) -> tuple[Any, ...]:
+    def _composite(self, value: Any) -> tuple[Any, ...]:
         for module, describe in (
             ("pandas", self._pandas),
             ("numpy", self._numpy),
@@ -84,26 +80,26 @@ class Describer:
             ("tensorflow", self._tensorflow),
         ):
             library = sys.modules.get(module)
-            made = None if library is None else describe(library, value, depth)
+            made = None if library is None else describe(library, value)
             if made is not None:
                 return made
-        return self._plain(value, depth)
+        return self._plain(value)
 
-    def _plain(self, value: Any, depth: int) -> tuple[Any, ...]:
+    def _plain(self, value: Any) -> tuple[Any, ...]:
         for base in _SCALARS:
             if isinstance(value, base):  # type: ignore[arg-type]
                 return ("same", bytes(value) if base is bytearray else base(value))
         if isinstance(value, dict):
-            return ("dict", [self._all(pair, depth) for pair in dict.items(value)])
+            return ("dict", [self._all(pair) for pair in dict.items(value)])
         for tag, container in _CONTAINERS:
             if isinstance(value, container):
-                return (tag, self._all(container.__iter__(value), depth))
+                return (tag, self._all(container.__iter__(value)))
         if isinstance(value, range):
             return ("range", value.start, value.stop, value.step)
         if isinstance(value, slice):
-            return ("slice", self._all((value.start, value.stop, value.step), depth))
+            return ("slice", self._all((value.start, value.stop, value.step)))
         if isinstance(value, _VIEWS):
-            return ("list", self._all(value, depth))
+            return ("list", self._all(value))
         if isinstance(value, datetime.datetime):
             parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
             return ("datetime", *parts, _zone(value.tzinfo))
@@ -115,13 +111,13 @@ class Describer:
             return ("timedelta", value.days, value.seconds, value.microseconds)
         if isinstance(value, decimal.Decimal):
             return ("decimal", str(value))
-        raise Unknown(type(value).__name__)
+        raise TypeError(type(value).__name__)
 
-    def _numpy(self, np: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+    def _numpy(self, np: Any, value: Any) -> tuple[Any, ...] | None:
         if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
-            raise Unknown("masked")  # what is masked equals everything
+            raise TypeError("masked")  # what is masked equals everything
         if isinstance(value, np.ndarray):
-            return self._array(np, value, depth)
+            return self._array(np, value)
         if isinstance(value, np.str_ | np.bytes_):
             return ("str_" if isinstance(value, np.str_) else "bytes_", value.item())
         if isinstance(value, np.generic) and NUMBERS.fullmatch(value.dtype.str):
@@ -130,17 +126,17 @@ class Describer:
             return ("dtype", value.str)
         return None
 
-    def _array(self, np: Any, value: Any, depth: int) -> tuple[Any, ...]:
+    def _array(self, np: Any, value: Any) -> tuple[Any, ...]:
         dtype, shape, plain = value.dtype, tuple(value.shape), np.asarray(value)
         if dtype.kind == "O":
-            return ("objects", shape, self._all(plain.ravel().tolist(), depth))
+            return ("objects", shape, self._all(plain.ravel().tolist()))
         if dtype.kind in "US":
             return ("strings", dtype.str, shape, plain.ravel().tolist())
         if not NUMBERS.fullmatch(dtype.str):
-            raise Unknown(dtype.str)
+            raise TypeError(dtype.str)
         return ("array", dtype.str, shape, plain.tobytes(), isinstance(value, np.matrix))
 
-    def _pandas(self, pd: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+    def _pandas(self, pd: Any, value: Any) -> tuple[Any, ...] | None:
         np = sys.modules["numpy"]
         if value is pd.NaT or value is pd.NA:
             return ("NaT" if value is pd.NaT else "NA",)
@@ -151,58 +147,58 @@ class Describer:
         if isinstance(value, pd.Period):
             return ("Period", value.ordinal, value.freqstr)
         if isinstance(value, pd.Interval):
-            return ("Interval", *self._all((value.left, value.right), depth), value.closed)
+            return ("Interval", *self._all((value.left, value.right)), value.closed)
         if isinstance(value, pd.DataFrame):
-            labels = self._all((value.index, value.columns), depth)
+            labels = self._all((value.index, value.columns))
             # Many columns of one type go over as one array, others one by one.
             if len({str(dtype) for dtype in value.dtypes}) == 1 < value.shape[1] and isinstance(value.dtypes.iloc[0], np.dtype):
-                return ("Block", self.describe(value.to_numpy(), depth), *labels)
+                return ("Block", self.describe(value.to_numpy()), *labels)
             columns = (value.iloc[:, place] for place in range(value.shape[1]))
-            return ("DataFrame", [self._values(pd, column, depth) for column in columns], *labels)
+            return ("DataFrame", [self._values(pd, column) for column in columns], *labels)
         if isinstance(value, pd.Series):
-            return ("Series", self._values(pd, value, depth), *self._all((value.index, value.name), depth))
+            return ("Series", self._values(pd, value), *self._all((value.index, value.name)))
         if isinstance(value, pd.MultiIndex):
             codes = map(np.asarray, value.codes)
-            return ("MultiIndex", *(self._all(parts, depth) for parts in (value.levels, codes, value.names)))
+            return ("MultiIndex", *(self._all(parts) for parts in (value.levels, codes, value.names)))
         if isinstance(value, pd.RangeIndex):
-            return ("RangeIndex", value.start, value.stop, value.step, self.describe(value.name, depth))
+            return ("RangeIndex", value.start, value.stop, value.step, self.describe(value.name))
         if isinstance(value, pd.Index):
             frequency = value.freqstr if isinstance(value, pd.DatetimeIndex | pd.TimedeltaIndex) else None
-            return ("Index", self._values(pd, value, depth), self.describe(value.name, depth), frequency)
+            return ("Index", self._values(pd, value), self.describe(value.name), frequency)
         if isinstance(value, pd.api.extensions.ExtensionArray):
-            return self._extension(pd, value, depth)
+            return self._extension(pd, value)
         return None
 
-    def _values(self, pd: Any, value: Any, depth: int) -> Description:
+    def _values(self, pd: Any, value: Any) -> Description:
         """What a Series or an Index holds: a numpy array, or an array of one of pandas' own kinds."""
         np = sys.modules["numpy"]
         if isinstance(value.dtype, np.dtype):
-            return self.describe(np.asarray(value), depth)
-        return self._numbered(value.array, self._extension(pd, value.array, depth))
+            return self.describe(np.asarray(value))
+        return self._numbered(value.array, self._extension(pd, value.array))
 
-    def _extension(self, pd: Any, array: Any, depth: int) -> tuple[Any, ...]:
+    def _extension(self, pd: Any, array: Any) -> tuple[Any, ...]:
         np, dtype = sys.modules["numpy"], array.dtype
         if isinstance(array, pd.arrays.PandasArray) or isinstance(dtype, np.dtype):
-            return self._array(np, np.asarray(array), depth)
+            return self._array(np, np.asarray(array))
         if isinstance(dtype, pd.CategoricalDtype):
-            parts = self._all((array.categories, np.asarray(array.codes)), depth)
+            parts = self._all((array.categories, np.asarray(array.codes)))
             return ("categorical", *parts, bool(array.ordered))
         if isinstance(dtype, pd.DatetimeTZDtype):
-            return ("datetimes", self.describe(np.asarray(array.asi8), depth), _zone(dtype.tz))
+            return ("datetimes", self.describe(np.asarray(array.asi8)), _zone(dtype.tz))
         if isinstance(dtype, pd.PeriodDtype):
-            return ("periods", self.describe(np.asarray(array.asi8), depth), dtype.freq.freqstr)
+            return ("periods", self.describe(np.asarray(array.asi8)), dtype.freq.freqstr)
         if isinstance(dtype, pd.IntervalDtype):
-            return ("intervals", *self._all((array.left, array.right), depth), array.closed)
+            return ("intervals", *self._all((array.left, array.right)), array.closed)
         if isinstance(dtype, pd.SparseDtype):
-            return ("sparse values", *self._all((np.asarray(array), array.fill_value), depth))
+            return ("sparse values", *self._all((np.asarray(array), array.fill_value)))
         if isinstance(dtype, pd.StringDtype):
-            return ("string values", self._all(list(array), depth))
+            return ("string values", self._all(list(array)))
         if str(dtype) in MASKED:
             data = array.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
-            return ("masked values", str(dtype), *self._all((data, np.asarray(array.isna())), depth))
-        raise Unknown(str(dtype))
+            return ("masked values", str(dtype), *self._all((data, np.asarray(array.isna()))))
+        raise TypeError(str(dtype))
 
-    def _sparse(self, sparse: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+    def _sparse(self, sparse: Any, value: Any) -> tuple[Any, ...] | None:
         if not sparse.issparse(value):
             return None
         if value.format in ("csr", "csc"):
@@ -213,9 +209,9 @@ class Describer:
             coordinates = value.tocoo()
             parts = [coordinates.data, coordinates.row, coordinates.col]
         is_array = not isinstance(value, sparse.spmatrix)
-        return ("sparse", str(value.format), is_array, tuple(map(int, value.shape)), self._all(parts, depth))
+        return ("sparse", str(value.format), is_array, tuple(map(int, value.shape)), self._all(parts))
 
-    def _torch(self, torch: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+    def _torch(self, torch: Any, value: Any) -> tuple[Any, ...] | None:
         if isinstance(value, torch.Size):
             return ("tuple", list(map(int, value)))
         if not isinstance(value, torch.Tensor):
@@ -223,20 +219,20 @@ class Describer:
         value = value.detach().cpu()
         if value.layout == torch.sparse_coo:
             value = value.coalesce()  # the same tensor; the parts of another have no public name
-            return ("sparse tensor", *self._all((value.indices(), value.values()), depth), tuple(map(int, value.shape)))
+            return ("sparse tensor", *self._all((value.indices(), value.values())), tuple(map(int, value.shape)))
         name = str(value.dtype).removeprefix("torch.")
         if value.layout != torch.strided or name not in TENSORS:
-            raise Unknown(name)
+            raise TypeError(name)
         plain = value.to(torch.float32) if name == "bfloat16" else value
-        return ("tensor", name, self.describe(plain.resolve_conj().resolve_neg().numpy(), depth))
+        return ("tensor", name, self.describe(plain.resolve_conj().resolve_neg().numpy()))
 
-    def _tensorflow(self, tf: Any, value: Any, depth: int) -> tuple[Any, ...] | None:
+    def _tensorflow(self, tf: Any, value: Any) -> tuple[Any, ...] | None:
         if isinstance(value, tf.TensorShape):
             return ("tuple", [None if size is None else int(size) for size in value])
         if not isinstance(value, tf.Tensor | tf.Variable):
             return None
         tag = "tf variable" if isinstance(value, tf.Variable) else "tf tensor"
-        return (tag, value.dtype.name, self.describe(sys.modules["numpy"].asarray(value.numpy()), depth))
+        return (tag, value.dtype.name, self.describe(sys.modules["numpy"].asarray(value.numpy())))
 
 
 def _zone(zone: Any) -> Description:
