@@ -88,7 +88,7 @@ def test_what_an_entry_names_is_there(name: str) -> None:
     benchmark = pkgutil.resolve_name(entry.benchmark_class)()
     assert isinstance(benchmark, Benchmark)
     assert benchmark.name == name
-    assert benchmark.data in {file.name for file in entry.files}
+    assert benchmark.file in entry.files
     if entry.row_reader:
         assert entry.row_reader.startswith("evolcoder.problems."), "evolve must not reach another stage by the table"
         assert callable(pkgutil.resolve_name(entry.row_reader))

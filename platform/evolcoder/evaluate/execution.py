@@ -47,7 +47,7 @@ async def judges(settings: BoxSettings, workers: int | None) -> AsyncIterator[Ju
     """
     pool = _ActorPool(settings)
     try:
-        await pool.fill(workers or min(max(_processors(), 1), _MOST_WORKERS))
+        await pool.fill(workers)
         yield pool.judge
     finally:
         await pool.close()
@@ -57,8 +57,9 @@ class _ActorPool:
     """The actors, and which of them are free. One that dies, with its process or its node, is replaced; its job goes on."""
 
     def __init__(self, settings: BoxSettings) -> None:
+        self._processors = int(ray.cluster_resources().get("CPU", 0))
         # On one machine the model's own server may hold every CPU, and waiting for one would wait for ever.
-        shared = len(ray.nodes()) == 1 and _processors() > 0
+        shared = len(ray.nodes()) == 1 and self._processors > 0
         # SPREAD: by default Ray packs actors onto one node before it takes the next, while others stand idle.
         self._actor_class = ray.remote(num_cpus=0 if shared else 1, scheduling_strategy="SPREAD")(_JudgeActor)
         self._settings = settings
@@ -67,8 +68,9 @@ class _ActorPool:
         self._starting: set[asyncio.Task[None]] = set()
         self._problems: dict[str, Any] = {}  # each problem travels to a node once, not with each of its samples
 
-    async def fill(self, count: int) -> None:
+    async def fill(self, workers: int | None) -> None:
         """Start so many, and wait for the first: a cluster may have to grow before it has room for all."""
+        count = workers or min(max(self._processors, 1), _MOST_WORKERS)
         self._starting |= {asyncio.create_task(self._start()) for _ in range(count)}
         self._free.put_nowait(await self._next_free())
 
@@ -130,7 +132,3 @@ class _ActorPool:
             return waiting.result()
         finally:
             waiting.cancel()  # when a start failed; does nothing to one that is done
-
-
-def _processors() -> int:
-    return int(ray.cluster_resources().get("CPU", 0))

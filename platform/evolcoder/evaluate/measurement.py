@@ -74,7 +74,7 @@ def judging_identity(settings: EvaluateSettings, benchmark: Benchmark, extractio
     """What decides the verdicts on given answers."""
     return {
         "benchmark": benchmark.name,
-        "benchmark_version": benchmark.version,
+        "benchmark_version": benchmark.file.version,
         "running_version": RUNNING_VERSION,
         "extraction": extraction,
         "reading_version": READING_VERSION,

@@ -21,7 +21,7 @@ from evolcoder.text.templates import ALPACA_HEADER
 from evolcoder.text.thinking import drop_thinking
 
 if TYPE_CHECKING:
-    from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
+    from evolcoder.evaluate.benchmarks.base import Benchmark, PromptStyle
 
 BASE_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
 MBPP_STOPS = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif", "\n```")
@@ -49,9 +49,9 @@ def scoring_prompt(body: str, blank_lines: int) -> str:
     return f"{ALPACA_HEADER}{chr(10) * (blank_lines + 1)}### Instruction:\n{body}\n\n### Response:"
 
 
-def script_prompt(problem: Problem) -> str:
-    """How the release asks for code that goes on from a prompt."""
-    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(problem.prompt)}", blank_lines=2)
+def script_prompt(task: str, blank_lines: int = 2) -> str:
+    """How the release asks for a program that does a task, or that goes on from a prompt."""
+    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(task)}", blank_lines)
 
 
 def tabbed(text: str) -> str:

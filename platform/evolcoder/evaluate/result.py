@@ -68,7 +68,7 @@ def _score(measurement: Measurement, completions: Sequence[Completion], verdicts
     caveat = CAVEATS.get(recorded["sandbox"])
     score = Score(
         benchmark=benchmark.name,
-        benchmark_version=benchmark.version,
+        benchmark_version=benchmark.file.version,
         model=measurement.model,
         style=measurement.style,
         tasks=len(counts),

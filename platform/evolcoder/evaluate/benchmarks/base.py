@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from evolcoder.benchmark_table import BENCHMARKS, benchmark_files
+from evolcoder.benchmark_table import BENCHMARKS, BenchmarkFile
 from evolcoder.evaluate.extraction import ExtractionId, future_imports
 from evolcoder.problems.files import find_benchmark
 from evolcoder.records import VerdictStatus
@@ -82,6 +82,8 @@ class Benchmark(ABC):
     styles: ClassVar[tuple[PromptStyle, ...]]
     """The ways in which a model can be asked; ``chat`` is always one."""
     parts: ClassVar[tuple[str, ...]] = ("base",)
+    code_follows_prompt: ClassVar[bool] = True
+    """Whether a model's code goes on from the prompt; where that is no Python, the code alone is the program."""
     task_cpu_seconds: ClassVar[float] = 10.0
     """CPU time of one part of one program; the import may take half of it, and so may any one call."""
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
@@ -92,15 +94,10 @@ class Benchmark(ABC):
     """What every reader of a score must know of this benchmark's tests."""
 
     @property
-    def data(self) -> str:
-        """The name of its data file: of several versions the one that is there, else the first."""
-        names = [file.name for file in BENCHMARKS[self.name].files]
-        return next((name for name in names if find_benchmark(name)), names[0])
-
-    @property
-    def version(self) -> str:
-        """Which data this is, to the byte."""
-        return benchmark_files()[self.data].version
+    def file(self) -> BenchmarkFile:
+        """Its data: of several versions the one that is there, else the first."""
+        files = BENCHMARKS[self.name].files
+        return next((file for file in files if find_benchmark(file.name)), files[0])
 
     @abstractmethod
     def problems(self) -> list[Problem]:
@@ -119,7 +116,7 @@ class Benchmark(ABC):
         supplies imports and helpers.
         """
         future, rest = future_imports(code)
-        return future + problem.prompt + rest
+        return future + problem.prompt + rest if self.code_follows_prompt else code
 
     def require(self, level: Level) -> None:
         """Check what it takes to judge programs here, at a level of the sandbox; before any question is asked.

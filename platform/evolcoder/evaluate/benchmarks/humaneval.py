@@ -20,7 +20,7 @@ from evolcoder.sandbox.program import Program
 
 COMPLETION_STYLES = (
     PromptStyle("base", "humaneval-raw", "completions", BASE_STOPS, "stops", lambda p: p.prompt),
-    PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", script_prompt),
+    PromptStyle("wizardcoder", "humaneval-wizardcoder", "completions", (), "wizardcoder", lambda p: script_prompt(p.prompt)),
     PromptStyle(
         "chat", "humaneval-chat-1", "chat", (), "chat",
         lambda p: "Complete the following Python function. Answer with the whole function, and whatever imports it needs, "

@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
-from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
+from evolcoder.evaluate.prompts import MBPP_STOPS, script_prompt
 from evolcoder.problems.rows import ProblemRow, parse_quietly, problem_rows
 from evolcoder.sandbox.program import Program
 
@@ -47,13 +47,9 @@ def _shown_tests(problem: Problem) -> str:
     return _LONG_TESTS.get(problem.task_id) or problem.test.strip()
 
 
-def _wizardcoder(problem: Problem) -> str:
-    body = f"\n{problem.prompt}\nTest examples:\n{_shown_tests(problem)}"
-    return scoring_prompt(f"Create a Python script for this problem:\n{tabbed(body)}", blank_lines=1)
-
-
 class Mbpp(Benchmark):
     name = "mbpp"
+    code_follows_prompt = False
     task_cpu_seconds = 30.0  # the reference of Mbpp/123 alone takes more than 5 s of a slow processor
     styles = (
         PromptStyle(
@@ -64,7 +60,10 @@ class Mbpp(Benchmark):
             "few-shot", "mbpp-3-shot", "completions", ("[DONE]",), "stops",
             lambda p: _solved_tasks() + _TASK.format(p.prompt, p.test),
         ),
-        PromptStyle("wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder", _wizardcoder),
+        PromptStyle(
+            "wizardcoder", "mbpp-wizardcoder", "completions", (), "wizardcoder",
+            lambda p: script_prompt(f"\n{p.prompt}\nTest examples:\n{_shown_tests(p)}", blank_lines=1),
+        ),
         PromptStyle(
             "chat", "mbpp-chat-1", "chat", (), "chat",
             lambda p: f"{p.prompt}\nAnswer with the whole function, and whatever imports it needs, in one ```python block. "
@@ -76,10 +75,6 @@ class Mbpp(Benchmark):
 
     def problems(self) -> list[Problem]:
         return [_problem(row) for row in problem_rows("mbpp") if row.fields["task_id"] in self.tasks]
-
-    def program(self, problem: Problem, code: str) -> str:
-        """The code alone: the task's text is no Python."""
-        return code
 
     def check(self, problem: Problem, part: str, program: Program, prepared: Any) -> None:
         if problem.material:

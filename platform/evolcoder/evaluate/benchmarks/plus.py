@@ -14,7 +14,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evolcoder.evaluate.benchmarks.base import Benchmark, Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.evalplus_rules import Oracle, agrees
@@ -22,7 +22,7 @@ from evolcoder.evaluate.benchmarks.expected import Expected, expected_outputs, r
 from evolcoder.evaluate.benchmarks.humaneval import COMPLETION_STYLES
 from evolcoder.evaluate.evalplus_adapter import restored_mbpp_inputs
 from evolcoder.evaluate.prompts import MBPP_STOPS, scoring_prompt, tabbed
-from evolcoder.problems.rows import ProblemRow, problem_rows
+from evolcoder.problems.rows import problem_rows
 from evolcoder.sandbox.box import Sandbox
 from evolcoder.sandbox.inside.codec import MARSHAL_VERSION
 from evolcoder.sandbox.isolation import ResourceLimits
@@ -50,17 +50,15 @@ class PlusBenchmark(Benchmark):
     dataset: ClassVar[str]
     """Whose oracles apply: humaneval or mbpp."""
 
-    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
-        """The argument lists of a part, with the types that JSON cannot hold restored."""
-        return list(row.fields[f"{part}_input"])  # MBPP+ v0.2.0 writes one that is empty as an object
-
     def problems(self) -> list[Problem]:
         problems = []
-        for row in problem_rows(self.name, self.data):
-            arguments = {
-                part: tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in self.inputs(row, part))
-                for part in self.parts
-            }
+        for row in problem_rows(self.name, self.file.name):
+            arguments = {}
+            for part in self.parts:
+                inputs = list(row.fields[f"{part}_input"])  # MBPP+ v0.2.0 writes one that is empty as an object
+                if self.dataset == "mbpp":
+                    inputs = restored_mbpp_inputs(row.task_id, inputs)
+                arguments[part] = tuple(marshal.dumps(tuple(given), MARSHAL_VERSION) for given in inputs)
             oracle = Oracle(self.dataset, row.entry_point, float(row.fields["atol"]))
             problem = Problem(
                 task_id=row.task_id,
@@ -76,10 +74,10 @@ class PlusBenchmark(Benchmark):
     def prepare(self, problem: Problem, box: Sandbox) -> dict[str, Expected]:
         calls: Calls = problem.material
         program = problem.prompt + problem.canonical_solution
-        return expected_outputs(self.version, problem.task_id, program, problem.entry_point, calls.arguments, box)
+        return expected_outputs(self.file.version, problem.task_id, program, problem.entry_point, calls.arguments, box)
 
     def reference_seconds(self, problem: Problem) -> float:
-        return reference_seconds(self.version, problem.task_id)
+        return reference_seconds(self.file.version, problem.task_id)
 
     def limits(self, problem: Problem, part: str, prepared: dict[str, Expected], given: ResourceLimits) -> ResourceLimits:
         call = max(LEAST_CALL_SECONDS, REFERENCE_FACTOR * prepared[part].slowest_call_seconds)
@@ -124,6 +122,7 @@ def _mbpp_chat(problem: Problem) -> str:
 class MbppPlus(PlusBenchmark):
     name = "mbpp+"
     dataset = "mbpp"
+    code_follows_prompt = False  # v0.1.0's is a string without a line end, that the code's first line would stand behind
     notes = ("Mbpp/164 takes any output and Mbpp/295 takes 0, as evalplus 0.3.1 has it, so that scores compare.",)
     styles = (
         PromptStyle(
@@ -136,10 +135,3 @@ class MbppPlus(PlusBenchmark):
         ),
         PromptStyle("chat", "mbpp+-chat-1", "chat", (), "chat", _mbpp_chat),
     )  # fmt: skip
-
-    def inputs(self, row: ProblemRow, part: str) -> list[Any]:
-        return restored_mbpp_inputs(row.task_id, super().inputs(row, part))
-
-    def program(self, problem: Problem, code: str) -> str:
-        """The code alone: v0.1.0's prompt is a string without a line end, that the code's first line would stand behind."""
-        return code

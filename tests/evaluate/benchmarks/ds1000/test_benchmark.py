@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from evolcoder.errors import DataError
 from evolcoder.evaluate.benchmarks import benchmark_named
 from evolcoder.evaluate.benchmarks.base import Problem
-from evolcoder.evaluate.benchmarks.ds1000.benchmark import TAILS, gap
+from evolcoder.evaluate.benchmarks.ds1000.benchmark import TAILS, gap, solution_of
 from evolcoder.evaluate.benchmarks.ds1000.environment import interpreter_for
-from evolcoder.evaluate.benchmarks.ds1000.placing import solution_of
 from evolcoder.evaluate.extraction import extract
 from evolcoder.evaluate.prompts import style_named
 from evolcoder.problems.files import benchmark_rows

@@ -4,17 +4,22 @@ The tests compare arrays, tables, tensors and figures with the libraries' own fu
 a program and its test run in two boxes, under an interpreter of their own (``environment.py``): what the program returns
 is described as plain data and rebuilt where the test is. ``ds1000-insertion`` is the same problems without Matplotlib's,
 asked as a gap to be filled between the given code and the code that follows.
+
+DS-1000 wants the code that goes on after the given code. Chat models like to repeat what was given, and a copy of the
+inputs would overwrite the hidden ones. So given lines that the code begins with, word for word, are dropped; where the
+solution is the body of a given function, the body is taken out of a repeated function, and indented when it is not.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import replace
+from itertools import takewhile
 
 from evolcoder.errors import SandboxError
 from evolcoder.evaluate.benchmarks.base import Benchmark, PartResult, Problem, PromptStyle
 from evolcoder.evaluate.benchmarks.ds1000.environment import PINS, interpreter_for
-from evolcoder.evaluate.benchmarks.ds1000.placing import solution_of
 from evolcoder.evaluate.benchmarks.ds1000.two_boxes import judged
 from evolcoder.evaluate.prompts import script_prompt
 from evolcoder.problems.rows import problem_rows
@@ -39,6 +44,9 @@ _CHAT = (
     "where the problem asks for it."
 )
 _CONTEXT = re.compile(r'exec_context = r"""\n(.*?)\n?"""', re.DOTALL)
+_DEFINITION = re.compile(r"^def\s+(\w+)\s*\(", re.MULTILINE)
+_SCAFFOLD = ("<code>", "BEGIN SOLUTION", "### BEGIN SOLUTION", "# SOLUTION START")
+_HINT = re.compile(r"[\w, .\[\]'\"()]+ = \.\.\. # put solution in")
 
 
 class Ds1000(Benchmark):
@@ -48,7 +56,7 @@ class Ds1000(Benchmark):
     recorded_packages = tuple(f"{name}=={version}" for name, version in PINS.items())
     styles = (
         PromptStyle("base", "ds1000-completion", "completions", STOPS, "stops", lambda p: p.prompt),
-        PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", script_prompt),
+        PromptStyle("wizardcoder", "ds1000-wizardcoder-1", "completions", (), "ds1000", lambda p: script_prompt(p.prompt)),
         PromptStyle("chat", "ds1000-chat-1", "chat", (), "chat", lambda p: f"{_CHAT}\n\n{p.prompt.rstrip()}"),
     )
 
@@ -75,7 +83,6 @@ class Ds1000(Benchmark):
         return f"DS1000/{int(found.group(1))}" if found else text
 
     def program(self, problem: Problem, code: str) -> str:
-        """What goes in the place of the solution; the context around it is the test's."""
         return solution_of(problem.prompt, code)
 
     def require(self, level: Level) -> None:
@@ -111,18 +118,50 @@ def gap(problem: Problem) -> tuple[str, str]:
     return problem.prompt, f"\n{after}\n</code>" if after else "\n</code>"
 
 
-def fill_in_prompt(problem: Problem) -> str:
-    """The gap in the tokens of StarCoder and the models made from it."""
-    before, after = gap(problem)
-    return f"<fim_prefix>{before}<fim_suffix>{after}<fim_middle>"
-
-
 class Ds1000Insertion(Ds1000):
     name = "ds1000-insertion"
     styles = (
-        PromptStyle("base", "ds1000-insertion-starcoder", "completions", STOPS, "stops", fill_in_prompt),
+        PromptStyle(
+            "base", "ds1000-insertion-starcoder", "completions", STOPS, "stops",
+            lambda p: "<fim_prefix>{}<fim_suffix>{}<fim_middle>".format(*gap(p)),  # for models made from StarCoder
+        ),
         *Ds1000.styles[1:],
-    )
+    )  # fmt: skip
 
     def problems(self) -> list[Problem]:
         return [problem for problem in super().problems() if problem.groups["library"] != "Matplotlib"]
+
+
+def solution_of(prompt: str, code: str) -> str:
+    """What goes in the place of the solution; the context around it is the test's. No text makes it fail."""
+    lines = _without_given(prompt, code.split("\n"))
+    if not prompt.endswith("    ### BEGIN SOLUTION"):
+        return "\n".join(lines)
+    function = _DEFINITION.findall(prompt)[-1:]  # the one whose body is asked for
+    return _body(function[0], lines) if function else "\n".join(lines)
+
+
+def _without_given(prompt: str, lines: list[str]) -> list[str]:
+    """The lines after those that repeat the prompt's code from its first line on, blank ones apart."""
+    _, found, after = prompt.rpartition("A:\n")  # Matplotlib's prompts are code all over
+    block = (after if found else prompt).split("BEGIN SOLUTION")[0].split("</code>")[0]
+    given = [line.rstrip() for line in block.split("\n") if line.strip() and line.strip() not in (*_SCAFFOLD, "###")]
+    place = 0
+    for start, line in enumerate(lines):
+        if place < len(given) and line.rstrip() == given[place]:
+            place += 1
+        elif line.strip() not in _SCAFFOLD and not (place and (not line.rstrip() or _HINT.match(line))):
+            return lines[start:] if given and place == len(given) else lines
+    return [] if given and place == len(given) else lines
+
+
+def _body(function: str, lines: list[str]) -> str:
+    for place, line in enumerate(lines):
+        found = _DEFINITION.match(line)
+        if found and found.group(1) == function:
+            imports = [f"    {kept}" for kept in lines[:place] if re.match(r"(import|from)\s", kept)]
+            signature_end = next((end for end in range(place, len(lines)) if lines[end].rstrip().endswith(":")), place)
+            body = list(takewhile(lambda kept: not kept.strip() or kept[0] in " \t", lines[signature_end + 1 :]))
+            return "\n".join([*imports, *body])
+    first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+    return "\n".join(lines) if first[:1] in (" ", "\t", "") else textwrap.indent("\n".join(lines), "    ")

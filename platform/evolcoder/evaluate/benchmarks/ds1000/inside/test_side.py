@@ -155,7 +155,7 @@ class _TestRun:
 
         names["generate_test_case"] = generate_test_case
         names["exec"] = self._run_elsewhere
-        names["exec_test"] = _watched(names["exec_test"])
+        names["exec_test"] = functools.partial(_test_watched, names["exec_test"])
         if not self._proxied:
             names["zip"] = functools.partial(zip, strict=True)
         if self._tail:
@@ -236,23 +236,19 @@ def _pixels(picture: tuple[Any, ...] | None) -> Any:
     return numpy.frombuffer(data, numpy.uint8).reshape(shape)
 
 
-def _watched(exec_test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _test_watched(exec_test: Callable[[Any, Any], Any], result: Any, expected: Any) -> Any:
     """The test of one result, which refuses an empty one and says what it saw when it fails."""
-
-    def watched(result: Any, expected: Any) -> Any:
-        if _is_vacuous(result, expected):
-            raise AssertionError(f"an empty result, expected {_shown(expected)}")
-        said = []
-        try:
-            if exec_test(result, expected):
-                return 1
-        except Exception as error:  # noqa: BLE001 - a wrong result can make the test stumble anywhere
-            said.append(_said(error))
-        if expected is not None:  # tests of figures expect nothing of the result
-            said.insert(0, f"got {_shown(result)}, expected {_shown(expected)}")
-        raise AssertionError("; ".join(said) or "the test says no")
-
-    return watched
+    if _is_vacuous(result, expected):
+        raise AssertionError(f"an empty result, expected {_shown(expected)}")
+    said = []
+    try:
+        if exec_test(result, expected):
+            return 1
+    except Exception as error:  # noqa: BLE001 - a wrong result can make the test stumble anywhere
+        said.append(_said(error))
+    if expected is not None:  # tests of figures expect nothing of the result
+        said.insert(0, f"got {_shown(result)}, expected {_shown(expected)}")
+    raise AssertionError("; ".join(said) or "the test says no")
 
 
 def _is_vacuous(result: Any, expected: Any) -> bool:
