@@ -17,7 +17,7 @@ from typing import Any
 from evolcoder.console import Reporter
 from evolcoder.evaluate.scoring import score_tasks
 from evolcoder.evolve.dataset.build import build_dataset
-from evolcoder.evolve.rounds.merge import Merged
+from evolcoder.evolve.rounds.gather import Merged
 from evolcoder.evolve.rounds.shards import write_shard
 from evolcoder.records import COMPLETION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.run.evol_stop import stopping_stage, stopping_variant

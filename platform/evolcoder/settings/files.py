@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,25 @@ def override_settings(config: Any, overrides: Sequence[str], source: str) -> Run
     """Put the environment's and the command line's overrides on plain data, and check the whole."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
+    environment = [
+        f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"
+        for key, value in sorted(os.environ.items())
+        if key.startswith(ENVIRONMENT_PREFIX)
+    ]
     try:
-        environment = [
-            f"{key.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"
-            for key, value in sorted(os.environ.items())
-            if key.startswith(ENVIRONMENT_PREFIX)
-        ]
-        merged = OmegaConf.merge(config, *_dotted([*environment, *overrides]))
-        plain = OmegaConf.to_container(merged, resolve=True)
+        for override in [*environment, *overrides]:
+            key, separator, _ = override.partition("=")
+            if not separator or not key.strip():
+                raise SettingsError(f"{override!r} is not an override; write it as section.key=value, e.g. evolve.rounds=2.")
+            if encodable_text(override)[1]:
+                raise SettingsError(f"{override!r} holds bytes that are not UTF-8; write the characters themselves.")
+            try:
+                config = OmegaConf.merge(config, OmegaConf.from_dotlist([override]))
+            except YAMLError as error:
+                raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}.") from None
+        plain = OmegaConf.to_container(OmegaConf.merge(config), resolve=True)
     except OmegaConfBaseException as error:
         raise SettingsError(f"{source} with these overrides does not resolve: {str(error).splitlines()[0]}.") from None
     return parse_settings(plain, source)
@@ -93,22 +103,6 @@ def preset_text(preset: str, name: str) -> str:
     text = (resources.files("evolcoder.settings") / "presets" / f"{preset}.yaml").read_text("utf-8")
     parse_settings({"name": name}, source=f"the name {name!r}")
     return text.replace("name: NAME", f"name: {name}", 1)
-
-
-def _dotted(overrides: Sequence[str]) -> Iterable[Any]:
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    for override in overrides:
-        key, separator, _ = override.partition("=")
-        if not separator or not key.strip():
-            raise SettingsError(f"{override!r} is not an override; write it as section.key=value, e.g. evolve.rounds=2.")
-        if encodable_text(override)[1]:
-            raise SettingsError(f"{override!r} holds bytes that are not UTF-8; write the characters themselves.")
-        try:
-            yield OmegaConf.from_dotlist([override])
-        except YAMLError as error:
-            raise SettingsError(f"The value in {override!r} is not YAML: {' '.join(str(error).split())}.") from None
 
 
 def _explain(problem: Any) -> str:

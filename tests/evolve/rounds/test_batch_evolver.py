@@ -27,12 +27,13 @@ from evolcoder.errors import BudgetError, EndpointError
 from evolcoder.evolve.rounds.batch_evolver import BatchEvolver
 from evolcoder.evolve.rounds.worker import RoundJob
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row
-from evolcoder.evolve.rules.operators import operators_of
 from evolcoder.records import Instruction
+from evolcoder.settings.evolve import EvolveSettings, TeacherSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 
-PLAN = RoundPlan(1, 0, operators_of(("constraints", "complexity")), 500, Script.model, 1.0, 0.95, 200)
+EVOLVE = EvolveSettings(operators=("constraints", "complexity"), max_instruction_words=500)
+PLAN = RoundPlan(1, EVOLVE, TeacherSettings(max_tokens=200), Script.model)
 POOL = [seed(f"Write a function that adds {number}.") for number in range(20)]
 QUICK = {"batch_seconds": 0.2}
 

@@ -12,8 +12,12 @@ import pytest
 from tests.evolve.rows import seed
 
 from evolcoder.console import Reporter
-from evolcoder.evolve.rounds.identity import round_identity, round_plan, round_stages, seeds_identity
+from evolcoder.endpoint.journal.epoch import Epoch
+from evolcoder.endpoint.limits.ledger import TeacherLimits
+from evolcoder.endpoint.requests import Endpoint
+from evolcoder.evolve.rounds.identity import round_identity, round_stages, seeds_identity
 from evolcoder.evolve.rounds.shards import PART_NAME, write_shard
+from evolcoder.evolve.rounds.this_round import Round, Teacher
 from evolcoder.evolve.rules.evolution import FORMAT_BEFORE
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.run.folder import RunFolder
@@ -92,8 +96,12 @@ def test_a_round_of_the_format_before_stays_done_unless_it_holds_thinking(
 
 
 def test_a_plan_carries_operators_and_the_judge() -> None:
-    plan = round_plan(settings_with(judge=True, operators=["complexity"]), 2, "teacher")
-    assert (plan.round, plan.judge, [operator.name for operator in plan.operators]) == (2, True, ["complexity"])
+    settings = settings_with(judge=True, operators=["complexity"])
+    run = RunFolder.open(settings)
+    teacher = Teacher([Endpoint("http://127.0.0.1:1", "teacher")], Epoch(run.journal, 1, "token"), TeacherLimits(), None)
+    plan = Round(settings, run, 2, Stage("round 02", run.round(2), {}), 1, 1, teacher).job(1).plan
+    assert (plan.round, plan.model, plan.evolve.judge) == (2, "teacher", True)
+    assert [operator.name for operator in plan.operators] == ["complexity"]
 
 
 def test_seeds_that_were_stored_without_their_spaces_stay_done_until_a_file_is_damaged(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.evolve.rows import child, seed
 from evolcoder.errors import RunFolderError
 from evolcoder.evolve.copies.decontamination import BenchmarkIndex
 from evolcoder.evolve.copies.dedup import find_duplicates
-from evolcoder.evolve.rounds.merge import Merged, check_partition, fingerprint_partition, merge_partition
+from evolcoder.evolve.rounds.gather import Merged, check_partition, fingerprint_partition, merge_partition
 from evolcoder.evolve.rounds.shards import (
     PART_NAME,
     REJECTED_NAME,

@@ -10,6 +10,8 @@ from evolcoder.evolve.rules.elimination import (
     clean_instruction,
     eliminate_instruction,
     eliminate_response,
+    judge_prompt,
+    says_equal,
     without_outer_blank_lines,
 )
 
@@ -120,3 +122,31 @@ def test_blank_lines_are_all_that_goes(text: str, around: str) -> None:
 def test_rules_take_any_text(parent: str, text: str, finish_reason: str) -> None:
     assert isinstance(eliminate_instruction(text, parent, finish_reason, 10), str | None)
     assert isinstance(eliminate_response(text, finish_reason), str | None)
+
+
+@pytest.mark.parametrize("verdict", ["equal", "Equal.", "**Equal**", "They are equal.", "`equal`"])
+def test_a_verdict_of_equal(verdict: str) -> None:
+    assert says_equal(verdict)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        "not equal",
+        "Not Equal.",
+        "`not equal`",
+        "They are different, not equal",
+        "unequal",
+        "They aren't equal",
+        "",
+        "I cannot say.",
+    ],
+)
+def test_a_verdict_of_not_equal_or_none(verdict: str) -> None:
+    assert not says_equal(verdict)
+
+
+def test_the_question_holds_both_tasks_whatever_is_in_them() -> None:
+    prompt = judge_prompt("first {second}", "second {first}")
+    assert prompt.count("first {second}") == prompt.count("second {first}") == 1
+    assert prompt.index("first {second}") < prompt.index("second {first}")

@@ -12,12 +12,12 @@ from tests.evolve.rows import seed
 from evolcoder.endpoint.requests import RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.errors import BudgetError
 from evolcoder.evolve.rules.evolution import Asked, RoundPlan, evolve_row, failed_row
-from evolcoder.evolve.rules.operators import child_id, operators_of
+from evolcoder.evolve.rules.operators import child_id
 from evolcoder.records import Instruction
-from evolcoder.settings.evolve import PAPER_OPERATORS
-from evolcoder.text.thinking import marks_with
+from evolcoder.settings.evolve import EvolveSettings, TeacherSettings
 
-PLAN = RoundPlan(1, 0, operators_of(PAPER_OPERATORS), 100, "teacher", 1.0, 0.95, 50)
+JUDGED = EvolveSettings(max_instruction_words=100, judge=True)
+PLAN = RoundPlan(1, EvolveSettings(max_instruction_words=100), TeacherSettings(max_tokens=50), "teacher")
 PARENT = seed("Add two numbers.", input="1 2")
 
 
@@ -81,7 +81,7 @@ def test_equal_prompts_of_two_rows_are_two_requests() -> None:
 
 
 def test_the_judge_is_asked_between_and_ends_a_row_that_says_nothing_new() -> None:
-    judged = dataclasses.replace(PLAN, judge=True)
+    judged = dataclasses.replace(PLAN, evolve=JUDGED)
     task, response = TeacherReply("Add three numbers.", "stop", 10, 5), TeacherReply("a + b + c", "stop", 20, 7)
     row, asked = evolve(task, TeacherReply("Not equal.", "stop", 30, 2), response, plan=judged)
     assert (row.status, row.request_keys, row.prompt_tokens) == ("kept", ["key1", "key2", "key3"], 60)
@@ -126,7 +126,7 @@ def test_thinking_is_left_out_of_all_replies_and_counted() -> None:
     async def ask(prompt: str, sampling: SamplingSettings) -> Asked:
         return Asked(next(replies), "key")
 
-    plan = dataclasses.replace(PLAN, judge=True, thinking_marks=marks_with((("<plan>", "</plan>"),)))
+    plan = dataclasses.replace(PLAN, evolve=JUDGED, teacher=TeacherSettings(thinking_marks=(("<plan>", "</plan>"),)))
     row = asyncio.run(evolve_row(PARENT, plan, ask, counts))
     assert (row.status, row.instruction, row.response) == ("kept", "Add three.", "a + b + c")
     assert row.completion_tokens == 27
@@ -136,7 +136,8 @@ def test_thinking_is_left_out_of_all_replies_and_counted() -> None:
 
 
 def test_what_is_null_is_not_asked_for_and_more_fields_are() -> None:
-    plan = dataclasses.replace(PLAN, temperature=None, top_p=None, judge=True, extra_body={"reasoning_effort": "low"})
+    teacher = TeacherSettings(temperature=None, top_p=None, extra_body={"reasoning_effort": "low"})
+    plan = dataclasses.replace(PLAN, evolve=JUDGED, teacher=teacher)
     _, asked = evolve(
         TeacherReply("Add three.", "stop", 1, 1), TeacherReply("no", "stop", 1, 1), TeacherReply("a", "stop", 1, 1), plan=plan
     )

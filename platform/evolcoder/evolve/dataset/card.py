@@ -52,9 +52,19 @@ def dataset_card(
     elif seeds.startswith(("/", ".", "~")):
         seeds = Path(seeds).name  # the folders of this machine are no one's business: the card is to be published
     model = settings.teacher.model
+    front_matter = {
+        "license": "other",
+        "license_name": "terms-of-the-seeds-and-the-teacher",
+        "language": ["en"],
+        "task_categories": ["text-generation"],
+        "tags": ["code", "instruction-tuning", "evol-instruct", "synthetic", "evolcoder"],
+        "pretty_name": settings.name,
+        "size_categories": [next((size for limit, size in _HUB_SIZES if summary["rows"] < limit), "n>1M")],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+    }
     return environment.get_template("card.md.j2").render(
         # Dumped by yaml and not written in the template: a run's name may need quoting.
-        front_matter=yaml.safe_dump(_front_matter(settings.name, int(summary["rows"])), sort_keys=False).rstrip(),
+        front_matter=yaml.safe_dump(front_matter, sort_keys=False).rstrip(),
         name=settings.name,
         settings=settings,
         seeds=seeds,
@@ -66,16 +76,3 @@ def dataset_card(
         reasons=sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])),
         contamination=contamination,
     )
-
-
-def _front_matter(name: str, rows: int) -> dict[str, Any]:
-    return {
-        "license": "other",
-        "license_name": "terms-of-the-seeds-and-the-teacher",
-        "language": ["en"],
-        "task_categories": ["text-generation"],
-        "tags": ["code", "instruction-tuning", "evol-instruct", "synthetic", "evolcoder"],
-        "pretty_name": name,
-        "size_categories": [next((size for limit, size in _HUB_SIZES if rows < limit), "n>1M")],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
-    }

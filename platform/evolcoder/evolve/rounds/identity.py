@@ -17,8 +17,8 @@ from evolcoder.errors import DataError, EvolcoderError
 from evolcoder.evolve.copies import dedup
 from evolcoder.evolve.copies.decontamination import decontamination_identity
 from evolcoder.evolve.rounds.shards import KEPT_PATTERN
-from evolcoder.evolve.rules.evolution import FORMAT, FORMAT_BEFORE, RoundPlan
-from evolcoder.evolve.rules.novelty import JUDGE_FINGERPRINT
+from evolcoder.evolve.rules.elimination import JUDGE_FINGERPRINT
+from evolcoder.evolve.rules.evolution import FORMAT, FORMAT_BEFORE
 from evolcoder.evolve.rules.operators import operators_of, prompts_fingerprint
 from evolcoder.evolve.seeds.load import PACKAGED, load_seeds
 from evolcoder.evolve.seeds.rows import normalise
@@ -30,7 +30,7 @@ from evolcoder.settings.run import RunSettings
 from evolcoder.storage.arrow_files import read_rows
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, Stage, read_manifest
-from evolcoder.text.thinking import KNOWN_MARKS, drop_thinking, marks_with
+from evolcoder.text.thinking import KNOWN_MARKS, drop_thinking
 
 
 def seeds_identity(settings: RunSettings, seeds: Sequence[Instruction]) -> dict[str, Any]:
@@ -123,22 +123,6 @@ def _as_recorded(folder: Folder, settings: RunSettings) -> dict[str, Any]:
     rows = read_rows(folder, KEPT_PATTERN, ["instruction", "response"])
     thought = any(drop_thinking(text, KNOWN_MARKS)[1] for row in rows for text in (row["instruction"], row["response"]))
     return identity if thought else before
-
-
-def round_plan(settings: RunSettings, number: int, teacher: str) -> RoundPlan:
-    return RoundPlan(
-        round=number,
-        seed=settings.evolve.seed,
-        operators=operators_of(settings.evolve.operators),
-        max_instruction_words=settings.evolve.max_instruction_words,
-        teacher=teacher,
-        temperature=settings.teacher.temperature,
-        top_p=settings.teacher.top_p,
-        max_tokens=settings.teacher.max_tokens,
-        judge=settings.evolve.judge,
-        extra_body=settings.teacher.extra_body,
-        thinking_marks=marks_with(settings.teacher.thinking_marks),
-    )
 
 
 def finished_rounds(stages: Sequence[Stage]) -> list[Manifest]:

@@ -103,11 +103,9 @@ def _evolve_pool(this: Round, board: Any) -> Counter[str]:
     block_rows = max(1, min(_LONGEST_BLOCK_ROWS, this.rows // (workers * calls)))
     job = this.job(share)
     earlier = this.earlier
-
-    def pool_rows(row: dict[str, int]) -> Iterable[dict[str, Any]]:
-        return [member.to_row() for member in read_pool(earlier, int(row["id"]))]
-
-    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(pool_rows, num_cpus=_TASK_CPUS)
+    pool = ray.data.range(this.partitions, override_num_blocks=this.partitions).flat_map(
+        lambda row: [member.to_row() for member in read_pool(earlier, int(row["id"]))], num_cpus=_TASK_CPUS
+    )
     evolved = pool.repartition(target_num_rows_per_block=block_rows).map(
         RowEvolver,
         fn_constructor_args=(job, board, this.teacher.ledger),

@@ -6,6 +6,7 @@ by root id. The same rows make the same bytes. Knows no Ray.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
@@ -44,9 +45,9 @@ def write_shard(folder: Folder, name: str, rows: Sequence[Instruction]) -> list[
 
 def write_rows(attempt: Folder, partitions: int, name: str, rows: Sequence[Instruction]) -> None:
     """Write evolved rows to an attempt's folder, each partition's into a file of that name."""
-    by_partition: dict[int, list[Instruction]] = {}
+    by_partition: dict[int, list[Instruction]] = defaultdict(list)
     for row in rows:
-        by_partition.setdefault(partition_of(row.root_id, partitions), []).append(row)
+        by_partition[partition_of(row.root_id, partitions)].append(row)
     for partition, members in by_partition.items():
         attempt.write_bytes(f"{partition:05d}/{name}.arrow", shard_bytes(members))
 

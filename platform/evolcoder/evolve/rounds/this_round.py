@@ -9,8 +9,8 @@ from typing import Any
 from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
-from evolcoder.evolve.rounds.identity import round_plan
 from evolcoder.evolve.rounds.worker import RoundJob
+from evolcoder.evolve.rules.evolution import RoundPlan
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
@@ -50,7 +50,7 @@ class Round:
 
     def job(self, concurrency: int) -> RoundJob:
         return RoundJob(
-            plan=round_plan(self.settings, self.number, self.teacher.endpoints[0].model),
+            plan=RoundPlan(self.number, self.settings.evolve, self.settings.teacher, self.teacher.endpoints[0].model),
             endpoints=tuple(self.teacher.endpoints),
             concurrency=concurrency,
             journal=self.run.journal,

@@ -1,8 +1,9 @@
-"""Which evolutions failed, by rules that need no further call to a model; and the cleaning before them. Pure.
+"""Which evolutions failed, and the cleaning before the rules that say so. Pure.
 
 The name of a rule is the reason of the rows that it eliminates. ``apology`` (`sorry` in fewer than 80 words),
-``only_stop_words`` and ``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The judge
-is in ``novelty.py``, for it costs a call; copies of benchmarks and of other rows are looked for in the package ``copies``.
+``only_stop_words`` and ``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. So is the
+judge, in our own words: the teacher says whether a task asks for anything new. It costs a call more for each row, and is off
+by default. Copies of benchmarks and of other rows are looked for in the package ``copies``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import string
 
 from evolcoder.endpoint.endings import ending
+from evolcoder.storage.hashes import stable_hash
 
 APOLOGY_WORDS = 80
 PROMPT_PHRASES = ("original task", "rewritten task", "given prompt", "rewritten prompt", "original prompt", "new prompt")
@@ -35,6 +37,20 @@ _LABEL = re.compile(
 _PREFACE = re.compile(
     r"^(?:(?:sure|certainly|okay|ok)\b[^\n:]{0,40}[,.!]\s*)?here(?:'s|\u2019s| is)\b[^\n:]{0,80}:\s*", re.IGNORECASE
 )
+_JUDGE = """Compare two programming tasks. Call them equal when both set the same requirements and need the same amount of
+thought and work, in whatever words; call them not equal when one asks for something that the other does not.
+Reply with `equal` or `not equal` alone.
+
+Task 1:
+{first}
+
+Task 2:
+{second}
+
+Verdict:"""
+JUDGE_FINGERPRINT = stable_hash(_JUDGE)
+_DIFFERENT = re.compile(r"\b(?:not|n't|isn't|aren't)\s+(?:the\s+)?(?:equal|same)\b|\bunequal\b|\bdifferent\b", re.IGNORECASE)
+_EQUAL = re.compile(r"\bequal\b", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "`": "`"}
 
 
@@ -91,6 +107,19 @@ def _unnatural_endings(finish_reason: str, what: str) -> dict[str, bool]:
     how = ending(finish_reason)
     other = how not in ("whole", "cut", "filtered")
     return {f"truncated_{what}": how == "cut", f"filtered_{what}": how == "filtered", f"ended_by_{how}": other}
+
+
+def judge_prompt(parent_task: str, instruction: str) -> str:
+    # Not str.format: tasks hold braces. Nor two str.replace: a task may hold the other one's placeholder.
+    head, _, rest = _JUDGE.partition("{first}")
+    middle, _, tail = rest.partition("{second}")
+    return f"{head}{parent_task}{middle}{instruction}{tail}"
+
+
+def says_equal(verdict: str) -> bool:
+    """Whether the verdict is `equal`. One that says neither says nothing against the row."""
+    # A model asked for one of two words may explain itself: "not equal" holds "equal", so the denial is looked for first.
+    return not _DIFFERENT.search(verdict) and bool(_EQUAL.search(verdict))
 
 
 def normalised(text: str) -> str:

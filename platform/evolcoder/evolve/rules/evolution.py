@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 from evolcoder.endpoint.requests import FOR_EVER, RequestFailed, SamplingSettings, TeacherReply
 from evolcoder.evolve.rules.elimination import (
     clean_instruction,
     eliminate_instruction,
     eliminate_response,
+    judge_prompt,
+    says_equal,
     without_outer_blank_lines,
 )
-from evolcoder.evolve.rules.novelty import judge_prompt, says_equal
-from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, request_seed, task_text
+from evolcoder.evolve.rules.operators import Operator, child_id, choose_operator, operators_of, request_seed, task_text
 from evolcoder.records import Instruction
-from evolcoder.text.thinking import KNOWN_MARKS, Mark, drop_thinking
+from evolcoder.settings.evolve import EvolveSettings, TeacherSettings
+from evolcoder.text.thinking import drop_thinking, marks_with
 
 FORMAT = 3
 """Raised whenever cleaning or a rule changes what a reply becomes, so that finished rounds are made anew."""
@@ -33,23 +36,23 @@ CHANGES = ("replies_with_thinking", "thinking_characters", "replaced_characters"
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What decides the outcome of a round, apart from its pool and the teacher's replies."""
+    """What decides the outcome of a round, apart from its pool and the teacher's replies.
+
+    ``model`` is what the endpoint calls the teacher, which the settings may call ``embedded``.
+    """
 
     round: int
-    seed: int
-    operators: tuple[Operator, ...]
-    max_instruction_words: int
-    teacher: str
-    temperature: float | None
-    top_p: float | None
-    max_tokens: int
-    judge: bool = False
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    thinking_marks: tuple[Mark, ...] = KNOWN_MARKS
+    evolve: EvolveSettings
+    teacher: TeacherSettings
+    model: str
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        return operators_of(self.evolve.operators)
 
     def sampling(self, row_id: str, purpose: str) -> SamplingSettings:
-        seed = request_seed(row_id, purpose)
-        return SamplingSettings(self.temperature, self.top_p, self.max_tokens, (), seed, self.extra_body)
+        asked, seed = self.teacher, request_seed(row_id, purpose)
+        return SamplingSettings(asked.temperature, asked.top_p, asked.max_tokens, (), seed, asked.extra_body)
 
 
 class Asked(NamedTuple):
@@ -74,12 +77,13 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask, counts: Cou
     """
     row = failed_row(parent, plan)
     changes = Counter() if counts is None else counts
+    marks = marks_with(plan.teacher.thinking_marks)
 
     async def asked(prompt: str, sampling: SamplingSettings) -> TeacherReply:
         """The teacher's answer without its thinking. A row keeps its costs even if it falls: it was paid for all the same."""
         nonlocal row
         reply, key = await ask(prompt, sampling)
-        text, dropped = drop_thinking(reply.text, plan.thinking_marks)
+        text, dropped = drop_thinking(reply.text, marks)
         changes["replies_with_thinking"] += dropped > 0
         changes["thinking_characters"] += dropped
         changes["replaced_characters"] += reply.replaced_characters
@@ -93,13 +97,13 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask, counts: Cou
 
     try:
         task = task_text(parent.instruction, parent.input)
-        prompt = choose_operator(plan.operators, plan.seed, parent, plan.round).prompt(task)
+        prompt = choose_operator(plan.operators, plan.evolve.seed, parent, plan.round).prompt(task)
         reply = await asked(prompt, plan.sampling(row.id, "evolve"))
         row = replace(row, instruction=clean_instruction(reply.text))
-        reason = eliminate_instruction(row.instruction, task, reply.finish_reason, plan.max_instruction_words)
+        reason = eliminate_instruction(row.instruction, task, reply.finish_reason, plan.evolve.max_instruction_words)
         if reason is not None:
             return replace(row, status="eliminated", reason=reason)
-        if plan.judge:
+        if plan.evolve.judge:
             # A verdict is no invention: the likeliest one is wanted.
             likeliest = plan.sampling(row.id, "judge")
             if likeliest.temperature is not None:
@@ -119,8 +123,9 @@ async def evolve_row(parent: Instruction, plan: RoundPlan, ask: Ask, counts: Cou
 
 def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) -> Instruction:
     """A row with its lineage and without a reply: nothing was learned about this member of the pool."""
-    operator = choose_operator(plan.operators, plan.seed, parent, plan.round).name
-    sampling = {"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens, **plan.extra_body}
+    operator = choose_operator(plan.operators, plan.evolve.seed, parent, plan.round).name
+    asked = plan.teacher
+    sampling = {"temperature": asked.temperature, "top_p": asked.top_p, "max_tokens": asked.max_tokens, **asked.extra_body}
     return Instruction(
         id=child_id(parent, operator, plan.round),
         round=plan.round,
@@ -130,7 +135,7 @@ def failed_row(parent: Instruction, plan: RoundPlan, reason: str | None = None) 
         instruction="",
         input="",
         response="",
-        teacher=plan.teacher,
+        teacher=plan.model,
         sampling=json.dumps(sampling),
         status="failed",
         reason=reason,
