@@ -4,11 +4,12 @@ import json
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from evolcoder.errors import ModelError
-from evolcoder.models import check_loaded, check_tokenizer, find_model
+from evolcoder.models import check_tokenizer, find_model, load_weights
 from evolcoder.run.variants import own_variant
 from evolcoder.settings.run import RunSettings
 
@@ -108,6 +109,14 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(tokens: list[int], tmp_path
     ],
 )
 def test_a_model_without_all_of_its_weights_is_refused(report: dict[str, set[object]], words: str, tmp_path: Path) -> None:
+    class Llama:
+        """Stands for transformers' class and for the model that it loads."""
+
+    def loaded(report: dict[str, set[object]]) -> Any:
+        kind = SimpleNamespace(from_pretrained=lambda folder, **options: (Llama(), report))
+        config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(pad_token_id=None))
+        return load_weights(kind, tmp_path, config, None)
+
     with pytest.raises(ModelError, match=words):
-        check_loaded(report, "Llama", tmp_path)
-    check_loaded({"mismatched_keys": set(), "missing_keys": set()}, "Llama", tmp_path)
+        loaded(report)
+    assert isinstance(loaded({"mismatched_keys": set(), "missing_keys": set()}), Llama)

@@ -68,6 +68,7 @@ app.add_typer(data_app)
 
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The run's settings.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value ...", help="Override settings.")]
+RunFileOrNone = Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")]
 Output = Annotated[
     Literal["auto", "live", "plain", "json"],
     typer.Option("--output", help="Live panels, plain lines, or one JSON object a line; auto looks at the terminal."),
@@ -112,7 +113,7 @@ _run_command("train", "Fine-tune the base model on the training set.", "real.yam
 
 @app.command(epilog="Examples: evolcoder serve real.yaml | evolcoder serve --model embedded serve.port=8001")
 def serve(
-    run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
+    run_and_overrides: RunFileOrNone = None,
     model: Annotated[str | None, typer.Option(help="tuned, embedded, a model folder, or a hub id.")] = None,
     output: Output = "auto",
 ) -> None:
@@ -122,9 +123,7 @@ def serve(
     arguments = list(run_and_overrides or [])
     if model is not None:
         arguments.append(f"serve.model={model}")
-    verbs.serve(
-        _settings_with_or_without_file(arguments, {"serve": {"model": "embedded"}}), _reporter(output), shlex.join(arguments)
-    )
+    verbs.serve(_settings_with_or_without_file(arguments), _reporter(output), shlex.join(arguments))
 
 
 @app.command(
@@ -133,7 +132,7 @@ def serve(
     "evolcoder evaluate --samples answers.jsonl --benchmark mbpp+ --out scores"
 )
 def evaluate(
-    run_and_overrides: Annotated[list[str] | None, typer.Argument(metavar="[RUN.yaml] [section.key=value ...]")] = None,
+    run_and_overrides: RunFileOrNone = None,
     endpoint: Annotated[str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint, ending in /v1.")] = None,
     model: Annotated[str | None, typer.Option(help="Its name at the endpoint; without one, a model folder to serve.")] = None,
     samples: Annotated[Path | None, typer.Option(help="Score programs from a JSONL file instead of asking a model.")] = None,
@@ -155,7 +154,7 @@ def evaluate(
     reporter = _reporter(output)
     named = {"evaluate.benchmarks": benchmark and f"[{benchmark}]", "evaluate.style": style, "evaluate.extraction": extract}
     chosen = [*arguments, *(f"{key}={value}" for key, value in named.items() if value is not None)]
-    settings = _settings_with_or_without_file(chosen, {})
+    settings = _settings_with_or_without_file(chosen)
     apart = samples is not None or endpoint is not None or model is not None
     if samples is None and endpoint is not None and model is None:
         raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
@@ -246,14 +245,14 @@ def view(
     output: Output = "auto",
 ) -> None:
     """Look at a run's instructions, families, eliminated rows and answers in a browser, until Ctrl-C."""
-    from evolcoder import verbs
+    from evolcoder.explore.view import view as view_run
     from evolcoder.settings.files import load_settings
 
     given = list(overrides or [])
     folder = next((word for word in given if "=" not in word), None) if export else None
     if folder is not None:
         given.remove(folder)
-    verbs.view(load_settings(run, given), _reporter(output), export, folder, port)
+    view_run(load_settings(run, given), _reporter(output), export, folder, port)
 
 
 @app.command(epilog="Example: evolcoder doctor")
@@ -284,13 +283,13 @@ def main() -> None:
     app(prog_name="evolcoder")
 
 
-def _settings_with_or_without_file(arguments: list[str], defaults: dict[str, Any]) -> RunSettings:
-    """Settings from ``[RUN.yaml] key=value ...``; without a file they stand on the defaults."""
+def _settings_with_or_without_file(arguments: list[str]) -> RunSettings:
+    """Settings from ``[RUN.yaml] key=value ...``; without a file those by default, and the embedded model is served."""
     from evolcoder.settings.files import load_settings, override_settings
 
     if arguments and not _is_override(arguments[0]):
         return load_settings(arguments[0], arguments[1:])
-    return override_settings({"name": "adhoc", **defaults}, arguments, source="the command line")
+    return override_settings({"name": "adhoc", "serve": {"model": "embedded"}}, arguments, source="the command line")
 
 
 def _is_override(argument: str) -> bool:

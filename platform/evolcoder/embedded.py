@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -45,8 +44,9 @@ def embedded_model_folder() -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{EMBEDDED_MODEL_NAME}-", dir=folder.parent))
-        try:
+        prefix = f".{EMBEDDED_MODEL_NAME}-"
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as name:
+            temporary = Path(name)
             _convert(gguf, temporary)
             temporary.chmod(0o755)  # temporary folders, and safetensors, are private to their maker, but a cache is shared
             for file in temporary.iterdir():
@@ -56,8 +56,6 @@ def embedded_model_folder() -> Path:
             except OSError:
                 if not folder.is_dir():  # else another process was first, and its folder is as good
                     raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise ModelError(
             f"The embedded model could not be converted into {folder.parent} ({error}); set EVOLCODER_CACHE to a folder "

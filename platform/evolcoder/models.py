@@ -7,7 +7,6 @@ or a hub id. What a folder lacks is found out here, for those who train a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,22 +127,14 @@ def load_weights(kind: Any, folder: Path, config: Any, dtype: Any) -> Any:
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # reported by name, instead of by an exception of many lines
     )
-    check_loaded(report, type(model).__name__, folder)
-    return model
-
-
-def check_loaded(report: Mapping[str, Any], kind: str, folder: Path) -> None:
-    """See from transformers' report that a model has all of its weights.
-
-    Raises:
-        ModelError: some are missing, or have other sizes.
-    """
     other_sizes = sorted(name for name, *_ in report["mismatched_keys"])
     if other_sizes:
         raise ModelError(f"{folder} has weights of other sizes than its config.json says, {other_sizes[0]} among them.")
     lacking = sorted(report["missing_keys"])
     if lacking:
-        raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {kind}, {lacking[0]} among them.")
+        which = type(model).__name__
+        raise ModelError(f"{folder} lacks {len(lacking)} of the weights of a {which}, {lacking[0]} among them.")
+    return model
 
 
 def _style(folder: Path) -> Style:

@@ -16,6 +16,7 @@ from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
+from evolcoder.train.order import total_steps
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -134,7 +135,7 @@ def evolve_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, 
 def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: int | None) -> tuple[str, list[str], Rows]:
     train = settings.train
     rows_by_now = forecast.seeds * len(own_variant(settings).rounds)
-    steps = _steps(train, rows_by_now)
+    steps = total_steps(train, rows_by_now)
     rows: Rows = [
         ["base model", train.base_model],
         ["rows, at most", rows_by_now],
@@ -167,7 +168,7 @@ def study_table(
     rows: Rows = []
     for variant in variants:
         counted = [rows_by_round.get(str(number), forecast.seeds) for number in variant.rounds]
-        steps = _steps(settings.train, sum(counted))
+        steps = total_steps(settings.train, sum(counted))
         state = "done" if variant.name in done else "to do"
         rows.append([variant.name, variant.label, variant.seed, sum(counted), steps, state])
     to_do = [row for row in rows if row[-1] != "done"]
@@ -177,41 +178,34 @@ def study_table(
 
 
 def scores_table(
-    settings: RunSettings, wanted: Sequence[tuple[str, str]], done: Collection[tuple[str, str]], problems: Mapping[str, int]
+    wanted: Sequence[tuple[str, str]], done: Collection[tuple[str, str]], questions: Mapping[str, int | None]
 ) -> tuple[str, list[str], Rows]:
     """What is scored, by benchmark.
 
     Args:
         wanted: model and benchmark of each score that the settings ask for; ``done`` those that are there.
-        problems: how many each benchmark puts; one whose data is not on this machine is missing.
+        questions: how many each score on a benchmark asks; None where the benchmark's data is not on this machine.
     """
     rows: Rows = []
-    for name in dict.fromkeys(benchmark for _, benchmark in wanted):
+    to_ask = 0
+    for name, asked in questions.items():
         scores = [one for one in wanted if one[1] == name]
         left = sum(one not in done for one in scores)
-        asked = problems[name] * settings.evaluate.samples if name in problems else None
         rows.append([name, asked, len(scores), len(scores) - left, None if asked is None else left * asked])
-    known = [int(str(row[-1])) for row in rows if row[-1] is not None]
-    title = f"Scores: {len(wanted)} of {len({model for model, _ in wanted})} models, {sum(known):,} questions to ask"
-    if len(known) < len(rows):
+        to_ask += left * (asked or 0)
+    title = f"Evaluate: {len(wanted)} scores of {len({model for model, _ in wanted})} models, {to_ask:,} questions to ask"
+    if None in questions.values():
         title += " and those of benchmarks whose data is not here (`evolcoder data list`)"
     return title, ["benchmark", "questions a score", "scores", "done", "questions to ask"], rows
 
 
-def _steps(train: TrainSettings, rows: int) -> int:
-    return train.max_steps or -(-rows * (train.epochs or 1) // train.global_batch_size)
-
-
 def _lengths(rounds: Sequence[Manifest]) -> tuple[float, float, bool]:
     """Mean prompt and completion tokens of a row, and whether they were measured here."""
-    prompt = completion = rows = 0
-    for manifest in rounds:
-        if "prompt_tokens" in manifest.summary:
-            prompt += manifest.summary["prompt_tokens"]
-            completion += manifest.summary["completion_tokens"]
-            rows += manifest.rows
+    counted = [manifest for manifest in rounds if "prompt_tokens" in manifest.summary]
+    rows = sum(manifest.rows for manifest in counted)
     if not rows:
         return TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS, False
+    prompt, completion = (sum(one.summary[name] for one in counted) for name in ("prompt_tokens", "completion_tokens"))
     return prompt / rows, completion / rows, True
 
 

@@ -8,14 +8,11 @@ by the verb that uses them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evolcoder.console import Reporter, format_seconds
-from evolcoder.errors import DataError
 from evolcoder.making.evol_stop import evolve_until_it_ends
 from evolcoder.making.kinds import make, make_stages, of_kinds, open_run
 from evolcoder.making.scores import check_left_out, reached, score, served
@@ -26,11 +23,8 @@ from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages.listing import run_stages
-from evolcoder.stages.progress import progress_of, stage_status
+from evolcoder.stages.progress import progress_of, questions_of, stage_status
 from evolcoder.storage.folders import Folder, shown_path
-
-if TYPE_CHECKING:
-    pass
 
 WATCH_SECONDS = 2.0
 
@@ -163,13 +157,6 @@ def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     make(settings, reporter, "report")
 
 
-def view(settings: RunSettings, reporter: Reporter, export: bool, folder: str | None, port: int) -> None:
-    """Let people look at what the run has so far."""
-    from evolcoder.explore.view import view as view_run
-
-    view_run(settings, reporter, export, folder, port)
-
-
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """The whole loop: evolve, train, serve and evaluate all models of the run, report."""
     from evolcoder.cluster import ray_kept
@@ -235,6 +222,7 @@ def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing. Where Evol Stop may still end it earlier, the most that it would."""
     from evolcoder.plan import evolve_table, forecast_evolve, scores_table, seed_count, study_table, training_table
+    from evolcoder.train.model_size import parameter_count
 
     run = RunFolder.open(settings)
     entries = run_stages(settings, run)
@@ -246,7 +234,10 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     if settings.evolve.rounds == AUTO and not decided(settings, run).ended:
         reporter.say(f"evolve.rounds is auto: this is what it takes if all {most.evolve.last_round} rounds are evolved")
     reporter.table(*evolve_table(most, forecast))
-    reporter.table(*training_table(most, forecast, _base_parameters(settings)))
+    base = settings.train.base_model
+    at_hand = base == EMBEDDED or (Path(base).expanduser() / "config.json").is_file()  # a plan downloads nothing
+    parameters = parameter_count(find_model(BASE, settings).folder) if at_hand else None
+    reporter.table(*training_table(most, forecast, parameters))
     done = [entry for entry in entries if stage_status(entry).done]
     models = models_at_most(settings, run)
     if len(models) > 1:
@@ -256,7 +247,8 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         reporter.table(*study_table(most, models, forecast, trained, rows_by_round))
     wanted = scores_at_most(settings, run)
     scored = {(entry.model, entry.benchmark) for entry in done if entry.kind == "evaluate"}
-    reporter.table(*scores_table(settings, wanted, scored, _problem_counts(settings, {name for _, name in wanted})))
+    questions = {name: questions_of(name, settings) for name in dict.fromkeys(name for _, name in wanted)}
+    reporter.table(*scores_table(wanted, scored, questions))
     status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
 
@@ -266,25 +258,3 @@ def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
 
     if most:
         show_failures(reporter, place, most)
-
-
-def _problem_counts(settings: RunSettings, benchmarks: Iterable[str]) -> dict[str, int]:
-    """How many problems of each benchmark are put to a model; of those whose data is on this machine."""
-    from evolcoder.evaluate.benchmarks import benchmark_named
-    from evolcoder.evaluate.questions import chosen_problems
-
-    counts: dict[str, int] = {}
-    for name in benchmarks:
-        with suppress(DataError):
-            counts[name] = len(chosen_problems(benchmark_named(name), settings.evaluate))
-    return counts
-
-
-def _base_parameters(settings: RunSettings) -> int | None:
-    """The base model's size, when its config is on this machine; a plan downloads nothing."""
-    from evolcoder.train.model_size import parameter_count
-
-    which = settings.train.base_model
-    if which != EMBEDDED and not (Path(which).expanduser() / "config.json").is_file():
-        return None
-    return parameter_count(find_model(BASE, settings).folder)

@@ -3,12 +3,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from evolcoder.errors import ModelError
 from evolcoder.text.rendering import alpaca_chat_template
 from evolcoder.text.templates import ALPACA_CHAT_TEMPLATE, alpaca_prompt
-from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
+from evolcoder.train.encode import ENCODED_SCHEMA, encode, row_of, to_batch
 
 LONG = 10_000
 
@@ -105,6 +106,7 @@ def test_encoded_rows_survive_arrow(tiny_tokenizer: Any) -> None:
     batch = to_batch(rows)
     assert batch.schema == ENCODED_SCHEMA
     assert batch.to_pylist() == [{"tokens": row.tokens, "prompt_tokens": row.prompt_tokens} for row in rows]
+    assert [row_of(pa.Table.from_batches([batch]), n) for n in range(2)] == rows
 
 
 def test_no_rows_give_no_rows(tiny_tokenizer: Any) -> None:

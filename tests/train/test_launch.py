@@ -17,10 +17,12 @@ from evolcoder.models import find_model
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import run_variants, up_to
 from evolcoder.settings.run import RunSettings
+from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage, read_manifest
-from evolcoder.train.encode import EncodedRow
+from evolcoder.train.encode import EncodedRow, row_of
 from evolcoder.train.identity import train_stage
+from evolcoder.train.job import ENCODED_FILE
 from evolcoder.train.launch import train
 from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
@@ -40,18 +42,17 @@ def plain_losses(settings: RunSettings, run: RunFolder, model_folder: Path) -> l
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from evolcoder.train.loop import EncodedRows
-
     work = run.root / "reference"
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     prepare(run.dataset, dataset_manifest(run.dataset), up_to(1), tokenizer, settings.train.sequence_length, work)
-    rows = EncodedRows(work)
+    rows = read_table(work, ENCODED_FILE)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     steps = settings.train.max_steps or 0
     curve = []
     for step in range(steps):
-        batch = [rows[n] for n in global_batch(settings.train.seed, step, settings.train.global_batch_size, len(rows))]
+        indices = global_batch(settings.train.seed, step, settings.train.global_batch_size, rows.num_rows)
+        batch = [row_of(rows, n) for n in indices]
         total = sum(len(row.tokens) - row.prompt_tokens for row in batch)
         loss = sum(_row_loss(model, row) for row in batch) / total
         loss.backward()

@@ -9,8 +9,9 @@ import pytest
 from evolcoder.errors import DataError, RunFolderError
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import Variant, up_to
+from evolcoder.storage.arrow_files import read_table
+from evolcoder.train.encode import row_of
 from evolcoder.train.job import ENCODED_FILE
-from evolcoder.train.loop import EncodedRows
 from evolcoder.train.prepare import dataset_manifest, prepare
 
 
@@ -19,8 +20,9 @@ def encoded_texts(run: RunFolder, rounds: int | Variant, tokenizer: Any) -> list
     prepare(
         run.dataset, dataset_manifest(run.dataset), up_to(rounds) if isinstance(rounds, int) else rounds, tokenizer, 500, work
     )
-    rows = EncodedRows(work)
-    return [tokenizer.decode(rows[n].tokens[rows[n].prompt_tokens :]) for n in range(len(rows))]
+    table = read_table(work, ENCODED_FILE)
+    rows = [row_of(table, n) for n in range(table.num_rows)]
+    return [tokenizer.decode(row.tokens[row.prompt_tokens :]) for row in rows]
 
 
 def test_rows_up_to_the_round_are_encoded_in_order(
@@ -117,4 +119,5 @@ def test_rows_are_read_alike_from_other_storage(make_run: Callable[..., Any], ti
     other = Folder(pafs.SubTreeFileSystem(str(local.local_path.parent), pafs.LocalFileSystem()), "work")
     assert not other.is_local
     assert other.exists(ENCODED_FILE)
-    assert [EncodedRows(other)[n] for n in range(12)] == [EncodedRows(local)[n] for n in range(12)]
+    there, here = read_table(other, ENCODED_FILE), read_table(local, ENCODED_FILE)
+    assert [row_of(there, n) for n in range(12)] == [row_of(here, n) for n in range(12)]

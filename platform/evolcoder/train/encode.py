@@ -92,3 +92,8 @@ def to_batch(rows: Sequence[EncodedRow]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {"tokens": [row.tokens for row in rows], "prompt_tokens": [row.prompt_tokens for row in rows]}, schema=ENCODED_SCHEMA
     )
+
+
+def row_of(encoded: pa.Table, index: int) -> EncodedRow:
+    tokens = encoded["tokens"][index].values.to_numpy().tolist()
+    return EncodedRow(tokens, encoded["prompt_tokens"][index].as_py())

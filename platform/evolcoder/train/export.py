@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
 import torch
 import torch.distributed
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -20,7 +21,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from evolcoder.errors import TrainingError
 from evolcoder.models import CARD_FILE
 from evolcoder.run.variants import TUNED
-from evolcoder.storage.folders import Folder
 from evolcoder.text.rendering import alpaca_chat_template
 from evolcoder.text.templates import alpaca_prompt
 from evolcoder.train.internals import gathered_weights
@@ -50,7 +50,13 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
             card["variant"] = job.variant.label
         (folder / CARD_FILE).write_text(json.dumps(card, indent=1), "utf-8")
         verify_model(folder)
-        _publish(folder, job.out)
+        # No manifest vouches for the old one: it went when training began.
+        job.out.delete(MODEL_FOLDER)
+        place = job.out / MODEL_FOLDER
+        if nearby:
+            shutil.move(folder, place.local_path)
+        else:
+            pafs.copy_files(str(folder), place.path, pafs.LocalFileSystem(), place.filesystem)
 
 
 def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:
@@ -92,16 +98,3 @@ def verify_model(folder: Path) -> None:
         logits = model(input_ids=prompt["input_ids"]).logits
     if not math.isfinite(float(logits.float().abs().max())):
         raise TrainingError("The exported model's logits are not finite; lower train.learning_rate and train again.")
-
-
-def _publish(folder: Path, out: Folder) -> None:
-    """Put the finished folder in its place. No manifest vouches for the old one: it went when training began."""
-    out.delete(MODEL_FOLDER)
-    place = out / MODEL_FOLDER
-    if out.is_local:
-        shutil.move(folder, place.local_path)
-        return
-    place.make()
-    for file in sorted(folder.iterdir()):
-        with file.open("rb") as source, place.open_output(file.name) as target:
-            shutil.copyfileobj(source, target, 1 << 24)

@@ -98,66 +98,33 @@ def _first_line(error: BaseException) -> str:
 
 def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None:
     """Run one fit, and show how far it is until it ends; returns how it failed, if it did."""
-    if threading.current_thread() is not threading.main_thread():
-        return _fit_elsewhere(job, show)
-    failures: list[Exception | None] = []
-    thread = threading.Thread(target=lambda: failures.append(_fit(job)), name="ray-train-fit", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-        show()
-    return failures[0] if failures else None
-
-
-def _fit_elsewhere(job: TrainingJob, show: Callable[[], None]) -> Exception | None:
-    """The same in a process of Ray's beside the driver, for a thread that must not wait in Ray for as long as a fit takes."""
+    if threading.current_thread() is threading.main_thread():
+        failures: list[Exception | None] = []
+        thread = threading.Thread(target=lambda: failures.append(_fit(job)), name="ray-train-fit", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+            show()
+        return failures[0] if failures else None
+    # In a process of Ray's beside the driver, for a thread that must not wait in Ray for as long as a fit takes.
     options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": beside_the_driver()}
     fitting = ray.remote(_fit).options(**options).remote(job)
     while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
         show()
     show()
-    failure: Exception | None
     try:
-        failure = ray.get(fitting)
+        return ray.get(fitting)
     except ray.exceptions.RayError as error:
-        failure = error
-    return failure
+        return error
 
 
 def _fit(job: TrainingJob) -> Exception | None:
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
-    failure: Exception | None = None
-    try:
-        _trainer(job).fit()
-    except (TrainingFailedError, ray.exceptions.RayError) as error:
-        failure = error
-    return failure
-
-
-def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:
-    """Say the phases and the step that rank 0 has reported since; ``seen`` holds its last report of each fit."""
-    reporter.check_wanted()
-    for fit_id, report in (read_board(board) or {}).items():
-        before = seen.get(fit_id, TrainingReport(report.precision))
-        for phase in report.phases[len(before.phases) :]:
-            reporter.say(phase)
-        row = report.row
-        if row is not None and row != before.row:
-            progress.update(
-                row["step"],
-                loss=round(row["loss"], 4),
-                learning_rate=row["learning_rate"],
-                tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
-            )
-        seen[fit_id] = report
-
-
-def _trainer(job: TrainingJob) -> TorchTrainer:
     """The run's name is the training's identity, so only checkpoints of this very training are resumed."""
     from evolcoder.train.loop import train_worker
 
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
     storage_path, _, name = job.work.path.rpartition("/")
-    return TorchTrainer(
+    trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
@@ -177,3 +144,26 @@ def _trainer(job: TrainingJob) -> TorchTrainer:
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
+    try:
+        trainer.fit()
+    except (TrainingFailedError, ray.exceptions.RayError) as error:
+        return error
+    return None
+
+
+def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:
+    """Say the phases and the step that rank 0 has reported since; ``seen`` holds its last report of each fit."""
+    reporter.check_wanted()
+    for fit_id, report in (read_board(board) or {}).items():
+        before = seen.get(fit_id, TrainingReport(report.precision))
+        for phase in report.phases[len(before.phases) :]:
+            reporter.say(phase)
+        row = report.row
+        if row is not None and row != before.row:
+            progress.update(
+                row["step"],
+                loss=round(row["loss"], 4),
+                learning_rate=row["learning_rate"],
+                tokens_per_second=round(row["tokens"] / max(row["seconds"], 1e-3)),
+            )
+        seen[fit_id] = report

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,12 @@ def train_stage(
     inputs = {stage.kind: stage for stage in rounds[: chosen.last_round + 1]}
     if _made_from_the_whole_set(folder, own, dataset):
         inputs = {DATASET: dataset}
-    told = partial(_told, own, settings.train.base_model, base_fingerprint)
+    # For those who only look, a base model is neither fetched nor converted.
+    base_model = settings.train.base_model
+    at_hand = base_model == EMBEDDED or Path(base_model).expanduser().is_dir()
+    found = embedded_model_fingerprint if base_model == EMBEDDED else base_fingerprint
+    told = (lambda: own | {"base_model": found()}) if at_hand else own
     return Stage(STAGE, folder, lambda: own | {"base_model": base_fingerprint()}, inputs, _PACKAGES, told)
-
-
-def _told(own: Mapping[str, Any], base_model: str, base_fingerprint: Callable[[], str]) -> dict[str, Any]:
-    """What decides the model, for those who only look: a base model is neither fetched nor converted for it."""
-    if base_model == EMBEDDED:
-        return {**own, "base_model": embedded_model_fingerprint()}
-    return {**own, "base_model": base_fingerprint()} if Path(base_model).expanduser().is_dir() else dict(own)
 
 
 def _made_from_the_whole_set(folder: Folder, own: Mapping[str, Any], dataset: Stage) -> bool:

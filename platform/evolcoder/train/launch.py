@@ -23,10 +23,11 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Manifest, Stage
 from evolcoder.train.identity import STAGE
+from evolcoder.train.internals import most_resources
 from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
-from evolcoder.train.resources import check_resources
+from evolcoder.train.resources import choose_device
 
 CHECKPOINTS = "checkpoints"
 _PREPARING = threading.Lock()
@@ -77,45 +78,41 @@ def train_one(
         reporter.say(f"training on {variant.label} is done: nothing is trained again")
         return state.manifest
     check_rounds(dataset, rows, stage.input_hashes())
-    out = stage.folder
     if state.reason:
-        reporter.say(f"the model in {out} is made again: {state.reason}")
-    work = out / f"{CHECKPOINTS}/{fingerprint({'identity': stage.resolved_identity, 'inputs': stage.input_hashes()})}"
+        reporter.say(f"the model in {stage.folder} is made again: {state.reason}")
     with ray_session():
         with _PREPARING:
-            job, prepared = _prepare_job(settings, run, variant, dataset, base_model, work, reporter)
+            job, prepared = _prepare_job(settings, stage, variant, rows, dataset, base_model, reporter)
             from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
         stage.begin()
         precision = fit(replace(job, cpus_each=cpus_each), reporter)
-    model_files = (out / MODEL_FOLDER).names(recursive=True)
-    files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in model_files)]
-    manifest = stage.publish(files, _summary(out, prepared) | {"precision": precision})
-    out.delete(CHECKPOINTS)
-    _report(manifest, reporter)
-    return manifest
+    return _publish(stage, prepared, precision, reporter)
 
 
 def _prepare_job(
     settings: RunSettings,
-    run: RunFolder,
+    stage: Stage,
     variant: Variant,
+    rows: Folder,
     dataset: Manifest,
     base_model: Path,
-    work: Folder,
     reporter: Reporter,
 ) -> tuple[TrainingJob, Prepared]:
+    import ray
+
     wanted = settings.train.model_copy(update={"seed": variant.seed})
-    config = read_config(base_model)
-    _check_base_model(base_model, config, wanted.sequence_length)
-    vocabulary = (config.get("text_config") or config).get("vocab_size")
-    gpu = check_resources(wanted, reporter)
-    tokenizer = _load_tokenizer(base_model)
-    prepared = prepare(run.training_rows(settings), dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
+    tokenizer, vocabulary = _read_base_model(base_model, wanted.sequence_length)
+    gpu, missing = choose_device(wanted, ray.cluster_resources(), most_resources())
+    kind = "GPU" if gpu else "CPU"
+    if missing:
+        reporter.say(f"waiting for the cluster to start {missing} more {kind}s")
+    content = fingerprint({"identity": stage.resolved_identity, "inputs": stage.input_hashes()})
+    work = stage.folder / f"{CHECKPOINTS}/{content}"
+    prepared = prepare(rows, dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
     steps = total_steps(wanted, prepared.rows)
-    device = f"{wanted.workers} {'GPU' if gpu else 'CPU'} worker{'s' if wanted.workers > 1 else ''}"
     reporter.say(
-        f"{prepared.rows:,} rows of {variant.label} ({prepared.tokens:,} tokens), "
-        f"{steps:,} steps of {wanted.global_batch_size} rows on {device}"
+        f"{prepared.rows:,} rows of {variant.label} ({prepared.tokens:,} tokens), {steps:,} steps of "
+        f"{wanted.global_batch_size} rows on {wanted.workers} {kind} worker{'s' if wanted.workers > 1 else ''}"
     )
     if prepared.truncated:
         reporter.warn(f"{prepared.truncated:,} rows exceed train.sequence_length={wanted.sequence_length} and lose their end")
@@ -123,15 +120,16 @@ def _prepare_job(
         reporter.warn(
             f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
         )
-    return TrainingJob(wanted, base_model, variant, steps, gpu, run.train(variant.folder), work, start_board()), prepared
+    return TrainingJob(wanted, base_model, variant, steps, gpu, stage.folder, work, start_board()), prepared
 
 
-def _check_base_model(folder: Path, config: dict[str, Any], sequence_length: int) -> None:
-    """See from its configuration that the model is of a kind that is trained here, and reads sequences of this length.
+def _read_base_model(folder: Path, sequence_length: int) -> tuple[Any, int | None]:
+    """Its tokenizer, and how many tokens its embedding has, if known.
 
     Raises:
-        ModelError: it is not, or does not.
+        ModelError: it is not of a kind that is trained here, cannot hold sequences of this length, or has no usable tokenizer.
     """
+    config = read_config(folder)
     if config.get("is_encoder_decoder"):
         raise ModelError(f"The base model {folder} is an encoder-decoder ({config['model_type']}); give a decoder-only model.")
     lengths = [config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)]
@@ -139,42 +137,37 @@ def _check_base_model(folder: Path, config: dict[str, Any], sequence_length: int
         raise ModelError(
             f"train.sequence_length={sequence_length} is more than the {min(lengths)} tokens that {folder} can hold; lower it."
         )
-
-
-def _load_tokenizer(base_model: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base_model)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{base_model} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
-    check_tokenizer(tokenizer, base_model)
-    return tokenizer
+        raise ModelError(f"{folder} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
+    check_tokenizer(tokenizer, folder)
+    return tokenizer, (config.get("text_config") or config).get("vocab_size")
 
 
-def _summary(out: Folder, prepared: Prepared) -> dict[str, Any]:
-    rows = [json.loads(line) for line in out.read_text(METRICS_FILE).splitlines()]
-    return {
+def _publish(stage: Stage, prepared: Prepared, precision: str, reporter: Reporter) -> Manifest:
+    out = stage.folder
+    steps = [json.loads(line) for line in out.read_text(METRICS_FILE).splitlines()]
+    summary = {
         "rows": prepared.rows,
         "truncated_rows": prepared.truncated,
         "dropped_rows": prepared.dropped,
-        "steps": len(rows),
-        "first_loss": rows[0]["loss"],
-        "last_loss": rows[-1]["loss"],
-        "tokens": sum(row["tokens"] for row in rows),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "steps": len(steps),
+        "first_loss": steps[0]["loss"],
+        "last_loss": steps[-1]["loss"],
+        "tokens": sum(step["tokens"] for step in steps),
+        "seconds": round(sum(step["seconds"] for step in steps), 1),
+        "precision": precision,
     }
-
-
-def _report(manifest: Manifest, reporter: Reporter) -> None:
-    made = manifest.summary
+    files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in (out / MODEL_FOLDER).names(recursive=True))]
+    manifest = stage.publish(files, summary)
+    out.delete(CHECKPOINTS)
+    losses = [round(summary[name], 4) for name in ("first_loss", "last_loss")]
     reporter.table(
         "Training",
         ["steps", "rows", "tokens", "first loss", "last loss", "precision", "time"],
-        [
-            [
-                made["steps"], made["rows"], made["tokens"], round(made["first_loss"], 4), round(made["last_loss"], 4),
-                made["precision"], format_seconds(made["seconds"]),
-            ]
-        ],
-    )  # fmt: skip
+        [[len(steps), prepared.rows, summary["tokens"], *losses, precision, format_seconds(summary["seconds"])]],
+    )
+    return manifest

@@ -12,12 +12,11 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray.train
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -25,10 +24,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from evolcoder.errors import ModelError, TrainingError
 from evolcoder.models import load_weights
 from evolcoder.storage.arrow_files import read_table
-from evolcoder.storage.folders import Folder
 from evolcoder.train import checkpoints
 from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
-from evolcoder.train.encode import EncodedRow
+from evolcoder.train.encode import row_of
 from evolcoder.train.export import export
 from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
@@ -38,7 +36,7 @@ from evolcoder.train.steps import loss_tokens, optimizer_step
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
 METRICS_INTERVAL_SECONDS = 5.0
-"""The whole file is written each time, so not after every step."""
+"""The whole file is written each time, so not after every step but the last."""
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -51,28 +49,37 @@ def train_worker(config: dict[str, Any]) -> None:
         # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
         beside = ray.train.get_context().get_local_world_size()
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
-    with _out_of_memory_explained(job):
-        settings = job.settings
-        gpu_has_bf16 = job.gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = working_precision(settings, job.gpu, gpu_has_bf16, cpu_flags())
-        reports = _RankZeroReports(job, precision)
-        reports.phase("loading the model")
-        tokenizer = AutoTokenizer.from_pretrained(job.base_model)
-        engine = build_engine(job, precision)
-        rows = EncodedRows(job.work)
-        history = checkpoints.resume(engine, job, precision)
-        reports.phase(f"going on after step {len(history)}" if history else "training")
-        for step in range(len(history), job.steps):
-            history.append(_train_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
-            reports.step(history)
-            if (step + 1) % settings.checkpoint_steps == 0 and step + 1 < job.steps:
-                checkpoints.save(engine, job, history, precision)
-        reports.write(history)
-        reports.phase("exporting the model")
-        export(engine, tokenizer, job)
+    try:
+        _train(job)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        size = micro_batch_size(job.settings, job.gpu)
+        raise TrainingError(
+            f"Out of memory with micro-batches of {size} x {job.settings.sequence_length} tokens at ZeRO stage "
+            f"{job.settings.zero_stage}: lower train.micro_batch_size or train.sequence_length, raise train.zero_stage "
+            "or train.workers, or set train.offload."
+        ) from error
 
 
-def _train_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
+def _train(job: TrainingJob) -> None:
+    gpu_has_bf16 = job.gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    precision = working_precision(job.settings, job.gpu, gpu_has_bf16, cpu_flags())
+    reports = _RankZeroReports(job, precision)
+    reports.phase("loading the model")
+    tokenizer = AutoTokenizer.from_pretrained(job.base_model)
+    engine = build_engine(job, precision)
+    rows = read_table(job.work, ENCODED_FILE)
+    history = checkpoints.resume(engine, job, precision)
+    reports.phase(f"going on after step {len(history)}" if history else "training")
+    for step in range(len(history), job.steps):
+        history.append(_train_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
+        reports.step(history)
+        if (step + 1) % job.settings.checkpoint_steps == 0 and step + 1 < job.steps:
+            checkpoints.save(engine, job, history, precision)
+    reports.phase("exporting the model")
+    export(engine, tokenizer, job)
+
+
+def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
     settings = job.settings
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
@@ -82,8 +89,8 @@ def _train_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, step, rank]).generate_state(1)[0]))
     # Every worker reads the whole global batch: its lengths decide who takes which rows, and its tokens what the loss is
     # divided by, so that no worker need ask another.
-    indices = global_batch(settings.seed, step, settings.global_batch_size, len(rows))
-    batch = {index: rows[index] for index in indices}
+    indices = global_batch(settings.seed, step, settings.global_batch_size, rows.num_rows)
+    batch = {index: row_of(rows, index) for index in indices}
     lengths = [len(batch[index].tokens) for index in indices]
     counted = loss_tokens([batch[index] for index in indices])
     mine = micro_batches(indices, lengths, rank, workers, engine.train_micro_batch_size_per_gpu())
@@ -106,20 +113,6 @@ def _train_step(engine: Any, rows: EncodedRows, job: TrainingJob, step: int, pad
     }
 
 
-class EncodedRows:
-    """The encoded rows, read where they lie: mapped from a disk, held in memory from other storage."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._table = read_table(folder, ENCODED_FILE)
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    def __getitem__(self, index: int) -> EncodedRow:
-        tokens = self._table["tokens"][index].values.to_numpy().tolist()
-        return EncodedRow(tokens, self._table["prompt_tokens"][index].as_py())
-
-
 class _RankZeroReports:
     """What rank 0 reports: progress to the launcher's board, metrics to their file. On other ranks it does nothing."""
 
@@ -137,17 +130,13 @@ class _RankZeroReports:
             ray.get(self._job.board.report.remote(self._fit_id, self._report))
 
     def step(self, history: list[MetricsRow]) -> None:
+        """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
         self._report.row = history[-1]
         if self._is_rank_zero:
             self._job.board.report.remote(self._fit_id, self._report)
-            if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
-                self.write(history)
-
-    def write(self, history: list[MetricsRow]) -> None:
-        """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
-        if self._is_rank_zero:
-            self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
-            self._written = time.monotonic()
+            if len(history) == self._job.steps or time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
+                self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
+                self._written = time.monotonic()
 
 
 def build_engine(job: TrainingJob, precision: Precision) -> Any:
@@ -204,16 +193,3 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     lines = (line.partition(":") for line in text.splitlines())
     return frozenset(flag for key, _, value in lines if key.strip() in {"flags", "Features"} for flag in value.split())
-
-
-@contextmanager
-def _out_of_memory_explained(job: TrainingJob) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        size = micro_batch_size(job.settings, job.gpu)
-        raise TrainingError(
-            f"Out of memory with micro-batches of {size} x {job.settings.sequence_length} tokens at ZeRO stage "
-            f"{job.settings.zero_stage}: lower train.micro_batch_size or train.sequence_length, raise train.zero_stage "
-            "or train.workers, or set train.offload."
-        ) from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
-
-import pyarrow as pa
 
 from evolcoder.errors import DataError, RunFolderError
 from evolcoder.run.variants import Variant
@@ -19,7 +19,8 @@ from evolcoder.train.identity import DATASET
 from evolcoder.train.job import ENCODED_FILE
 
 ROWS_PER_BATCH = 1000
-_COLUMNS = ["id", "round", "operator", "instruction", "input", "response"]
+_TEXTS = ("instruction", "input", "response")
+_texts: Callable[[Mapping[str, Any]], tuple[str, str, str]] = itemgetter(*_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def prepare(
     ids = None if variant.matched is None else _matching_ids(dataset, manifest, variant, tokenizer, sequence_length)
     with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
         for batch in _batches(dataset, manifest):
-            taken = (row for row in batch.to_pylist() if _is_taken(row, variant) and (ids is None or row["id"] in ids))
+            taken = (row for row in batch if _is_taken(row, variant) and (ids is None or row["id"] in ids))
             encoded = encode([_texts(row) for row in taken], tokenizer, sequence_length, vocabulary)
             writer.write_batch(to_batch(encoded.rows))
             rows += len(encoded.rows)
@@ -99,10 +100,6 @@ def _is_taken(row: Mapping[str, Any], variant: Variant) -> bool:
     return row["round"] in variant.rounds and row["operator"] != variant.leave_out
 
 
-def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["instruction"], row["input"], row["response"]
-
-
 def _matching_ids(dataset: Folder, manifest: Manifest, variant: Variant, tokenizer: Any, sequence_length: int) -> set[str]:
     """Of the variant's rows so many that they are no more, in rows or tokens, than the smallest of the matched rounds holds.
 
@@ -111,7 +108,7 @@ def _matching_ids(dataset: Folder, manifest: Manifest, variant: Variant, tokeniz
     sizes = dict.fromkeys(variant.matched_rounds, 0)
     own: dict[str, int] = {}
     for batch in _batches(dataset, manifest):
-        for row in batch.to_pylist():
+        for row in batch:
             if row["round"] in sizes:
                 size = 1
                 if variant.matched == "tokens":
@@ -119,19 +116,15 @@ def _matching_ids(dataset: Folder, manifest: Manifest, variant: Variant, tokeniz
                 sizes[row["round"]] += size
                 if _is_taken(row, variant):
                     own[row["id"]] = size
-    chosen: set[str] = set()
-    left = min(sizes.values())
-    for row_id in sorted(own, key=lambda row_id: stable_hash("matched", row_id)):
-        left -= own[row_id]
-        if left < 0:
-            break
-        chosen.add(row_id)
-    return chosen
+    ordered = sorted(own, key=lambda row_id: stable_hash("matched", row_id))
+    totals = accumulate(own[row_id] for row_id in ordered)
+    return {row_id for row_id, total in zip(ordered, totals, strict=True) if total <= min(sizes.values())}
 
 
-def _batches(dataset: Folder, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _batches(dataset: Folder, manifest: Manifest) -> Iterator[list[dict[str, Any]]]:
     """The rows of the set in its order, a few at a time."""
     for entry in manifest.files:
         if entry.path.startswith("train-") and entry.path.endswith(".arrow"):
-            for batch in read_batches(dataset, entry.path, _COLUMNS):
-                yield from pa.Table.from_batches([batch]).to_batches(max_chunksize=ROWS_PER_BATCH)
+            for batch in read_batches(dataset, entry.path, ["id", "round", "operator", *_TEXTS]):
+                for start in range(0, batch.num_rows, ROWS_PER_BATCH):
+                    yield batch.slice(start, ROWS_PER_BATCH).to_pylist()

@@ -6,24 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evolcoder.cluster import machines
-from evolcoder.console import Reporter
 from evolcoder.errors import ClusterError
 from evolcoder.settings.run import TrainSettings
 from evolcoder.train.internals import most_resources
-
-
-def check_resources(settings: TrainSettings, reporter: Reporter) -> bool:
-    """Whether the workers get GPUs: they do as soon as the cluster has, or can start, any.
-
-    Raises:
-        ClusterError: the cluster can never have one GPU (or, without GPUs, one CPU) for each worker.
-    """
-    import ray
-
-    gpu, missing = choose_device(settings, ray.cluster_resources(), most_resources())
-    if missing:
-        reporter.say(f"waiting for the cluster to start {missing} more {'GPU' if gpu else 'CPU'}s")
-    return gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +50,18 @@ def room_in(settings: TrainSettings, nodes: Sequence[Mapping[str, float]], ever:
 
 
 def choose_device(settings: TrainSettings, now: Mapping[str, float], ever: Mapping[str, float]) -> tuple[bool, int]:
-    """Whether to train on GPUs, and how many devices have yet to be started. Pure.
+    """Whether to train on GPUs (if the cluster has any, or can start some), and how many devices have yet to be started. Pure.
 
     Args:
         now: what the nodes that run have, as ``ray.cluster_resources`` says.
         ever: what an autoscaling cluster may grow to; empty for one that does not grow.
+
+    Raises:
+        ClusterError: the cluster can never have one GPU (or, without GPUs, one CPU) for each worker.
     """
-    gpus, cpus = (int(max(now.get(kind, 0), ever.get(kind, 0))) for kind in ("GPU", "CPU"))
-    gpu = gpus > 0
-    most, kind = (gpus, "GPU") if gpu else (cpus, "CPU")
+    gpu = max(now.get("GPU", 0), ever.get("GPU", 0)) >= 1
+    kind = "GPU" if gpu else "CPU"
+    most = int(max(now.get(kind, 0), ever.get(kind, 0)))
     if settings.workers > most:
         grows = "can grow to" if ever else "has"
         none = "" if gpu else " and no GPU"

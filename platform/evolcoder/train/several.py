@@ -46,7 +46,7 @@ def train_several(
     with run.lock(STAGE):
         left: dict[str, Work] = {}
         for stage, variant in trainings:
-            if stage.manifest() is not None and stage.state().done:
+            if stage.state().done:
                 reporter.say(f"{variant.name}: training on {variant.label} is done: nothing is trained again")
             else:
                 left[variant.name] = training(stage, variant)
