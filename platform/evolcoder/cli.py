@@ -46,19 +46,11 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+@app.callback(invoke_without_command=True)
+def _options(show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if show_version:
         typer.echo(f"evolcoder {version('evolcoder')}")
         raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    pass
 
 
 data_app = typer.Typer(
@@ -123,7 +115,8 @@ def serve(
     arguments = list(run_and_overrides or [])
     if model is not None:
         arguments.append(f"serve.model={model}")
-    verbs.serve(_settings_with_or_without_file(arguments), _reporter(output), shlex.join(arguments))
+    settings, _ = _settings_with_or_without_file(arguments)
+    verbs.serve(settings, _reporter(output), shlex.join(arguments))
 
 
 @app.command(
@@ -154,11 +147,11 @@ def evaluate(
     reporter = _reporter(output)
     named = {"evaluate.benchmarks": benchmark and f"[{benchmark}]", "evaluate.style": style, "evaluate.extraction": extract}
     chosen = [*arguments, *(f"{key}={value}" for key, value in named.items() if value is not None)]
-    settings = _settings_with_or_without_file(chosen)
+    settings, is_run = _settings_with_or_without_file(chosen)
     apart = samples is not None or endpoint is not None or model is not None
     if samples is None and endpoint is not None and model is None:
         raise SettingsError(f"--endpoint needs --model NAME; `curl {endpoint}/models` lists the names.")
-    if not apart and arguments and not _is_override(arguments[0]):
+    if is_run and not apart:
         verbs.evaluate(settings, reporter, shlex.join(chosen), rescore=rescore, failures=failures)
     elif apart or rescore:
         place = Folder.open(out or "evaluation")
@@ -283,17 +276,13 @@ def main() -> None:
     app(prog_name="evolcoder")
 
 
-def _settings_with_or_without_file(arguments: list[str]) -> RunSettings:
-    """Settings from ``[RUN.yaml] key=value ...``; without a file those by default, and the embedded model is served."""
+def _settings_with_or_without_file(arguments: list[str]) -> tuple[RunSettings, bool]:
+    """Settings from ``[RUN.yaml] key=value ...``, and whether there is a file; without one the embedded model is served."""
     from evolcoder.settings.files import load_settings, override_settings
 
-    if arguments and not _is_override(arguments[0]):
-        return load_settings(arguments[0], arguments[1:])
-    return override_settings({"name": "adhoc", "serve": {"model": "embedded"}}, arguments, source="the command line")
-
-
-def _is_override(argument: str) -> bool:
-    return "=" in argument and not os.path.exists(argument)
+    if arguments and ("=" not in arguments[0] or os.path.exists(arguments[0])):
+        return load_settings(arguments[0], arguments[1:]), True
+    return override_settings({"name": "adhoc", "serve": {"model": "embedded"}}, arguments, source="the command line"), False
 
 
 def _reporter(output: str) -> Reporter:

@@ -1,4 +1,4 @@
-"""What a run would do and cost, before anything is sent: calls, tokens, dollars, training memory. Pure but for counting seeds.
+"""What a run would do and cost, before anything is sent: calls, tokens, dollars, training memory. Pure.
 
 Lengths come from the run's own finished rounds when there are any, else from what Code Alpaca's evolved rows are like;
 the range says how far off either may be. It forecasts no training time: that depends on hardware it has not seen.
@@ -10,13 +10,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from evolcoder.console import Reporter
 from evolcoder.run.variants import Variant, own_variant
 from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
-from evolcoder.train.order import total_steps
+from evolcoder.train.schedule import total_steps
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -46,15 +45,6 @@ class EvolveForecast:
     hours: float | None
     batches: int | None
     measured: bool
-
-
-def seed_count(settings: RunSettings, finished: Sequence[Manifest], reporter: Reporter) -> int:
-    """How many seeds the run starts from: those of round 0 when it is there, else what the source holds."""
-    if finished:
-        return int(finished[0].summary.get("kept", finished[0].rows))
-    from evolcoder.evolve.seeds.load import load_seeds
-
-    return len(load_seeds(settings.seeds, reporter))
 
 
 def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manifest] = ()) -> EvolveForecast:

@@ -69,7 +69,7 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 
 def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore: bool = False, failures: int = 0) -> None:
     """Score the run's models on the run's benchmarks; or judge the answers that they gave again."""
-    from evolcoder.evaluate.pipeline import rescore as judge_again
+    from evolcoder.evaluate import pipeline
 
     if rescore:
         run = open_run(settings)
@@ -77,7 +77,7 @@ def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore:
             reporter.stage(f"Rescore {which}")
             with run.lock("evaluate"):
                 for entry in entries:
-                    judge_again(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
+                    pipeline.rescore(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
     else:
         run = make(settings, reporter, "evaluate")
     for entry in of_kinds(settings, run, "evaluate"):
@@ -102,9 +102,8 @@ def evaluate_apart(
     """
     from evolcoder.endpoint.checking import api_key_from_environment
     from evolcoder.endpoint.requests import Endpoint
+    from evolcoder.evaluate import pipeline
     from evolcoder.evaluate.measurement import model_stage
-    from evolcoder.evaluate.pipeline import evaluate_samples
-    from evolcoder.evaluate.pipeline import rescore as judge_again
 
     wanted = settings.evaluate
     several = len(wanted.benchmarks) > 1
@@ -113,7 +112,7 @@ def evaluate_apart(
         reporter.stage(f"Evaluate {samples}")
         check_left_out(settings)
         for benchmark, place in places.items():
-            evaluate_samples(samples, benchmark, wanted.extraction, place, wanted, reporter)
+            pipeline.evaluate_samples(samples, benchmark, wanted.extraction, place, wanted, reporter)
     elif model is not None and base_url is not None:
         reporter.stage(f"Evaluate {model} at {base_url}")
         key = api_key_from_environment(settings.teacher.api_key_env)
@@ -130,7 +129,7 @@ def evaluate_apart(
     else:
         reporter.stage(f"Rescore {out}")
         places = {"": out}
-        judge_again(wanted, out, wanted.extraction, reporter)
+        pipeline.rescore(wanted, out, wanted.extraction, reporter)
     for place in places.values():
         _show_failures(place, failures, reporter)
     reporter.finish([str(out)])
@@ -208,12 +207,12 @@ def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], 
     for entry in run_stages(settings, run):
         status_now = stage_status(entry)
         complete = complete and status_now.done
+        where = str(entry.stage.folder)
         if status_now.manifest is not None:
-            made = (status_now.count, status_now.manifest.created_at, str(entry.stage.folder))
-            rows.append([entry.label, status_now.text, *made])
+            rows.append([entry.label, status_now.text, status_now.count, status_now.manifest.created_at, where])
         elif begun := progress_of(entry, settings, run):
             ago = f"{format_seconds(max(0.0, now - begun.changed_at))} ago"
-            rows.append([entry.label, begun.text(now), None, ago, str(entry.stage.folder)])
+            rows.append([entry.label, begun.text(now), None, ago, where])
         else:
             rows.append([entry.label, status_now.text, None, None, ""])
     return f"{run.root}", ["stage", "state", "rows or tasks", "made", "where"], rows, complete
@@ -221,7 +220,8 @@ def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], 
 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing. Where Evol Stop may still end it earlier, the most that it would."""
-    from evolcoder.plan import evolve_table, forecast_evolve, scores_table, seed_count, study_table, training_table
+    from evolcoder.evolve.seeds.load import load_seeds
+    from evolcoder.plan import evolve_table, forecast_evolve, scores_table, study_table, training_table
     from evolcoder.train.model_size import parameter_count
 
     run = RunFolder.open(settings)
@@ -229,7 +229,8 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     manifests = (entry.stage.manifest() for entry in entries if entry.kind == "round")
     finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
     most = at_most(settings, run)
-    forecast = forecast_evolve(most, seed_count(most, finished, reporter), finished)
+    seeds = int(finished[0].summary.get("kept", finished[0].rows)) if finished else len(load_seeds(most.seeds, reporter))
+    forecast = forecast_evolve(most, seeds, finished)
     reporter.stage(f"Plan {settings.name}: nothing is sent")
     if settings.evolve.rounds == AUTO and not decided(settings, run).ended:
         reporter.say(f"evolve.rounds is auto: this is what it takes if all {most.evolve.last_round} rounds are evolved")

@@ -8,7 +8,7 @@ from evolcoder.errors import TrainingError
 from evolcoder.settings.files import parse_settings, preset_names, preset_text
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.train.deepspeed import deepspeed_config, working_precision
-from evolcoder.train.order import micro_batch_size
+from evolcoder.train.schedule import micro_batch_size
 
 NO_FLAGS: frozenset[str] = frozenset()
 HOST = {"device": "cpu", "pin_memory": False}

@@ -48,8 +48,8 @@ def train_each(model: str) -> list[Curve]:
         nowhere = Folder.open("/nonexistent")
         job = TrainingJob(settings, Path(model), up_to(0), 3, False, nowhere, nowhere, None)
         engine = build_engine(job, precision)  # type: ignore[arg-type]
-        results = [optimizer_step(engine, [[row] for row in rows], loss_tokens(rows), rate, 0) for rate in (1e-2, 0.0, 1e-2)]
-        curves.append([(result.loss, result.grad_norm) for result in results])
+        batches, counted = [[row] for row in rows], loss_tokens(rows)
+        curves.append([optimizer_step(engine, batches, counted, rate, 0) for rate in (1e-2, 0.0, 1e-2)])
     return curves
 
 

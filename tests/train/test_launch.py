@@ -24,9 +24,8 @@ from evolcoder.train.encode import EncodedRow, row_of
 from evolcoder.train.identity import train_stage
 from evolcoder.train.job import ENCODED_FILE
 from evolcoder.train.launch import train
-from evolcoder.train.order import global_batch
 from evolcoder.train.prepare import dataset_manifest, prepare
-from evolcoder.train.schedule import learning_rate
+from evolcoder.train.schedule import global_batch, learning_rate
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolcoder.settings.run import TrainSettings
-from evolcoder.train.order import global_batch, micro_batch_size, micro_batches, total_steps
+from evolcoder.train.schedule import global_batch, micro_batch_size, micro_batches, total_steps
 
 
 @given(st.integers(0, 9), st.integers(1, 40), st.integers(1, 12), st.integers(1, 4))

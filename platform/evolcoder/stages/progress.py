@@ -18,7 +18,7 @@ from evolcoder.storage.arrow_files import read_table
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Manifest, read_manifest
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE
-from evolcoder.train.order import total_steps
+from evolcoder.train.schedule import total_steps
 
 AT_WORK_SECONDS = 120.0
 """A stage that has written nothing for longer is not said to be at work: a step of a large model takes less."""

@@ -9,9 +9,6 @@ from evolcoder.settings.run import TrainSettings
 
 Precision = Literal["fp16", "bf16", "fp32"]
 
-GRADIENT_CLIPPING = 1.0
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
 CPU_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As /proc/cpuinfo names them: x86's two extensions, and Arm's."""
 
@@ -37,21 +34,33 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
     The optimizer is torch's fused AdamW everywhere: it runs on GPU and CPU, offloaded or not, and needs no compiler where
     DeepSpeed's own are built at first use. The learning rate is set by the loop at each step.
     """
+    # Without ZeRO, DeepSpeed 0.19's 16-bit optimizer takes other steps than all its stages do, which agree with plain
+    # 32-bit training; stage 1 divides only the optimizer's states, so it stands in for stage 0.
+    zero: dict[str, Any] = {"stage": max(settings.zero_stage, 0 if precision == "fp32" else 1)}
+    if zero["stage"] > 0:
+        # Communication overlaps with the backward pass on CUDA streams, which a CPU has not.
+        zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
+    # Page-locked memory, which a GPU copies from and to without the processor; a CPU has no use for it.
+    host = {"device": "cpu", "pin_memory": gpu}
+    if settings.offload is not None:
+        zero["offload_optimizer"] = host
+    if settings.offload == "all":
+        zero["offload_param"] = host
     config: dict[str, Any] = {
         "train_batch_size": settings.global_batch_size,
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": settings.global_batch_size // (settings.workers * micro_batch_size),
-        "gradient_clipping": GRADIENT_CLIPPING,
+        "gradient_clipping": 1.0,
         "steps_per_print": 1_000_000_000,  # never: the launcher shows progress
         # Else DeepSpeed refuses to offload any optimizer but its own, which is compiled at first use.
         "zero_force_ds_cpu_optimizer": False,
-        "zero_optimization": _zero(settings, precision, gpu),
+        "zero_optimization": zero,
         "optimizer": {
             "type": "AdamW",
             "params": {
                 "lr": settings.learning_rate,
-                "betas": list(ADAM_BETAS),
-                "eps": ADAM_EPSILON,
+                "betas": [0.9, 0.999],
+                "eps": 1e-8,
                 "weight_decay": settings.weight_decay,
                 "torch_adam": True,
                 "fused": True,
@@ -67,20 +76,3 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
         # Sums over many micro-batches lose small gradients in 16 bits.
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
-
-
-def _zero(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str, Any]:
-    # Without ZeRO, DeepSpeed 0.19's 16-bit optimizer takes other steps than all its stages do, which agree with plain
-    # 32-bit training; stage 1 divides only the optimizer's states, so it stands in for stage 0.
-    stage = max(settings.zero_stage, 0 if precision == "fp32" else 1)
-    zero: dict[str, Any] = {"stage": stage}
-    if stage > 0:
-        # Communication overlaps with the backward pass on CUDA streams, which a CPU has not.
-        zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
-    # Page-locked memory, which a GPU copies from and to without the processor; a CPU has no use for it.
-    host = {"device": "cpu", "pin_memory": gpu}
-    if settings.offload is not None:
-        zero["offload_optimizer"] = host
-    if settings.offload == "all":
-        zero["offload_param"] = host
-    return zero

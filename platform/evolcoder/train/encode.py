@@ -2,8 +2,7 @@
 
 Over-long rows are cut on the right, as the released WizardCoder script does: such a row keeps the start of its response
 and has no EOS, so nothing teaches the model to stop in the middle. A row whose prompt alone fills the sequence has
-nothing to learn from and is dropped. Both are counted. Pure but for the tokenizer that is passed in; batches and order are
-``order.py``'s.
+nothing to learn from and is dropped. Both are counted. Pure but for the tokenizer that is passed in.
 """
 
 from __future__ import annotations

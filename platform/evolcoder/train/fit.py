@@ -112,10 +112,12 @@ def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None
     while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
         show()
     show()
+    failure: Exception | None
     try:
-        return ray.get(fitting)
+        failure = ray.get(fitting)
     except ray.exceptions.RayError as error:
-        return error
+        failure = error
+    return failure
 
 
 def _fit(job: TrainingJob) -> Exception | None:
@@ -144,11 +146,12 @@ def _fit(job: TrainingJob) -> Exception | None:
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
+    failure: Exception | None = None
     try:
         trainer.fit()
     except (TrainingFailedError, ray.exceptions.RayError) as error:
-        return error
-    return None
+        failure = error
+    return failure
 
 
 def _show_new(board: Any, seen: dict[str, TrainingReport], progress: Progress, reporter: Reporter) -> None:

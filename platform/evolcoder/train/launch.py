@@ -25,9 +25,9 @@ from evolcoder.storage.stage import Manifest, Stage
 from evolcoder.train.identity import STAGE
 from evolcoder.train.internals import most_resources
 from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
-from evolcoder.train.order import total_steps
 from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
 from evolcoder.train.resources import choose_device
+from evolcoder.train.schedule import total_steps
 
 CHECKPOINTS = "checkpoints"
 _PREPARING = threading.Lock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import time
 import uuid
@@ -30,8 +31,7 @@ from evolcoder.train.encode import row_of
 from evolcoder.train.export import export
 from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
 from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
-from evolcoder.train.order import global_batch, micro_batch_size, micro_batches
-from evolcoder.train.schedule import learning_rate
+from evolcoder.train.schedule import global_batch, learning_rate, micro_batch_size, micro_batches
 from evolcoder.train.steps import loss_tokens, optimizer_step
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
@@ -90,22 +90,22 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
     # Every worker reads the whole global batch: its lengths decide who takes which rows, and its tokens what the loss is
     # divided by, so that no worker need ask another.
     indices = global_batch(settings.seed, step, settings.global_batch_size, rows.num_rows)
-    batch = {index: row_of(rows, index) for index in indices}
-    lengths = [len(batch[index].tokens) for index in indices]
-    counted = loss_tokens([batch[index] for index in indices])
-    mine = micro_batches(indices, lengths, rank, workers, engine.train_micro_batch_size_per_gpu())
+    batch = [row_of(rows, index) for index in indices]
+    lengths = [len(row.tokens) for row in batch]
+    counted = loss_tokens(batch)
+    mine = micro_batches(batch, lengths, rank, workers, engine.train_micro_batch_size_per_gpu())
     rate = learning_rate(settings, step, job.steps)
-    result = optimizer_step(engine, [[batch[index] for index in micro] for micro in mine], counted, rate, pad_id)
-    if not math.isfinite(result.loss):
+    loss, norm = optimizer_step(engine, mine, counted, rate, pad_id)
+    if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss is {result.loss} at step {step + 1}: training has diverged; lower train.learning_rate "
+            f"The loss is {loss} at step {step + 1}: training has diverged; lower train.learning_rate "
             "or lengthen train.warmup_steps, or use bf16 instead of fp16."
         )
     return {
         "step": step + 1,
-        "loss": result.loss,
+        "loss": loss,
         "learning_rate": rate,
-        "grad_norm": result.grad_norm,
+        "grad_norm": norm,
         "tokens": sum(lengths),
         "response_tokens": counted,
         "seconds": round(time.perf_counter() - started, 3),
@@ -191,5 +191,4 @@ def cpu_flags() -> frozenset[str]:
         text = Path("/proc/cpuinfo").read_text("ascii", errors="replace")
     except OSError:
         return frozenset()
-    lines = (line.partition(":") for line in text.splitlines())
-    return frozenset(flag for key, _, value in lines if key.strip() in {"flags", "Features"} for flag in value.split())
+    return frozenset(" ".join(re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)).split())

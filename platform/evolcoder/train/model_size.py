@@ -17,29 +17,17 @@ def parameter_count(folder: Path) -> int | None:
     None when its files cannot be read and transformers cannot build such a model; nothing is downloaded, and no code of the
     model's own is run.
     """
-    try:
-        return _stored_parameters(folder)
-    except FileNotFoundError:
-        return _built_parameters(folder)
-
-
-def _stored_parameters(folder: Path) -> int | None:
-    """As the headers of the safetensors files have it; None when one of them is damaged.
-
-    Raises:
-        FileNotFoundError: the weights are not there, or not all of them.
-    """
     from safetensors import SafetensorError, safe_open
 
-    names = {"model.safetensors"}
-    if not (folder / "model.safetensors").is_file():
-        # The index, not a pattern: a folder may hold the same weights once more in another layout.
-        index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
-        names = set(index["weight_map"].values())
-    # Older configurations leave the key out when it has its default, which is to tie.
-    tied = json.loads((folder / "config.json").read_text("utf-8")).get("tie_word_embeddings", True)
     count = 0
     try:
+        names = {"model.safetensors"}
+        if not (folder / "model.safetensors").is_file():
+            # The index, not a pattern: a folder may hold the same weights once more in another layout.
+            index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
+            names = set(index["weight_map"].values())
+        # Older configurations leave the key out when it has its default, which is to tie.
+        tied = json.loads((folder / "config.json").read_text("utf-8")).get("tie_word_embeddings", True)
         for name in names:
             with safe_open(folder / name, "np") as weights:
                 for key in weights.keys():  # noqa: SIM118 (it is no mapping)
@@ -48,6 +36,8 @@ def _stored_parameters(folder: Path) -> int | None:
                     mask = len(shape) == 4 and shape[:2] == [1, 1]
                     if not mask and not (tied and key == "lm_head.weight"):
                         count += math.prod(shape)
+    except FileNotFoundError:  # the weights are not there, or not all of them
+        return _built_parameters(folder)
     except SafetensorError:
         return None
     return count

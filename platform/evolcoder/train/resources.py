@@ -37,16 +37,14 @@ def room_in(settings: TrainSettings, nodes: Sequence[Mapping[str, float]], ever:
     if gpus:
         return Room(max(1, gpus // settings.workers))
     free = sorted((cpus for node in nodes if (cpus := int(node.get("CPU", 0)))), reverse=True)
-    gangs: list[list[int]] = []
+    trainings = smallest = 0
     while sum(free) >= settings.workers:
-        gang: list[int] = []
-        while sum(gang) < settings.workers:
-            gang.append(free.pop(0))
-        gangs.append(gang)
-    if len(gangs) < 2:
-        return Room(1)
-    smallest = min(min(gang) for gang in gangs)
-    return Room(len(gangs), max(1, smallest // settings.workers))
+        gang = 0
+        while gang < settings.workers:
+            smallest = free.pop(0)
+            gang += smallest
+        trainings += 1
+    return Room(trainings, max(1, smallest // settings.workers)) if trainings > 1 else Room(1)
 
 
 def choose_device(settings: TrainSettings, now: Mapping[str, float], ever: Mapping[str, float]) -> tuple[bool, int]:

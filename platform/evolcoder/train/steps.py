@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,14 +15,6 @@ from evolcoder.train.encode import EncodedRow
 
 IGNORED = -100
 """As cross-entropy's own default and every label of transformers has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """``loss`` is the mean over the response tokens of the global batch; ``grad_norm`` is before clipping, None if skipped."""
-
-    loss: float
-    grad_norm: float | None
 
 
 def collate(rows: Sequence[EncodedRow], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +58,7 @@ def response_loss_sum(engine: Any, ids: torch.Tensor, labels: torch.Tensor) -> t
 
 def optimizer_step(
     engine: Any, micro_batches: Sequence[Sequence[EncodedRow]], batch_loss_tokens: int, learning_rate: float, pad_id: int
-) -> StepResult:
+) -> tuple[float, float | None]:
     """Forward and backward over this worker's micro-batches, then one step of the optimizer on all workers.
 
     The loss of the step is the sum over all response tokens of the global batch, divided by their number: every token
@@ -76,6 +67,9 @@ def optimizer_step(
 
     Args:
         batch_loss_tokens: ``loss_tokens`` of the whole global batch, the same on every worker.
+
+    Returns:
+        The loss, and the norm of the gradients before clipping; None when the step was skipped.
     """
     workers = torch.distributed.get_world_size()
     scale = workers / batch_loss_tokens
@@ -97,4 +91,4 @@ def optimizer_step(
         total += loss_sum.detach()
     torch.distributed.all_reduce(total)
     norm = engine.get_global_grad_norm() if norm is None else norm
-    return StepResult(float(total) / batch_loss_tokens, float(norm) if norm is not None and math.isfinite(norm) else None)
+    return float(total) / batch_loss_tokens, float(norm) if norm is not None and math.isfinite(norm) else None
