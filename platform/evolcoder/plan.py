@@ -61,7 +61,7 @@ def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manife
     limit = calls_per_row * settings.teacher.max_tokens
     rounds = settings.evolve.last_round - done
     rows = seeds * rounds
-    prompt = _spread(rows * prompt_mean, None)
+    prompt = _spread(rows * prompt_mean)
     completion = _spread(rows * min(completion_mean, limit), rows * limit)
     calls = rows * calls_per_row
     return EvolveForecast(
@@ -199,9 +199,9 @@ def _lengths(rounds: Sequence[Manifest]) -> tuple[float, float, bool]:
     return prompt / rows, completion / rows, True
 
 
-def _spread(likely: float, ceiling: float | None) -> tuple[int, int, int]:
-    low, high = (round(likely * factor) for factor in _RANGE)
-    return low, round(likely), high if ceiling is None else min(high, round(ceiling))
+def _spread(likely: float, ceiling: float = math.inf) -> tuple[int, int, int]:
+    low, high = (round(min(likely * factor, ceiling)) for factor in _RANGE)
+    return low, round(likely), high
 
 
 def _dollars(

@@ -56,7 +56,7 @@ def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
         if nearby:
             shutil.move(folder, place.local_path)
         else:
-            pafs.copy_files(str(folder), place.path, pafs.LocalFileSystem(), place.filesystem)
+            pafs.copy_files(str(folder), place.make().path, pafs.LocalFileSystem(), place.filesystem)
 
 
 def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:
@@ -71,9 +71,7 @@ def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, fo
         "pad_token_id": tokenizer.pad_token_id,
     }
     model.generation_config = GenerationConfig(**ends)
-    for name, value in ends.items():
-        setattr(model.config, name, value)
-    model.config.use_cache = True
+    model.config.update(ends | {"use_cache": True})
     model.save_pretrained(folder, state_dict=weights, max_shard_size=SHARD_SIZE)
     for file in folder.glob("*.safetensors"):  # written for the owner alone, unlike the rest
         file.chmod((folder / "config.json").stat().st_mode)
