@@ -168,8 +168,8 @@ def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         if settings.evolve.rounds == AUTO:
             evolve_until_it_ends(settings, run, reporter)
         entries = run_stages(settings, run)
-        decided_by = [number for number, entry in enumerate(entries) if entry.kind == "evol_stop"]
-        make_stages(settings, run, entries[decided_by[0] + 1 :] if decided_by else entries, reporter)
+        decided_by = next((number for number, entry in enumerate(entries) if entry.kind == "evol_stop"), -1)
+        make_stages(settings, run, entries[decided_by + 1 :], reporter)
 
 
 def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
