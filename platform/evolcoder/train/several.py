@@ -7,6 +7,7 @@ gang as one placement group: it starts whole or waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from evolcoder.cluster import ray_session
@@ -35,13 +36,10 @@ def train_several(
         RunFolderError, RunBusyError, ClusterError: what would stop any of them stops all; the same call goes on.
     """
 
-    def training(stage: Stage, variant: Variant) -> Work:
-        def work(to: Reporter) -> None:
-            if at_once == 1:
-                to.stage(f"Train {variant.name}: on {variant.label}, seed {variant.seed}")
-            train_one(settings, run, stage, variant, base_model, to, room.cpus_each)
-
-        return work
+    def work(stage: Stage, variant: Variant, to: Reporter) -> None:
+        if at_once == 1:
+            to.stage(f"Train {variant.name}: on {variant.label}, seed {variant.seed}")
+        train_one(settings, run, stage, variant, base_model, to, room.cpus_each)
 
     with run.lock(STAGE):
         left: dict[str, Work] = {}
@@ -49,7 +47,7 @@ def train_several(
             if stage.state().done:
                 reporter.say(f"{variant.name}: training on {variant.label} is done: nothing is trained again")
             else:
-                left[variant.name] = training(stage, variant)
+                left[variant.name] = partial(work, stage, variant)
         if not left:
             return {}
         with ray_session():
