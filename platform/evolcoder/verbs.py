@@ -154,10 +154,16 @@ def compare(folders: Sequence[Folder], reporter: Reporter) -> None:
 def report(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """Draw what the run has so far."""
     make(settings, reporter, "report")
+    reporter.finish((), [f"evolcoder view {arguments}"])
 
 
 def study(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """The whole loop: evolve, train, serve and evaluate all models of the run, report."""
+    _whole_loop(settings, reporter)
+    reporter.finish((), [f"evolcoder view {arguments}"])
+
+
+def _whole_loop(settings: RunSettings, reporter: Reporter) -> None:
     from evolcoder.cluster import ray_kept
     from evolcoder.evaluate.benchmarks import benchmark_named
 
@@ -177,11 +183,13 @@ def demo(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.stage("evolcoder demo")
     reporter.say(f"a 135M model teaches and learns: {settings.seeds.limit} seed tasks, {settings.evolve.rounds} rounds,")
     reporter.say(f"{settings.train.max_steps} training steps, HumanEval before and after. It shows the loop, not a good model.")
-    study(settings, reporter, arguments)
+    _whole_loop(settings, reporter)
+    run = RunFolder.open(settings)
     reporter.finish(
         (),
         [
-            f"look at {RunFolder.open(settings).report}/report.html in a browser",
+            f"look at {run.report}/report.html in a browser",
+            f"evolcoder view {run.root}/run.yaml     # search rows, walk families, read answers",
             f"evolcoder serve --model {shown_path(find_model(TUNED, settings).folder)}     # talk to the tuned model",
             "evolcoder init real --preset laptop     # a run of your own, from any Code Alpaca file",
         ],

@@ -87,6 +87,8 @@ def make_round(run: RunFolder, number: int, rows: Sequence[Instruction], usd_per
     }
     place.write_text("contamination.json", json.dumps(contamination))
     summary = merged.summary(lambda prompt, completion: usd_per_token * (prompt + completion))
+    if number:
+        summary["seconds"] = 60.0 * number
     stage.publish([*merged.files, "contamination.json"], summary)
 
 

@@ -375,6 +375,7 @@ def test_rounds_say_what_evolution_did(tmp_path: Path) -> None:
     assert first["measures"]["requirement_words"]["value"] > seeds["measures"]["requirement_words"]["value"]
     assert first["measures"]["syntax_nodes"]["value"] > seeds["measures"]["syntax_nodes"]["value"]
     assert evidence_of(settings)["cost_totals"]["usd"] == pytest.approx(3 * 260 * 0.001)
+    assert {cost["stage"]: cost["seconds"] for cost in evidence_of(settings)["costs"]} == {"round 0": None, "round 1": 60.0}
     families = evidence_of(settings)["lineages"]
     assert [[row["round"] for row in family] for family in families] == [[0, 1]] * 3
 

@@ -52,6 +52,7 @@ def test_a_teacher_with_faults_makes_whole_rounds_and_a_second_run_sends_nothing
         assert teacher.counts()["requests"] == counts["requests"]
         assert "round 01 is done" in said
         assert hashes(again) == hashes(first)
+    assert all(0.0 < manifest.summary["seconds"] < 300.0 for manifest in first[1:])
     assert not RunFolder.open(settings).root.exists("attempts")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -146,6 +147,7 @@ def _teacher_of(
 
 
 def _make_round(this: Round, copy_check: CopyCheck, reporter: Reporter) -> Manifest:
+    started = time.monotonic()
     say_why(this.stage, reporter)
     with reporter.progress(this.stage.kind, this.rows) as progress:
         evolve_pool = _evolve_by_batches if this.settings.teacher.batch else copy_check.place.evolve_pool
@@ -166,7 +168,8 @@ def _make_round(this: Round, copy_check: CopyCheck, reporter: Reporter) -> Manif
             "only what is missing."
         )
     say_changes(totals, merged.reasons, this.settings.teacher, reporter)
-    manifest = this.stage.publish(merged.files, merged.summary(this.teacher.limits.usd))
+    took = {"seconds": round(time.monotonic() - started, 1)}
+    manifest = this.stage.publish(merged.files, merged.summary(this.teacher.limits.usd) | took)
     compact(this.run.journal, f"{this.number:02d}")
     return manifest
 

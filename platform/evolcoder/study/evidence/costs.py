@@ -35,14 +35,16 @@ def stage_costs(made: Sequence[tuple[RunStage, Manifest]], root: Folder) -> list
 
 
 def _cost(entry: RunStage, manifest: Manifest) -> dict[str, Any]:
-    """``seconds`` are those of the training's steps, or the CPU time of the programs that an evaluation ran."""
+    """``seconds`` are those that the command which ended a round spent on it, those of a training's steps, or the CPU time of
+    the programs that an evaluation ran.
+    """
     cost: dict[str, Any] = {"seconds": None, "prompt_tokens": None, "completion_tokens": None, "usd": None}
     if entry.kind == "round":
         made = manifest.summary
         tokens = {key: made.get(key, 0) for key in ("prompt_tokens", "completion_tokens")}
         # Without a price a summary says 0 dollars of any number of tokens, which is not what they cost.
         usd = made.get("usd") if made.get("usd") or not any(tokens.values()) else None
-        return {**cost, **tokens, "usd": usd}
+        return {**cost, **tokens, "usd": usd, "seconds": made.get("seconds")}
     if entry.kind == "train":
         return {**cost, "seconds": manifest.summary.get("seconds")}
     if entry.kind == "evaluate":
