@@ -17,7 +17,7 @@ from evolcoder.making.evol_stop import evolve_until_it_ends
 from evolcoder.making.kinds import make, make_stages, of_kinds, open_run
 from evolcoder.making.scores import check_left_out, reached, score, served
 from evolcoder.models import find_model
-from evolcoder.run.evol_stop import at_most, decided, models_at_most, scores_at_most
+from evolcoder.run.evol_stop import at_most, decided
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
@@ -236,7 +236,7 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     entries = run_stages(settings, run)
     manifests = (entry.stage.manifest() for entry in entries if entry.kind == "round")
     finished = [manifest for manifest in takewhile(bool, manifests) if manifest]
-    most = at_most(settings, run)
+    most, models, wanted = at_most(settings, run)
     seeds = int(finished[0].summary.get("kept", finished[0].rows)) if finished else len(load_seeds(most.seeds, reporter))
     forecast = forecast_evolve(most, seeds, finished)
     reporter.stage(f"Plan {settings.name}: nothing is sent")
@@ -248,13 +248,11 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     parameters = parameter_count(find_model(BASE, settings).folder) if at_hand else None
     reporter.table(*training_table(most, forecast, parameters))
     done = [entry for entry in entries if stage_status(entry).done]
-    models = models_at_most(settings, run)
     if len(models) > 1:
         trained = {entry.model for entry in done if entry.kind == "train"}
         merged = [manifest for entry in done if entry.kind == "dataset" and (manifest := entry.stage.manifest())]
         rows_by_round = merged[0].summary["rows_by_round"] if merged else {}
         reporter.table(*study_table(most, models, forecast, trained, rows_by_round))
-    wanted = scores_at_most(settings, run)
     scored = {(entry.model, entry.benchmark) for entry in done if entry.kind == "evaluate"}
     questions = {name: questions_of(name, settings) for name in dict.fromkeys(name for _, name in wanted)}
     reporter.table(*scores_table(wanted, scored, questions))

@@ -21,7 +21,7 @@ from evolcoder.errors import DataError, SettingsError
 from evolcoder.making import evol_stop
 from evolcoder.models import find_model
 from evolcoder.records import VERDICT_SCHEMA, Verdict
-from evolcoder.run.evol_stop import as_decided, at_most, check_decided, decided, models_at_most, models_of, scores_at_most
+from evolcoder.run.evol_stop import as_decided, at_most, check_decided, decided, models_of
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage, run_stages
@@ -266,12 +266,14 @@ def test_what_chooses_the_rounds_tests_no_model(changes: dict[str, Any], sentenc
 def test_a_plan_is_of_the_most_that_it_may_come_to_until_it_has_ended(evolve: Any, tmp_path: Path) -> None:
     settings = auto(tmp_path, max_rounds=4, base_rounds=[0])
     run = RunFolder.open(settings)
-    assert at_most(settings, run).evolve.last_round == 4
-    assert [variant.folder for variant in models_at_most(settings, run)] == ["4", "0", "1", "2", "3"]
-    assert scores_at_most(settings, run) == [
+    most, models, scores = at_most(settings, run)
+    assert most.evolve.last_round == 4
+    assert [variant.folder for variant in models] == ["4", "0", "1", "2", "3"]
+    assert scores == [
         *((name, "mbpp-dev") for name in list(RISES_TWICE)[:5]),
         *((name, "humaneval") for name in ("base", "tuned", "rounds-0")),
     ]
     evolve(settings)
-    assert at_most(settings, run).evolve.last_round == 3
-    assert {variant.folder for variant in models_at_most(settings, run)} == {"0", "1", "2", "3"}
+    most, models, _ = at_most(settings, run)
+    assert most.evolve.last_round == 3
+    assert {variant.folder for variant in models} == {"0", "1", "2", "3"}

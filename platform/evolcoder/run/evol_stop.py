@@ -109,32 +109,22 @@ def models_of(settings: RunSettings, run: RunFolder) -> list[Variant]:
     return list({variant.name: variant for variant in (*stopping, *wanted)}.values())
 
 
-def at_most(settings: RunSettings, run: RunFolder) -> RunSettings:
-    """The settings with the largest number of rounds that it may come to in the place of ``auto``."""
-    if settings.evolve.rounds != AUTO or decided(settings, run).ended:
-        return as_decided(settings, run)
-    return with_rounds(settings, settings.evolve.max_rounds, settings.evolve.max_rounds)
-
-
-def models_at_most(settings: RunSettings, run: RunFolder) -> list[Variant]:
-    """The trainings that it may come to, each once: the run's own model is one of those that Evol Stop has trained."""
-    if settings.evolve.rounds != AUTO:
-        return run_variants(settings)
-    most = at_most(settings, run)
-    stopping = [stopping_variant(settings, number) for number in range(most.evolve.last_round + 1)]
-    return list({variant.folder: variant for variant in (*run_variants(most), *stopping)}.values())
-
-
-def scores_at_most(settings: RunSettings, run: RunFolder) -> list[tuple[str, str]]:
-    """Model and benchmark of each score that it may come to."""
-    most = at_most(settings, run)
-    trained = [variant.name for variant in run_variants(most)]
+def at_most(settings: RunSettings, run: RunFolder) -> tuple[RunSettings, list[Variant], list[tuple[str, str]]]:
+    """The most that the run may come to: the settings with the largest number of rounds in the place of ``auto``; the trainings
+    (each once: the run's own model is one that Evol Stop has trained); model and benchmark of each score.
+    """
+    auto, most_rounds = settings.evolve.rounds == AUTO, settings.evolve.max_rounds
+    ended = not auto or decided(settings, run).ended
+    most = as_decided(settings, run) if ended else with_rounds(settings, most_rounds, most_rounds)
+    wanted = run_variants(most)
+    stopping = [stopping_variant(settings, number) for number in range(most.evolve.last_round + 1)] if auto else []
+    trained = [variant.name for variant in wanted]
     models = [name for which in settings.evaluate.models for name in (trained if which == TUNED else (which,))]
-    stopping = range(most.evolve.last_round + 1) if settings.evolve.rounds == AUTO else ()
-    return [
-        *((stopping_variant(settings, number).name, settings.study.development) for number in stopping),
+    scores = [
+        *((variant.name, settings.study.development) for variant in stopping),
         *((model, benchmark) for model in models for benchmark in benchmarks_of(settings, model)),
     ]
+    return most, list({variant.folder: variant for variant in (*wanted, *stopping)}.values()), scores
 
 
 def check_decided(settings: RunSettings, run: RunFolder) -> None:
