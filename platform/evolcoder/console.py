@@ -89,11 +89,11 @@ class Reporter:
         """A bar while something of known length goes on."""
         label = self._prefix + label
         if self.mode == "live":
-            bar = _LiveProgress(label, total)
+            bar = _LiveProgress(self, label, total)
             with Live(bar, console=self._console, refresh_per_second=4):
                 yield bar
         else:
-            yield _LineProgress(label, total, self._emit)
+            yield _LineProgress(self, label, total)
 
     def watch(self, look: Callable[[], tuple[str, Sequence[str], Sequence[Sequence[object]], bool]], seconds: float) -> None:
         """Show a table again and again, until it says that it is complete or Ctrl-C ends it: a panel on a terminal, elsewhere
@@ -174,12 +174,12 @@ class _OneOfSeveral(Reporter):
         self.check_wanted()
         if self.mode != "live":
             with super().progress(label, total) as progress:
-                yield _WantedProgress(self, progress)
+                yield progress
             return
-        bar = _LiveProgress(self._prefix + label, total)
+        bar = _LiveProgress(self, self._prefix + label, total)
         self._together.bars.append(bar)
         try:
-            yield _WantedProgress(self, bar)
+            yield bar
         finally:
             self._together.bars.remove(bar)
 
@@ -188,22 +188,11 @@ class _OneOfSeveral(Reporter):
         self._together.whole._emit(kind, data, *shown)
 
 
-@dataclass
-class _WantedProgress:
-    """Ends who reports by it once nobody waits any more."""
-
-    reporter: Reporter
-    progress: Progress
-
-    def update(self, done: int, **figures: object) -> None:
-        self.reporter.check_wanted()
-        self.progress.update(done, **figures)
-
-
 @dataclass(eq=False)
 class _LiveProgress:
     """What rich draws anew several times a second."""
 
+    reporter: Reporter
     label: str
     total: int
     done: int = 0
@@ -211,6 +200,7 @@ class _LiveProgress:
     started: float = field(default_factory=time.monotonic)
 
     def update(self, done: int, **figures: object) -> None:
+        self.reporter.check_wanted()
         self.done, self.figures = done, figures
 
     def __rich__(self) -> RenderableType:
@@ -227,12 +217,13 @@ class _LiveProgress:
 class _LineProgress:
     """A line every few seconds, and at the end."""
 
-    def __init__(self, label: str, total: int, emit: Callable[[str, Mapping[str, Any], RenderableType], None]) -> None:
-        self._label, self._total, self._emit = label, total, emit
+    def __init__(self, reporter: Reporter, label: str, total: int) -> None:
+        self._reporter, self._label, self._total = reporter, label, total
         self._started = self._printed = time.monotonic()
         self._complete = False
 
     def update(self, done: int, **figures: object) -> None:
+        self._reporter.check_wanted()
         now = time.monotonic()
         just_completed = done >= self._total and not self._complete
         if not just_completed and now - self._printed < PLAIN_INTERVAL_SECONDS:
@@ -242,7 +233,7 @@ class _LineProgress:
         data = {"label": self._label, "done": done, "total": self._total, "seconds": round(seconds, 1), **figures}
         times = _times(done, self._total, seconds)
         text = f"  {self._label} {done}/{self._total}  {times}  {escape(_figures_text(figures))}"
-        self._emit("progress", data, text.rstrip())
+        self._reporter._emit("progress", data, text.rstrip())
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
