@@ -70,6 +70,7 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
 def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore: bool = False, failures: int = 0) -> None:
     """Score the run's models on the run's benchmarks; or judge the answers that they gave again."""
     from evolcoder.evaluate import pipeline
+    from evolcoder.evaluate.result import show_failures
 
     if rescore:
         run = open_run(settings)
@@ -80,8 +81,9 @@ def evaluate(settings: RunSettings, reporter: Reporter, arguments: str, rescore:
                     pipeline.rescore(settings.evaluate, entry.stage.folder, settings.evaluate.extraction, reporter)
     else:
         run = make(settings, reporter, "evaluate")
-    for entry in of_kinds(settings, run, "evaluate"):
-        _show_failures(entry.stage.folder, failures, reporter)
+    if failures:
+        for entry in of_kinds(settings, run, "evaluate"):
+            show_failures(reporter, entry.stage.folder, failures)
     reporter.finish([str(run.root / "evaluate")], [f"evolcoder report {arguments}"])
 
 
@@ -104,6 +106,7 @@ def evaluate_apart(
     from evolcoder.endpoint.requests import Endpoint
     from evolcoder.evaluate import pipeline
     from evolcoder.evaluate.measurement import model_stage
+    from evolcoder.evaluate.result import show_failures
 
     wanted = settings.evaluate
     several = len(wanted.benchmarks) > 1
@@ -130,8 +133,9 @@ def evaluate_apart(
         reporter.stage(f"Rescore {out}")
         places = {"": out}
         pipeline.rescore(wanted, out, wanted.extraction, reporter)
-    for place in places.values():
-        _show_failures(place, failures, reporter)
+    if failures:
+        for place in places.values():
+            show_failures(reporter, place, failures)
     reporter.finish([str(out)])
 
 
@@ -258,10 +262,3 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.table(*scores_table(wanted, scored, questions))
     status(settings, reporter, arguments)
     reporter.finish((), [f"evolcoder study {arguments}"])
-
-
-def _show_failures(place: Folder, most: int, reporter: Reporter) -> None:
-    from evolcoder.evaluate.result import show_failures
-
-    if most:
-        show_failures(reporter, place, most)
