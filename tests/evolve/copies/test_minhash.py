@@ -69,7 +69,7 @@ def test_candidates_are_the_similar_ones() -> None:
 
 
 def test_an_index_counts_what_candidates_share_and_keeps_the_order_in_which_they_came() -> None:
-    index = NearIndex(0.75, PERMUTATIONS)
+    index = NearIndex(0.75)
     letters = [f"shingle {number}" for number in range(20)]
     index.add(7, letters[:19])  # shares 19 of 20
     index.add(3, letters)

@@ -19,6 +19,7 @@ Signature = npt.NDArray[np.uint32]
 
 SHINGLE_WORDS = 3
 _SEED = 1
+_INDEX_PERMUTATIONS = 128
 _MISSED_AT_THRESHOLD = 0.02
 """The largest chance to miss a pair that is exactly as similar as the threshold."""
 
@@ -61,9 +62,8 @@ def band_keys(signatures: Signature, threshold: float) -> npt.NDArray[np.uint64]
 class NearIndex:
     """Sets of shingles, each with a number of its owner; looked up by how much of them another set shares."""
 
-    def __init__(self, threshold: float, permutations: int) -> None:
+    def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._permutations = permutations
         self._known: list[tuple[int, frozenset[str]]] = []
         self._buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
 
@@ -85,5 +85,5 @@ class NearIndex:
                 yield owner, share
 
     def _bands(self, shingles: Iterable[str]) -> Iterator[tuple[int, int]]:
-        [keys] = band_keys(signature(shingles, self._permutations)[np.newaxis], self._threshold)
+        [keys] = band_keys(signature(shingles, _INDEX_PERMUTATIONS)[np.newaxis], self._threshold)
         return enumerate(keys.tolist())

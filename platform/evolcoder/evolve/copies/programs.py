@@ -22,7 +22,6 @@ NEAR_SIMILARITY = 0.75
 _NEAR_TOKENS = 4
 _FEWEST_NEAR_RUNS = 40
 """Shorter bodies are alike by chance: every bubble sort is."""
-_PERMUTATIONS = 128
 _FEWEST_ASSERTION_TOKENS = 5
 _LONG_ASSERTION_TOKENS = 24
 _HARMLESS = frozenset(
@@ -77,7 +76,7 @@ class ProgramIndex:
         self._signatures: dict[tuple[str, tuple[str, ...]], int] = {}
         self._functions: dict[tuple[str, tuple[object, ...]], int] = {}
         self._assertions: dict[tuple[str, ...], int] = {}
-        self._near = NearIndex(NEAR_SIMILARITY, _PERMUTATIONS)
+        self._near = NearIndex(NEAR_SIMILARITY)
         for number, problem in enumerate(problems):
             for program in problem.solutions:
                 self._add_solution(number, problem.entry_point, program)

@@ -18,7 +18,6 @@ _FEWEST_EXACT_WORDS = 5
 _FEWEST_TELLING_WORDS = 6
 """Of a whole statement that is shorter than an n-gram, to be looked for inside other text."""
 _LOOKED_UP_BY = 3
-_PERMUTATIONS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class StatementIndex:
         )
         self._whole: dict[str, set[int]] = defaultdict(set)
         self._short: dict[tuple[str, ...], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
-        self._near = NearIndex(NEAR_SIMILARITY, _PERMUTATIONS)
+        self._near = NearIndex(NEAR_SIMILARITY)
         for number, problem in enumerate(problems):
             names = defined_names(problem.prompt)
             for text in {problem.statement, *docstrings(problem.prompt)}:

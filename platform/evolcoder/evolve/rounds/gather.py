@@ -86,9 +86,9 @@ def gather(attempt: Folder, earlier: Sequence[Folder], folder: Folder, partition
         merged.add(place.result(task))
     if merged.failures:
         return merged
-    duplicates = sorted(merged.duplicates, key=lambda duplicate: duplicate.row_id)
+    fell = sorted(merged.duplicates, key=lambda duplicate: duplicate.row_id)
     found: dict[str, dict[str, Any]] = {
-        DUPLICATES_FILE: {"dedup": dedup.identity(), "duplicates": list(map(asdict, duplicates))}
+        DUPLICATES_FILE: {"dedup": dedup.identity(), "duplicates": [asdict(duplicate) for duplicate in fell]}
     }
     if copy_check.benchmarks:
         found[CONTAMINATION_FILE] = findings(
