@@ -141,15 +141,12 @@ def evaluate_apart(
 
 def compare(folders: Sequence[Folder], reporter: Reporter) -> None:
     """Two evaluations of one benchmark, problem by problem; or every two of several."""
-    from evolcoder.study.compare import compare_evaluations, compare_every_two, show_comparison, show_pairs
+    from evolcoder.study.compare import compare_evaluations, show_comparisons
     from evolcoder.study.rules import different_rules
 
     first, *others = folders
     reporter.stage(f"Compare {', '.join(map(str, folders[:-1]))} and {folders[-1]}")
-    if len(others) == 1:
-        show_comparison(compare_evaluations(first, others[0]), reporter)
-    else:
-        show_pairs(compare_every_two(folders), reporter)
+    show_comparisons(compare_evaluations(folders), reporter)
     for other in others:
         if rules := different_rules(first, other):
             reporter.warn(f"{first} and {other} were made by different rules, which may be what differs: {'; '.join(rules)}")

@@ -155,6 +155,6 @@ def test_a_score_that_is_refused_leaves_no_old_one_behind(tmp_path: Path) -> Non
     assert json.loads(folder.read_text("verdicts.jsonl").splitlines()[1])["status"] == "infra_error"
     assert gather(settings, run)["scores"] == []
     with pytest.raises(DataError, match="holds no finished evaluation"):
-        compare_evaluations(folder, folder)
+        compare_evaluations([folder, folder])
     score(settings, "new model", "passed", "failed")
     assert read_score(folder)["value"] == 0.5

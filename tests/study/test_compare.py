@@ -14,7 +14,7 @@ from evolcoder.records import VERDICT_SCHEMA, Verdict, VerdictStatus
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
-from evolcoder.study.compare import compare, compare_evaluations, compare_every_two, compare_pairs, show_comparison, show_pairs
+from evolcoder.study.compare import compare, compare_evaluations, corrected, show_comparisons
 
 
 def test_flips_are_named_both_ways() -> None:
@@ -82,15 +82,24 @@ def test_a_difference_has_an_interval() -> None:
     assert compare({}, {}).interval == (-1.0, 1.0)
 
 
-def test_every_two_of_several_models_are_compared_and_corrected() -> None:
-    tasks = [str(n) for n in range(20)]
-    rates = {name: {task: float(int(task) < solved) for task in tasks} for name, solved in (("a", 4), ("b", 10), ("c", 11))}
-    pairs = compare_pairs(rates)
-    assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [pair.comparison.p_value for pair in pairs] == [2 / 2**6, 2 / 2**7, 1.0]
-    assert [pair.p_corrected for pair in pairs] == [2 * 2 / 2**6, 3 * 2 / 2**7, 1.0]
-    (chosen,) = compare_pairs(rates, [("c", "a")])
-    assert (chosen.comparison.difference, chosen.p_corrected) == (-0.35, 2 / 2**7)
+def test_several_comparisons_are_corrected_for_their_number() -> None:
+    a, b, c = ({str(n): float(n < solved) for n in range(20)} for solved in (4, 10, 11))
+    found = corrected({"ab": compare(a, b), "ac": compare(a, c), "bc": compare(b, c)})
+    assert [one.p_value for one in found.values()] == [2 / 2**6, 2 / 2**7, 1.0]
+    assert [one.p_corrected for one in found.values()] == [2 * 2 / 2**6, 3 * 2 / 2**7, 1.0]
+    chosen = corrected({"ca": compare(c, a)})["ca"]
+    assert (chosen.difference, chosen.p_corrected) == (-0.35, 2 / 2**7)
+
+
+def test_the_test_is_named_by_the_number_of_samples() -> None:
+    """Also where every problem's samples fared alike, so that the shares are those of one sample."""
+    first, second = {"a": 0.0, "b": 1.0}, {"a": 1.0, "b": 1.0}
+    assert compare(first, second).test == "McNemar, exact"
+    for samples in ((5, 5), (1, 5)):
+        several = compare(first, second, samples)
+        assert several.test == "paired permutation, exact"
+        assert several.p_value == compare(first, second).p_value
+    assert (compare(first, second, (5, 5)).samples, compare(first, second, (1, 5)).samples) == (5, 1)
 
 
 def evaluation(place: Path, statuses: dict[str, list[VerdictStatus]], benchmark: str = "humaneval") -> Folder:
@@ -107,7 +116,7 @@ def test_two_folders_are_compared_and_the_flips_are_listed(tmp_path: Path) -> No
     first = evaluation(tmp_path / "a", {"H/2": ["failed"], "H/10": ["timeout"], "H/3": ["passed"], "H/4": ["passed"]})
     second = evaluation(tmp_path / "b", {"H/2": ["passed"], "H/10": ["passed"], "H/3": ["failed"], "H/4": ["passed"]})
     stream = io.StringIO()
-    show_comparison(compare_evaluations(first, second), Reporter("plain", stream))
+    show_comparisons(compare_evaluations([first, second]), Reporter("plain", stream))
     assert "gained: H/2, H/10" in stream.getvalue()
     assert "lost: H/3" in stream.getvalue()
     assert "McNemar" in stream.getvalue()
@@ -131,8 +140,9 @@ def test_with_several_samples_it_says_how_many_would_show_it(
 ) -> None:
     first = evaluation(tmp_path / "a", dict.fromkeys(TASKS, before))
     stream = io.StringIO()
-    show_comparison(compare_evaluations(first, evaluation(tmp_path / "b", after)), Reporter("plain", stream))
+    show_comparisons(compare_evaluations([first, evaluation(tmp_path / "b", after)]), Reporter("plain", stream))
     assert said in stream.getvalue()
+    assert "paired permutation" in stream.getvalue()
 
 
 def test_every_two_of_several_folders_are_compared(tmp_path: Path) -> None:
@@ -140,45 +150,45 @@ def test_every_two_of_several_folders_are_compared(tmp_path: Path) -> None:
         evaluation(tmp_path / name, {f"H/{task}": ["passed" if task < solved else "failed"] for task in range(12)})
         for name, solved in (("a", 2), ("b", 2), ("c", 9))
     ]
-    pairs = compare_every_two(folders)
-    assert [(pair.first[-1], pair.second[-1], pair.comparison.difference) for pair in pairs] == [
+    pairs = compare_evaluations(folders)
+    assert [(first[-1], second[-1], one.difference) for (first, second), one in pairs.items()] == [
         ("a", "b", 0.0), ("a", "c", pytest.approx(7 / 12)), ("b", "c", pytest.approx(7 / 12)),
     ]  # fmt: skip
     stream = io.StringIO()
-    show_pairs(pairs, Reporter("plain", stream))
+    show_comparisons(pairs, Reporter("plain", stream))
     assert "p corrected for 3 comparisons by Holm's method" in stream.getvalue()
     assert stream.getvalue().count("0.0469") == 2  # 3 x 2 / 2^7
     with pytest.raises(DataError, match="A folder is named twice"):
-        compare_every_two([*folders, folders[0]])
+        compare_evaluations([*folders, folders[0]])
     other = evaluation(tmp_path / "d", {"H/99": ["passed"]})
     with pytest.raises(DataError, match="have no problem in common"):
-        compare_every_two([*folders, other])
+        compare_evaluations([*folders, other])
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     first = evaluation(tmp_path / "a", {"H/2": ["failed"]})
     other = evaluation(tmp_path / "b", {"M/2": ["failed"]}, "mbpp")
     with pytest.raises(DataError, match=r"is of humaneval and .* of mbpp: they cannot be compared"):
-        compare_evaluations(first, other)
+        compare_evaluations([first, other])
     elsewhere = evaluation(tmp_path / "d", {"H/3": ["failed"]})
     with pytest.raises(DataError, match=r"have no problem in common; evaluate both with the same evaluate\.limit"):
-        compare_evaluations(first, elsewhere)
+        compare_evaluations([first, elsewhere])
     (tmp_path / "c").mkdir()
     with pytest.raises(DataError, match="holds no finished evaluation"):
-        compare_evaluations(first, Folder.open(tmp_path / "c"))
+        compare_evaluations([first, Folder.open(tmp_path / "c")])
 
 
 def test_an_evaluation_that_is_being_made_again_is_not_compared(tmp_path: Path) -> None:
     first, second = (evaluation(tmp_path / name, {"H/2": ["failed"]}) for name in "ab")
     second.delete("manifest.json")
     with pytest.raises(DataError, match="b holds no finished evaluation"):
-        compare_evaluations(first, second)
+        compare_evaluations([first, second])
 
 
 def test_what_could_not_be_run_is_not_taken_for_wrong(tmp_path: Path) -> None:
     first, second = evaluation(tmp_path / "a", {"H/2": ["passed"]}), evaluation(tmp_path / "b", {"H/2": ["infra_error"]})
     with pytest.raises(DataError, match=r"b holds programs that could not be run \(H/2\); evaluate it again first"):
-        compare_evaluations(first, second)
+        compare_evaluations([first, second])
 
 
 def test_verdicts_that_are_not_those_of_the_score_are_not_compared(tmp_path: Path) -> None:
@@ -187,4 +197,4 @@ def test_verdicts_that_are_not_those_of_the_score_are_not_compared(tmp_path: Pat
     rows = [Verdict("H/2", 0, "infra_error", "infra_error", None, "", "", 0.0, 0.0).to_row()]
     second.write_bytes("verdicts.arrow", arrow_bytes(rows, VERDICT_SCHEMA))
     with pytest.raises(RunFolderError, match=r"b is damaged: verdicts\.arrow"):
-        compare_evaluations(first, second)
+        compare_evaluations([first, second])

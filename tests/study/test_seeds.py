@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolcoder.errors import DataError
+from evolcoder.evaluate.scoring import wilson_interval
 from evolcoder.study.seeds import compare_over_seeds, over_seeds
-from evolcoder.study.statistics import student_quantile
+from evolcoder.study.statistics import difference_interval, student_quantile
 
 Rates = dict[str, float]
 # Four problems under three seeds of one model, and under two of another.
@@ -78,7 +79,22 @@ def test_seeds_that_make_no_difference_have_no_spread() -> None:
     rates = [{str(n): float(n % 3 == 0) for n in range(30)}] * 3
     assert over_seeds(rates).seed_deviation == 0.0
     same = compare_over_seeds(rates, rates)
-    assert (same.difference, same.p_value, same.interval) == (0.0, 1.0, (0.0, 0.0))
+    assert (same.difference, same.p_value, same.standard_error) == (0.0, 1.0, 0.0)
+    low, high = same.interval
+    assert -0.2 < low < 0 < high < 0.2, "30 problems that are alike leave it open whether others are"
+
+
+def test_a_few_problems_that_are_all_alike_tell_little() -> None:
+    """No variance is seen in them, which is not that there is none: an interval is no point, and no p-value 0."""
+    none, all_of_them = ([dict.fromkeys("abc", rate)] * 2 for rate in (0.0, 1.0))
+    spread = over_seeds(all_of_them)
+    assert (spread.mean, spread.interval) == (1.0, wilson_interval(3, 3))
+    told = compare_over_seeds(none, all_of_them)
+    assert (told.difference, told.p_value) == (1.0, 2 / 2**3)
+    assert told.interval == difference_interval([1.0] * 3)
+    thirds = [dict.fromkeys("abcdefg", 1 / 3)] * 3  # whose mean is not a third to the last bit
+    low, high = over_seeds(thirds).interval
+    assert low < 0.2 < 0.5 < high
 
 
 @settings(deadline=None)

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolcoder.errors import DataError
 from evolcoder.study.statistics import (
     difference_interval,
     holm,
     mean_difference,
     paired_differences,
     problems_needed,
-    sample_needs,
+    samples_needed,
     sign_flip_p_value,
     student_p_value,
     student_quantile,
+    variance_parts,
 )
 
 SHARES = st.sampled_from([-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 0.5, 0.2, 1.0])
@@ -110,26 +110,22 @@ def test_variances_within_and_between_problems_are_told_apart() -> None:
         other = min(1.0, max(0.0, skill + draw.gauss(0.02, 0.1)))
         for rates, chance in ((first, skill), (second, other)):
             rates[str(number)] = sum(draw.random() < chance for _ in range(samples)) / samples
-    needs = sample_needs(first, second, samples)
+    between, within = variance_parts(first, second, samples)
     # E[p(1-p)] of Beta(2, 2) is 0.2; the second model's is a little less.
-    assert needs.within == pytest.approx(2 * 0.2 / samples, rel=0.05)
-    assert needs.between == pytest.approx(0.1**2, rel=0.25)
-    assert needs.between + needs.within == pytest.approx(variance(paired_differences(first, second)))
-    assert needs.problems == problems_needed(paired_differences(first, second))
+    assert within == pytest.approx(2 * 0.2 / samples, rel=0.05)
+    assert between == pytest.approx(0.1**2, rel=0.25)
+    assert between + within == pytest.approx(variance(paired_differences(first, second)))
 
 
 def test_how_many_samples_would_do_and_when_none_would() -> None:
     half, more = {str(n): 0.5 for n in range(40)}, {str(n): 0.75 for n in range(40)}
-    needs = sample_needs(half, more, 4)
-    # within = (0.25 + 0.1875) / 3, between = 0: (1.96 + 0.84)^2 x 4 x 0.1458 / (40 x 0.0625) = 1.83
-    assert (needs.between, needs.within, needs.samples) == (0.0, pytest.approx(0.4375 / 3), 2)
+    assert variance_parts(half, more, 4) == (0.0, pytest.approx((0.25 + 0.1875) / 3))
+    assert samples_needed(half, more, 4) == 2  # (1.96 + 0.84)^2 x 4 x 0.1458 / (40 x 0.0625) = 1.83
     solved = {str(n): 0.0 for n in range(40)}
     some = {str(n): float(n < 2) for n in range(40)}
-    assert sample_needs(solved, some, 4).samples is None  # the problems differ, not the samples
-    assert sample_needs(solved, solved, 4).samples is None
-    for samples, rates in ((1, half), (4, {"0": 0.5})):
-        with pytest.raises(DataError, match="at least 2 samples of each of at least 2 problems"):
-            sample_needs(rates, rates, samples)
+    assert samples_needed(solved, some, 4) is None  # the problems differ, not the samples
+    assert samples_needed(solved, solved, 4) is None
+    assert samples_needed(half, more, 1) is samples_needed({"0": 0.5}, {"0": 0.75}, 4) is None  # too few to tell
 
 
 def test_a_mean_of_equal_sums_is_nothing() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import TypeVar
 
 from evolcoder.console import Reporter
 from evolcoder.errors import DataError
@@ -20,11 +20,11 @@ from evolcoder.study.statistics import (
     mean_difference,
     paired_differences,
     problems_needed,
-    sample_needs,
+    samples_needed,
     sign_flip_p_value,
 )
 
-_COLUMNS = ["shared tasks", "pass@1 difference %", "95 % interval", "gained", "lost", "p", "test", "tasks needed to show it"]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Comparison:
     """``gained`` and ``lost`` are problems on which the second, or the first, does better.
 
     ``difference`` is the second's pass@1 less the first's, over the shared problems, in [-1, 1]; ``interval`` is that of 95 %
-    over problems like these. ``test`` names the paired test, which is two-sided. ``problems_needed`` is about how many
-    problems of this kind would show such a difference, at p < 0.05, four times of five; None where there is none to show.
-    ``samples_needed`` is how many samples of each of these problems would; None where no number would, or where there is one
-    sample, which does not tell.
+    over problems like these. ``test`` names the paired test, which is two-sided; ``p_corrected`` is its p-value corrected for
+    the number of comparisons made beside it. ``problems_needed`` is about how many problems of this kind would show such a
+    difference, at p < 0.05, four times of five; None where there is none to show. ``samples_needed`` is how many samples of
+    each of these problems would; None where no number would, or where there is one sample, which does not tell.
     """
 
     shared: int
@@ -44,27 +44,19 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p_value: float
+    p_corrected: float
     test: str
     problems_needed: int | None
-    samples: int = 1
-    samples_needed: int | None = None
+    samples: int
+    samples_needed: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class PairComparison:
-    """Two of several models, by name; ``p_corrected`` is the p-value corrected for the number of pairs that are compared."""
-
-    first: str
-    second: str
-    comparison: Comparison
-    p_corrected: float
-
-
-def compare(first: Mapping[str, float], second: Mapping[str, float], samples: int = 1) -> Comparison:
+def compare(first: Mapping[str, float], second: Mapping[str, float], samples: tuple[int, int] = (1, 1)) -> Comparison:
     """Compare pass rates by problem, over the problems that both have.
 
     Args:
-        samples: how many of each problem the rates are of; with more than one, ``samples_needed`` can be told.
+        samples: how many of each problem the rates of the first, and of the second, are of; where both have as many, and more
+            than one, ``samples_needed`` can be told.
 
     With one sample a problem the p-value is McNemar's exact test: under no difference each flip goes either way with
     probability 1/2. With more it is a paired permutation test, exact too: under no difference each problem's difference has
@@ -72,75 +64,39 @@ def compare(first: Mapping[str, float], second: Mapping[str, float], samples: in
     """
     shared = sorted(first.keys() & second.keys())
     differences = paired_differences(first, second)
+    of_flips = max(samples) == 1 and all(abs(value) in (0.0, 1.0) for value in differences)
+    as_many = samples[0] if samples[0] == samples[1] else 1
+    p_value = sign_flip_p_value(differences)
     return Comparison(
         shared=len(shared),
         gained=[task for task, value in zip(shared, differences, strict=True) if value > 0],
         lost=[task for task, value in zip(shared, differences, strict=True) if value < 0],
         difference=mean_difference(differences) if shared else 0.0,
         interval=difference_interval(differences),
-        p_value=sign_flip_p_value(differences),
-        test="McNemar, exact" if all(abs(value) in (0.0, 1.0) for value in differences) else "paired permutation, exact",
+        p_value=p_value,
+        p_corrected=p_value,
+        test="McNemar, exact" if of_flips else "paired permutation, exact",
         problems_needed=problems_needed(differences),
-        samples=samples,
-        samples_needed=sample_needs(first, second, samples).samples if samples > 1 and len(shared) > 1 else None,
+        samples=as_many,
+        samples_needed=samples_needed(first, second, as_many),
     )
 
 
-def compare_pairs(
-    rates: Mapping[str, Mapping[str, float]], pairs: Iterable[tuple[str, str]] | None = None
-) -> list[PairComparison]:
-    """Compare several models on the same problems, two at a time, corrected for their number by Holm's method.
-
-    Args:
-        rates: of each model, by name, the pass rates by problem.
-        pairs: which, as (first, second); None: every two. Only those that were meant to be compared before the results were
-            seen should be left out.
-    """
-    family = list(combinations(rates, 2) if pairs is None else pairs)
-    found = [compare(rates[first], rates[second]) for first, second in family]
-    corrected = holm([comparison.p_value for comparison in found])
-    return [
-        PairComparison(first, second, comparison, p_value)
-        for (first, second), comparison, p_value in zip(family, found, corrected, strict=True)
-    ]
+def corrected(comparisons: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
+    """The same, with p-values corrected for their number by Holm's method."""
+    p_values = holm([one.p_value for one in comparisons.values()])
+    return {key: replace(one, p_corrected=p) for (key, one), p in zip(comparisons.items(), p_values, strict=True)}
 
 
-def compare_evaluations(first: Folder, second: Folder) -> Comparison:
-    """Compare two folders that hold evaluations of one benchmark.
-
-    Raises:
-        DataError: a folder holds none that is finished, or they are of different benchmarks, or of different problems.
-        RunFolderError: files of one are not what they were.
-    """
-    _check_alike([first, second])
-    counts = [json.loads(folder.read_text("score.json"))["samples"] for folder in (first, second)]
-    comparison = compare(pass_rates(first), pass_rates(second), counts[0] if counts[0] == counts[1] else 1)
-    if not comparison.shared:
-        raise DataError(f"{first} and {second} have no problem in common; evaluate both with the same evaluate.limit.")
-    return comparison
-
-
-def compare_every_two(folders: Sequence[Folder]) -> list[PairComparison]:
+def compare_evaluations(folders: Sequence[Folder]) -> dict[tuple[str, str], Comparison]:
     """Compare every two of several folders that hold evaluations of one benchmark, corrected for the number of pairs.
 
     Raises:
-        DataError, RunFolderError: as ``compare_evaluations``; or a folder is named twice.
+        DataError: a folder holds none that is finished, or they are of different benchmarks, or of different problems; or one
+            of more than two is named twice.
+        RunFolderError: files of one are not what they were.
     """
-    _check_alike(folders)
-    rates = {str(folder): pass_rates(folder) for folder in folders}
-    if len(rates) < len(folders):
-        raise DataError("A folder is named twice; name each once.")
-    pairs = compare_pairs(rates)
-    for pair in pairs:
-        if not pair.comparison.shared:
-            raise DataError(
-                f"{pair.first} and {pair.second} have no problem in common; evaluate both with the same evaluate.limit."
-            )
-    return pairs
-
-
-def _check_alike(folders: Sequence[Folder]) -> None:
-    scores: list[dict[str, Any]] = []
+    scores = []
     for folder in folders:
         if verified_manifest(folder) is None:
             raise DataError(
@@ -152,52 +108,53 @@ def _check_alike(folders: Sequence[Folder]) -> None:
                 raise DataError(
                     f"{folders[0]} is of {scores[0][key]} and {folder} of {scores[-1][key]}: they cannot be compared."
                 )
+    if len(set(map(str, folders))) < len(folders) > 2:
+        raise DataError("A folder is named twice; name each once.")
+    found = {}
+    evaluations = [(str(folder), pass_rates(folder), score["samples"]) for folder, score in zip(folders, scores, strict=True)]
+    for (first, rates, samples), (second, other_rates, other_samples) in combinations(evaluations, 2):
+        found[first, second] = compare(rates, other_rates, (samples, other_samples))
+        if not found[first, second].shared:
+            raise DataError(f"{first} and {second} have no problem in common; evaluate both with the same evaluate.limit.")
+    return corrected(found)
 
 
-def show_comparison(comparison: Comparison, reporter: Reporter) -> None:
-    """The difference, its interval, whether it is more than chance, and what flipped."""
-    reporter.table("Second against first", _COLUMNS, [_cells(comparison, comparison.p_value)])
-    if comparison.samples > 1 and comparison.difference:
-        needed = comparison.samples_needed
-        would = (
-            f"about {needed:,} samples of each of these tasks"
-            if needed
-            else "no number of samples of these tasks, only more tasks,"
+def show_comparisons(comparisons: Mapping[tuple[str, str], Comparison], reporter: Reporter) -> None:
+    """Each difference, its interval, and whether it is more than chance; of two evaluations also what flipped.
+
+    Of several each pair is a line, by the numbers of their folders.
+    """
+    several = len(comparisons) > 1
+    names = list(dict.fromkeys(name for pair in comparisons for name in pair))
+    for number, name in enumerate(names, 1) if several else ():
+        reporter.say(f"{number}: {name}")
+    columns = ["shared tasks", "pass@1 difference %", "95 % interval", "gained", "lost", "p", "test", "tasks needed to show it"]
+    rows: list[tuple[object, ...]] = []
+    for (first, second), one in comparisons.items():
+        cells = (
+            one.shared,
+            round(100 * one.difference, 1),
+            "{:+.1f} to {:+.1f}".format(*(100 * end for end in one.interval)),
+            len(one.gained),
+            len(one.lost),
+            float(f"{one.p_corrected:.3g}"),
+            one.test,
+            one.problems_needed,
         )
+        rows.append((f"{names.index(second) + 1} against {names.index(first) + 1}", *cells) if several else cells)
+    if several:
+        reporter.table(f"Every two, p corrected for {len(rows)} comparisons by Holm's method", ["", *columns], rows)
+        return
+    reporter.table("Second against first", columns, rows)
+    (one,) = comparisons.values()
+    if one.samples > 1 and one.difference:
+        would = "no number of samples of these tasks, only more tasks,"
+        if one.samples_needed:
+            would = f"about {one.samples_needed:,} samples of each of these tasks"
         reporter.say(f"{would} would show a difference of this size")
-    for label, tasks in (("gained", comparison.gained), ("lost", comparison.lost)):
+    for label, tasks in (("gained", one.gained), ("lost", one.lost)):
         if tasks:
             reporter.say(f"{label}: {', '.join(sorted(tasks, key=natural))}")
-
-
-def show_pairs(pairs: Sequence[PairComparison], reporter: Reporter) -> None:
-    """Every pair on a line, by the numbers of its folders, with the p-value corrected for their number."""
-    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
-    for number, name in enumerate(names, 1):
-        reporter.say(f"{number}: {name}")
-    rows = [
-        (
-            f"{names.index(pair.second) + 1} against {names.index(pair.first) + 1}",
-            *_cells(pair.comparison, pair.p_corrected),
-        )
-        for pair in pairs
-    ]
-    reporter.table(f"Every two, p corrected for {len(pairs)} comparisons by Holm's method", ["", *_COLUMNS], rows)
-
-
-def _cells(comparison: Comparison, p_value: float) -> tuple[object, ...]:
-    interval = "{:+.1f} to {:+.1f}".format(*(100 * end for end in comparison.interval))
-    flips = (len(comparison.gained), len(comparison.lost))
-    difference = round(100 * comparison.difference, 1)
-    return (
-        comparison.shared,
-        difference,
-        interval,
-        *flips,
-        float(f"{p_value:.3g}"),
-        comparison.test,
-        comparison.problems_needed,
-    )
 
 
 def natural(task_id: str) -> tuple[str, int]:

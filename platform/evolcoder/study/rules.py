@@ -15,14 +15,6 @@ from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import read_manifest
 
 _VERSIONS = {"reading_version": READING_VERSION, "running_version": RUNNING_VERSION}
-_BY_STYLE = ("prompt", "stops")
-"""What another style has of its own, so that it need not be told beside it."""
-
-_OF_THE_DRAW = ("seed", "top_p")
-"""Decide nothing where answers are greedy."""
-
-_WHICH_PROBLEMS = ("limit", "leave_out", "subset")
-"""Not how a problem is judged: a comparison is over the problems that both have."""
 
 
 def different_rules(first: Folder, second: Folder) -> list[str]:
@@ -34,15 +26,16 @@ def different_rules(first: Folder, second: Folder) -> list[str]:
     programs would fare alike. Both must be finished (``storage.stage.verified_manifest``).
     """
     one, other = _rules(first), _rules(second)
-    ignored = {*_WHICH_PROBLEMS}
+    ignored = {"limit", "leave_out", "subset"}  # which problems: a comparison is over those that both have
     if one["style"] != other["style"]:
-        ignored |= {*_BY_STYLE}
+        ignored |= {"prompt", "stops"}  # another style has its own, which need not be told beside it
     if not one.get("temperature") and not other.get("temperature"):
-        ignored |= {*_OF_THE_DRAW}
+        ignored |= {"seed", "top_p"}  # they decide nothing where answers are greedy
     for folder, older, newer in ((first, one, other), (second, other, one)):
         unrecorded = {name for name, today in _VERSIONS.items() if older[name] is None and newer[name] == today}
-        if unrecorded and _fares_alike(folder):
-            ignored |= unrecorded
+        manifest = read_manifest(folder) if unrecorded else None
+        if manifest and as_recorded(folder, {**_VERSIONS, **manifest.identity}) == manifest.identity:
+            ignored |= unrecorded  # it holds nothing that would fare otherwise today
     names = [name for name in one if name in other and name not in ignored]
     return [f"{name}: {_shown(one[name])} against {_shown(other[name])}" for name in names if one[name] != other[name]]
 
@@ -53,12 +46,6 @@ def _rules(folder: Folder) -> dict[str, Any]:
     rules = {"style": score["style"], **dict.fromkeys(_VERSIONS), "thinking_marks": [], **score["settings"]}
     limits = rules.pop("sandbox_limits", {})
     return rules | {f"sandbox_limits.{name}": value for name, value in limits.items()}
-
-
-def _fares_alike(folder: Folder) -> bool:
-    """Whether an evaluation from before there were versions holds nothing that would fare otherwise today."""
-    manifest = read_manifest(folder)
-    return manifest is not None and as_recorded(folder, {**_VERSIONS, **manifest.identity}) == manifest.identity
 
 
 def _shown(value: Any) -> str:

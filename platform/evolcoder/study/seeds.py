@@ -21,10 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolcoder.errors import DataError
-from evolcoder.study.statistics import student_p_value, student_quantile
+from evolcoder.evaluate.scoring import wilson_interval
+from evolcoder.study.statistics import (
+    difference_interval,
+    mean_difference,
+    sign_flip_p_value,
+    student_p_value,
+    student_quantile,
+)
 
 Rates = Mapping[str, float]
 """By problem id, the share of samples that passed, in [0, 1]."""
+Table = NDArray[np.float64]
+_NOTHING = 1e-12
+"""A standard error of rounding alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,8 @@ class SeedSpread:
     """pass@1 over problems and seeds. ``by_seed`` is that of each seed, in the order given.
 
     ``seed_deviation`` is the standard deviation of pass@1 that the seed alone makes, without what the choice of problems does;
-    0 where the seeds differ no more than chance would have it. ``interval`` is that of 95 %.
+    0 where the seeds differ no more than chance would have it. ``interval`` is that of 95 %; where all problems and seeds are
+    alike, so that there is no spread to see, Wilson's over the problems.
     """
 
     problems: int
@@ -48,7 +59,8 @@ class SeedDifference:
     """The second model's pass@1 less the first's, over problems and seeds; ``seeds`` is how many each has.
 
     ``p_value`` is two-sided, by Student's t. ``problem_error`` and ``seed_error`` are parts of ``standard_error``, whose
-    squares sum to its square: the first falls with more problems, the second with more seeds.
+    squares sum to its square: the first falls with more problems, the second with more seeds. Where all problems and seeds
+    differ alike, there is no spread to see: interval and test are then those of one seed.
     """
 
     problems: int
@@ -62,15 +74,6 @@ class SeedDifference:
     seed_deviation: float
 
 
-@dataclass(frozen=True, slots=True)
-class _MeanSquares:
-    """Of one model: what is left of problems x seeds, for the seeds and for the rest, with the degrees of freedom."""
-
-    seeds: float
-    rest: float
-    seed_degrees: int
-
-
 def over_seeds(rates: Sequence[Rates]) -> SeedSpread:
     """The pass@1 of models that differ in the seed of their training alone.
 
@@ -82,20 +85,20 @@ def over_seeds(rates: Sequence[Rates]) -> SeedSpread:
     """
     if len(rates) < 2:
         raise DataError("A spread over seeds takes at least two seeds; add some to study.seeds.")
-    (table,) = _tables([rates])
+    (table,) = tables = _tables([rates])
     problems, seeds = table.shape
-    squares = _mean_squares([table])
-    by_problem = float(seeds * table.mean(axis=1).var(ddof=1)) / (problems * seeds)
-    error, degrees, seed_part = _combined(by_problem, squares, problems, 1 / seeds)
+    problem_part, seed_part, degrees = _error(tables, table.mean(axis=1), 1 / seeds)
+    error = math.sqrt(problem_part + seed_part)
     mean = float(table.mean())
     half = student_quantile(0.95, degrees) * error
+    interval = (max(0.0, mean - half), min(1.0, mean + half))
     return SeedSpread(
         problems=problems,
         by_seed=tuple(table.mean(axis=0).tolist()),
         mean=mean,
         seed_deviation=math.sqrt(seed_part * seeds),
         standard_error=error,
-        interval=(max(0.0, mean - half), min(1.0, mean + half)),
+        interval=interval if error > _NOTHING else wilson_interval(mean * problems, problems),
     )
 
 
@@ -112,27 +115,31 @@ def compare_over_seeds(first: Sequence[Rates], second: Sequence[Rates]) -> SeedD
     if not first or not second or len(first) + len(second) < 3:
         raise DataError("A difference over seeds takes at least two seeds of one of the models; add some to study.seeds.")
     tables = _tables([first, second])
-    problems = len(tables[0])
     differences = tables[1].mean(axis=1) - tables[0].mean(axis=1)
-    by_problem = float(differences.var(ddof=1)) / problems
     each = 1 / len(first) + 1 / len(second)
-    error, degrees, seed_part = _combined(by_problem, _mean_squares(tables), problems, each)
-    difference = round(float(differences.mean()), 12) + 0.0
-    half = student_quantile(0.95, degrees) * error
+    problem_part, seed_part, degrees = _error(tables, differences, each)
+    error = math.sqrt(problem_part + seed_part)
+    difference = mean_difference(differences.tolist())
+    if error > _NOTHING:
+        half = student_quantile(0.95, degrees) * error
+        interval = (max(-1.0, difference - half), min(1.0, difference + half))
+        p_value = student_p_value(difference / error, degrees)
+    else:
+        interval, p_value = difference_interval(differences.tolist()), sign_flip_p_value(differences.tolist())
     return SeedDifference(
-        problems=problems,
+        problems=len(differences),
         seeds=(len(first), len(second)),
         difference=difference,
-        interval=(max(-1.0, difference - half), min(1.0, difference + half)),
-        p_value=student_p_value(difference / error, degrees) if error else float(difference == 0),
+        interval=interval,
+        p_value=p_value,
         standard_error=error,
-        problem_error=math.sqrt(by_problem),
+        problem_error=math.sqrt(problem_part),
         seed_error=math.sqrt(seed_part),
         seed_deviation=math.sqrt(seed_part / each),
     )
 
 
-def _tables(models: Sequence[Sequence[Rates]]) -> list[NDArray[np.float64]]:
+def _tables(models: Sequence[Sequence[Rates]]) -> list[Table]:
     """Of each model the rates, problems x seeds."""
     shared = sorted(set.intersection(*(set(rates) for seeds in models for rates in seeds)))
     if len(shared) < 2:
@@ -140,30 +147,25 @@ def _tables(models: Sequence[Sequence[Rates]]) -> list[NDArray[np.float64]]:
     return [np.array([[float(rates[task]) for rates in seeds] for task in shared]) for seeds in models]
 
 
-def _mean_squares(tables: Sequence[NDArray[np.float64]]) -> _MeanSquares:
-    """Pooled over the models."""
-    problems = len(tables[0])
-    degrees = sum(table.shape[1] - 1 for table in tables)
+def _error(tables: Sequence[Table], by_problem: Table, each: float) -> tuple[float, float, float]:
+    """Squared, the problems' part and the seeds' part of the standard error; and its degrees of freedom. The seeds' variance is
+    pooled over the models.
+
+    Args:
+        by_problem: of each problem the mean, or difference of means, whose error it is.
+        each: how much of a seed's variance there is: 1 / seeds, of two models the sum of both.
+    """
+    problems = len(by_problem)
+    problem_part = float(by_problem.var(ddof=1)) / problems
+    seed_degrees = sum(table.shape[1] - 1 for table in tables)
+    rest_degrees = seed_degrees * (problems - 1)
     seeds = rest = 0.0
     for table in tables:
         by_seed = table.mean(axis=0) - table.mean()
-        seeds += problems * float((by_seed**2).sum())
-        rest += float(((table - table.mean(axis=1)[:, None] - by_seed) ** 2).sum())
-    return _MeanSquares(seeds / degrees, rest / (degrees * (problems - 1)), degrees)
-
-
-def _combined(by_problem: float, squares: _MeanSquares, problems: int, each: float) -> tuple[float, float, float]:
-    """Standard error, degrees of freedom, and the seeds' part of the error's square.
-
-    Args:
-        by_problem: the part of the problems, with ``problems - 1`` degrees of freedom.
-        each: how much of a seed's variance there is: 1 / seeds, of two models the sum of both.
-    """
-    seeds, rest = squares.seeds / problems * each, squares.rest / problems * each
-    part = max(0.0, seeds - rest)
-    total = by_problem + part
-    if not part:
-        return math.sqrt(total), problems - 1.0, 0.0
-    rest_degrees = squares.seed_degrees * (problems - 1)
-    spread = by_problem**2 / (problems - 1) + seeds**2 / squares.seed_degrees + rest**2 / rest_degrees
-    return math.sqrt(total), max(1.0, total**2 / spread), part
+        seeds += float((by_seed**2).sum()) / seed_degrees * each
+        rest += float(((table - table.mean(axis=1)[:, None] - by_seed) ** 2).sum()) / rest_degrees / problems * each
+    seed_part = max(0.0, seeds - rest)
+    if not seed_part:
+        return problem_part, 0.0, problems - 1.0
+    spread = problem_part**2 / (problems - 1) + seeds**2 / seed_degrees + rest**2 / rest_degrees
+    return problem_part, seed_part, max(1.0, (problem_part + seed_part) ** 2 / spread)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from itertools import accumulate
 from statistics import NormalDist, fmean, pvariance, variance
 
 import numpy as np
-from numpy.typing import NDArray
-
-from evolcoder.errors import DataError
 
 _FINEST_SHARE = 1000
 """Shares of more samples than this, and mixtures that have no smaller common denominator, are rounded to its multiples."""
 
 _POWER = 0.8
+_NORMAL = NormalDist()
+_PLACES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+"""Of Gauss and Legendre's rule, in [-1, 1]."""
 
 
 def paired_differences(first: Mapping[str, float], second: Mapping[str, float]) -> list[float]:
@@ -63,8 +62,8 @@ def sign_flip_p_value(differences: Sequence[float], *, two_sided: bool = True) -
     return min(1.0, 2 * tail if two_sided else tail)
 
 
-def difference_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """The interval of the mean difference over problems like these, in [-1, 1].
+def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean difference over problems like these, in [-1, 1].
 
     Bonett and Price 2012 ("Adjusted Wald confidence interval for a difference of binomial proportions based on paired data",
     J. Educ. Behav. Stat. 37): the normal interval after two problems are added, one gained and one lost. It is theirs for one
@@ -72,7 +71,7 @@ def difference_interval(differences: Sequence[float], level: float = 0.95) -> tu
     """
     added = [*differences, 1.0, -1.0]
     mean = fmean(added)
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(pvariance(added, mean) / len(added))
+    half = _NORMAL.inv_cdf(0.975) * math.sqrt(pvariance(added, mean) / len(added))
     return max(-1.0, mean - half), min(1.0, mean + half)
 
 
@@ -88,57 +87,42 @@ def problems_needed(differences: Sequence[float], *, level: float = 0.05, two_si
     return math.ceil(_squared_effect(level, two_sided) * variance(differences, mean) / mean**2)
 
 
-@dataclass(frozen=True, slots=True)
-class SampleNeeds:
-    """What would show a difference, and why: variances of one problem's difference.
+def variance_parts(first: Mapping[str, float], second: Mapping[str, float], samples: int) -> tuple[float, float]:
+    """The variance of one problem's difference in two parts: between the problems' true differences, and what the samples add.
 
-    ``between`` is that of the problems' true differences; ``within`` what the samples, so many as there are, add to it.
-    ``problems`` is how many problems it takes with as many samples; ``samples`` how many samples each of the two models needs
-    on as many problems, None where no number of samples would do: only more problems would.
+    The second is estimated by ``share (1 - share) / (samples - 1)`` of each model, which is unbiased; the first is the rest.
     """
-
-    between: float
-    within: float
-    problems: int | None
-    samples: int | None
-
-
-def sample_needs(
-    first: Mapping[str, float], second: Mapping[str, float], samples: int, *, level: float = 0.05, two_sided: bool = True
-) -> SampleNeeds:
-    """How many problems, or samples of each problem, would show the difference between two models, four times of five.
-
-    The variance of a mean difference over n problems with K samples is ``(between + within_of_one / K) / n`` (Miller 2024,
-    "Adding error bars to evals", section 5). ``within`` is estimated by ``share (1 - share) / (K - 1)`` of each model, which
-    is unbiased, and ``between`` is what is left of the variance of the differences.
-
-    Args:
-        samples: of each problem, at least 2: one sample cannot tell the two variances apart.
-
-    Raises:
-        DataError: with fewer than 2 samples, or fewer than 2 problems that both have.
-    """
-    differences = paired_differences(first, second)
-    if samples < 2 or len(differences) < 2:
-        raise DataError("What samples would add can be told from at least 2 samples of each of at least 2 problems.")
     shared = first.keys() & second.keys()
     within = fmean(sum(rate * (1 - rate) for rate in (first[task], second[task])) / (samples - 1) for task in shared)
-    between = max(0.0, variance(differences) - within)
-    more = None
-    if mean := mean_difference(differences):
-        left = len(differences) * mean**2 / _squared_effect(level, two_sided) - between
-        more = max(1, math.ceil(samples * within / left)) if left > 0 else None
-    return SampleNeeds(between, within, problems_needed(differences, level=level, two_sided=two_sided), more)
+    return max(0.0, variance(paired_differences(first, second)) - within), within
+
+
+def samples_needed(first: Mapping[str, float], second: Mapping[str, float], samples: int) -> int | None:
+    """How many samples of each problem from each of the two models would show their difference at 0.05, four times of five.
+
+    The variance of a mean difference over n problems with K samples is ``(between + within_of_one / K) / n`` (Miller 2024,
+    "Adding error bars to evals", section 5).
+
+    Args:
+        samples: of each problem, as there are. One cannot tell the two parts of the variance apart.
+
+    Returns:
+        None where no number of samples would show it, only more problems; and with one sample, or one problem, which do not
+        tell.
+    """
+    differences = paired_differences(first, second)
+    if samples < 2 or len(differences) < 2 or not (mean := mean_difference(differences)):
+        return None
+    between, within = variance_parts(first, second, samples)
+    left = len(differences) * mean**2 / _squared_effect(0.05, True) - between
+    return max(1, math.ceil(samples * within / left)) if left > 0 else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values corrected for their number by Holm's step-down method (Holm 1979), in the order given."""
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    steps = (min(1.0, (len(order) - rank) * p_values[place]) for rank, place in enumerate(order))
+    return [corrected for _, corrected in sorted(zip(order, accumulate(steps, max), strict=True))]
 
 
 def student_p_value(t: float, degrees: float) -> float:
@@ -149,14 +133,8 @@ def student_p_value(t: float, degrees: float) -> float:
     """
     end = math.atan(abs(t) / math.sqrt(degrees))
     constant = 2 * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
-    places, weights = _gauss_legendre()
-    inside = constant * end / 2 * float(weights @ np.cos((places + 1) * end / 2) ** (degrees - 1))
+    inside = constant * end / 2 * float(_WEIGHTS @ np.cos((_PLACES + 1) * end / 2) ** (degrees - 1))
     return min(1.0, max(0.0, 1 - inside))
-
-
-@cache
-def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.polynomial.legendre.leggauss(96)
 
 
 def student_quantile(level: float, degrees: float) -> float:
@@ -172,5 +150,4 @@ def student_quantile(level: float, degrees: float) -> float:
 
 def _squared_effect(level: float, two_sided: bool) -> float:
     """Squared, the distance from no difference, in standard errors, at which a test at ``level`` has the power."""
-    normal = NormalDist()
-    return (normal.inv_cdf(1 - level / 2 if two_sided else 1 - level) + normal.inv_cdf(_POWER)) ** 2
+    return (_NORMAL.inv_cdf(1 - level / 2 if two_sided else 1 - level) + _NORMAL.inv_cdf(_POWER)) ** 2

@@ -48,11 +48,6 @@ class StoppingRule:
         if not 0 < self.error_rate < 1 or self.patience < 1 or self.max_rounds < 1:
             raise ValueError(f"an error rate is between 0 and 1, and patience and max_rounds are at least 1: {self}")
 
-    @property
-    def level(self) -> float:
-        """That of each test."""
-        return self.error_rate / self.patience
-
 
 @dataclass(frozen=True, slots=True)
 class RoundTest:
@@ -93,31 +88,25 @@ def decide(pass_rates: Sequence[Mapping[str, float]], rule: StoppingRule) -> Dec
     """
     if not pass_rates:
         raise DataError("No round has pass rates on the development problems yet; score round 0 first.")
-    _check(pass_rates, 0)
     tests: list[RoundTest] = []
     without_gain = 0
-    for number in range(1, len(pass_rates)):
-        _check(pass_rates, number)
-        test = _test(pass_rates, number, rule.level)
-        tests.append(test)
-        without_gain = 0 if test.gain else without_gain + 1
+    for number, rates in enumerate(pass_rates):
+        if not rates:
+            raise DataError(f"Round {number} has no pass rates on the development problems; score it first.")
+        if other := rates.keys() ^ pass_rates[0].keys():
+            raise DataError(
+                f"Rounds 0 and {number} were not scored on the same development problems ({len(other)} are of one of them "
+                "alone); score both on the same ones."
+            )
+        if number:
+            tests.append(_test(pass_rates, number, rule.error_rate / rule.patience))
+            without_gain = 0 if tests[-1].gain else without_gain + 1
         if without_gain == rule.patience or number == rule.max_rounds:
             break
     means = [round(fmean(rates.values()), 12) for rates in pass_rates[: len(tests) + 1]]
     best = means.index(max(means))
     go_on = without_gain < rule.patience and len(tests) < rule.max_rounds
     return Decision(go_on, best, _reason(pass_rates, tests, rule, without_gain, go_on, best), tuple(tests))
-
-
-def _check(pass_rates: Sequence[Mapping[str, float]], number: int) -> None:
-    first, rates = pass_rates[0].keys(), pass_rates[number].keys()
-    if not rates:
-        raise DataError(f"Round {number} has no pass rates on the development problems; score it first.")
-    if rates != first:
-        raise DataError(
-            f"Rounds 0 and {number} were not scored on the same development problems ({len(rates ^ first)} are of one of them "
-            "alone); score both on the same ones."
-        )
 
 
 def _test(pass_rates: Sequence[Mapping[str, float]], number: int, level: float) -> RoundTest:

@@ -6,7 +6,7 @@ Makes nothing up: what is not there is listed as missing. Computes no scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import takewhile
 from operator import itemgetter
@@ -24,7 +24,7 @@ from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.study.compare import pass_rates
 from evolcoder.study.evidence.comparisons import (
-    against_base,
+    Answered,
     against_seeds_alone,
     base_against_tuned,
     seeds_together,
@@ -61,22 +61,28 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         if (manifest := verified_manifest(entry.stage.folder)) is not None
     ]
     evaluations = [entry for entry, _ in made if entry.kind == "evaluate" and verified_manifest(entry.stage.folder)]
-    trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
-    # Evol Stop's model of the round that it took is the run's own, under another name.
-    trained: dict[str, tuple[RunStage, Manifest]] = {}
-    for entry, manifest in sorted(trainings.values(), key=lambda training: training[0].model != TUNED):
-        trained.setdefault(entry.stage.folder.path, (entry, manifest))
-    variants = {model: entry.variant for model, (entry, _) in trainings.items() if entry.variant is not None}
     development = settings.study.development
     scores = own_scores(evaluations, development)
-    places = {(entry.model, entry.benchmark): entry.stage.folder for entry in evaluations}
-    repeated = _repeated(evaluations, variants)
-    rates = {key: pass_rates(place) for key, place in places.items()}
+    answered = {
+        (entry.model, entry.benchmark): Answered(pass_rates(entry.stage.folder), score["samples"], entry.stage.folder)
+        for entry, score in zip(evaluations, scores, strict=True)
+    }
+    trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
+    variants = {model: entry.variant for model, (entry, _) in trainings.items() if entry.variant is not None}
+    # Evol Stop's model of the round that it took is the run's own under another name: it counts as no second training.
+    trained: dict[str, str] = {}
+    for model in sorted(variants, key=lambda model: model != TUNED):
+        trained.setdefault(variants[model].folder, model)
+    scored: dict[tuple[str, str], tuple[str, str]] = {}
+    for model, benchmark in answered:
+        scored.setdefault((variants[model].folder if model in variants else model, benchmark), (model, benchmark))
+    once = set(scored.values())
     beside = [found for place in settings.study.beside for found in scores_beside(place)]
     evaluated = [(entry.benchmark, entry.stage.folder) for entry in evaluations]
     costs = stage_costs(made, run.root)
-    comparisons = base_against_tuned(rates, places, development)
-    own_training = trainings[TUNED][1].summary.get("seconds") if TUNED in trainings else None
+    totals = total_costs(costs)
+    comparisons = base_against_tuned(answered, development)
+    summaries = {model: manifest.summary for model, (_, manifest) in trainings.items()}
     dataset = next((manifest for entry, manifest in made if entry.kind == "dataset"), None)
     if dataset is not None:
         check_file(run.dataset, dataset, "README.md")
@@ -84,22 +90,22 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "name": settings.name,
         "development": development,
         "explorer": run.root.exists(EXPLORER),
-        "missing": _missing(found) + _undecided(settings, run),
+        "missing": _missing(settings, run, found),
         "scores": scores + [score for score, _ in beside],
         "comparisons": comparisons,
-        "by_round": by_round([score for score in scores if (score["role"], score["benchmark"]) not in repeated], variants),
-        "against_seeds": against_seeds_alone(rates, variants, settings.train.seed),
+        "by_round": by_round([score for score in scores if (score["role"], score["benchmark"]) in once], variants),
+        "against_seeds": against_seeds_alone(answered, variants, settings.train.seed),
         "stopping": _stopping(settings, run),
         "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
         "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
         "rounds": _rounds(rounds, run.report),
         "dataset": dataset.summary if dataset is not None else None,
-        "trainings": [_training(*training) for training in trained.values()],
-        "variants": variant_rows(trainings, against_base(rates, list(trainings))) if settings.study.several_models else [],
-        "over_seeds": seeds_together({key: passed for key, passed in rates.items() if key not in repeated}, variants),
+        "trainings": [_training(model, variants[model], *trainings[model]) for model in trained.values()],
+        "variants": variant_rows(summaries, variants, answered) if settings.study.several_models else [],
+        "over_seeds": seeds_together({key: one.rates for key, one in answered.items() if key in once}, variants),
         "costs": costs,
-        "cost_totals": total_costs(costs),
-        "cost_per_point": per_point(total_costs(costs), own_training, comparisons),
+        "cost_totals": totals,
+        "cost_per_point": per_point(totals, summaries.get(TUNED, {}).get("seconds"), comparisons),
         "differing_rules": differing_rules(evaluated + [(score["benchmark"], place) for score, place in beside]),
         "lineages": lineages([folder for folder, _ in rounds]),
         "settings": settings.model_dump(mode="json", exclude=None if settings.study != StudySettings() else {"study"}),
@@ -109,7 +115,7 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     return evidence
 
 
-def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str, str]]:
+def _missing(settings: RunSettings, run: RunFolder, found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str, str]]:
     """What is to be made, or to be made again, before the run is what its settings ask for."""
     missing = []
     for entry, manifest in found:
@@ -117,20 +123,9 @@ def _missing(found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str
             missing.append({"stage": entry.label, "state": "to do"})
         elif changed := entry.stage.changed_inputs(manifest):
             missing.append({"stage": entry.label, "state": f"to do again: {', '.join(changed)} changed since"})
+    if settings.evolve.rounds == AUTO and not decided(settings, run).ended:
+        missing.append({"stage": "what follows from Evol Stop", "state": "it has not ended"})
     return missing
-
-
-def _repeated(evaluations: Sequence[RunStage], variants: Mapping[str, Variant]) -> set[tuple[str, str]]:
-    """Scores, by model and benchmark, of what has one under another name: it would count as a second training."""
-    seen: set[tuple[str, str]] = set()
-    repeated = set()
-    for entry in evaluations:
-        if entry.model in variants:
-            key = variants[entry.model].folder, entry.benchmark
-            if key in seen:
-                repeated.add((entry.model, entry.benchmark))
-            seen.add(key)
-    return repeated
 
 
 def _rounds(rounds: Sequence[tuple[Folder, Manifest]], report: Folder) -> list[Evidence]:
@@ -170,23 +165,16 @@ def check_file(folder: Folder, manifest: Manifest, name: str) -> None:
         raise RunFolderError(f"{folder} is damaged: {damage}; run the verb that made it again.")
 
 
-def _undecided(settings: RunSettings, run: RunFolder) -> list[dict[str, str]]:
-    if settings.evolve.rounds != AUTO or decided(settings, run).ended:
-        return []
-    return [{"stage": "what follows from Evol Stop", "state": "it has not ended"}]
-
-
-def _training(entry: RunStage, manifest: Manifest) -> Evidence:
+def _training(model: str, variant: Variant, entry: RunStage, manifest: Manifest) -> Evidence:
     """The summary, and the loss by step: of a long training every n-th, and the last."""
-    assert entry.variant is not None, "every training is of a variant"
     check_file(entry.stage.folder, manifest, "metrics.jsonl")
     lines = entry.stage.folder.read_text("metrics.jsonl").splitlines()
     every = -(-len(lines) // _CURVE_POINTS) or 1
     shown = [json.loads(line) for line in (*lines[:-1:every], *lines[-1:])]
     return {
-        "model": entry.model,
-        "label": entry.variant.label,
-        "evidence": f"train/{entry.variant.folder}",
+        "model": model,
+        "label": variant.label,
+        "evidence": f"train/{variant.folder}",
         "summary": manifest.summary,
         "steps": [{"step": step["step"], "loss": step["loss"]} for step in shown],
     }
