@@ -146,7 +146,7 @@ class TestAgainstAnEndpoint:
         data = json.loads((tmp_path / "score.json").read_text())
         assert [entry["k"] for entry in data["scores"]] == [1, 10]
         assert 0.0 < score.value < 1.0
-        assert "bootstrap" in score.interval_method
+        assert score.interval_method == "Wilson over tasks"
         assert sorted({request["seed"] for request in oracle.requests}) == list(range(10))
 
 

@@ -99,4 +99,20 @@ def test_ks_follow_the_samples() -> None:
     single = score_tasks({"a": (1, 1), "b": (1, 0)})[0]
     assert (single.value, single.interval_method) == (0.5, "Wilson")
     assert single.interval == wilson_interval(1, 2)
-    assert "bootstrap" in score_tasks({"a": (2, 1), "b": (2, 0)})[0].interval_method
+    assert "bootstrap" in score_tasks({str(n): (2, n % 3) for n in range(30)})[0].interval_method
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ({"a": (10, 10)}, 0.2065, 1.0),  # one task that always passed says little of others
+        ({"a": (10, 10), "b": (10, 5)}, 0.1979, 0.9733),
+        ({str(n): (4, 0) for n in range(164)}, 0.0, 0.0229),
+    ],
+)
+def test_the_interval_of_few_tasks_or_of_tasks_that_are_alike_is_no_point(
+    counts: dict[str, tuple[int, int]], low: float, high: float
+) -> None:
+    for score in score_tasks(counts)[:1]:
+        assert score.interval_method == "Wilson over tasks"
+        assert score.interval == pytest.approx((low, high), abs=5e-5)

@@ -161,9 +161,17 @@ def test_a_report_is_drawn_again_when_the_run_or_the_drawing_changed(tmp_path: P
     assert not already_done(draw_report(settings))
 
 
-@pytest.mark.parametrize("last", [0, 1])
-def test_a_run_with_nothing_but_evolve_says_what_is_missing(tmp_path: Path, last: int) -> None:
-    settings = settings_of(tmp_path, rounds=2)
+ELSEWHERE = {"base_url": "http://127.0.0.1:9/v1", "model": "teacher"}
+
+
+@pytest.mark.parametrize(
+    ("last", "teacher", "money"),
+    [(0, ELSEWHERE, "$0.00"), (1, ELSEWHERE, "no price set"), (1, {}, "no API money"), (0, {}, "$0.00")],
+)
+def test_a_run_with_nothing_but_evolve_says_what_is_missing(
+    tmp_path: Path, last: int, teacher: dict[str, str], money: str
+) -> None:
+    settings = settings_of(tmp_path, rounds=2, teacher=teacher)
     make_rounds(settings, last=last, usd_per_token=0.0)
     shown = draw_report(settings)
     assert not any(event["event"] == "table" or "cards" in str(event.get("paths")) for event in shown)
@@ -173,7 +181,11 @@ def test_a_run_with_nothing_but_evolve_says_what_is_missing(tmp_path: Path, last
     assert found["cost_totals"]["usd"] == (0 if last == 0 else None), "tokens without a price have no known cost"
     html = run.report.read_text("report.html")
     assert "Not finished" in html
-    assert ("no price set" in html) == (last > 0)
+    own = "" if teacher else ", which is the run’s own model"
+    assert re.search(rf"<b>{re.escape(money)}</b> for [\d,]+ tokens of the teacher{own}</p>", html)
+    assert re.search(rf"Cost: {re.escape(money)} for [\d,]+ tokens of the teacher{own}, ", run.report.read_text("report.md"))
+    assert ("the teacher, the run’s own model, costs no API money" in html) == (money == "no API money")
+    assert ("or has no price for" in html) == (money == "no price set")
     assert not run.report.exists("cards"), "there is no data set and no model to describe"
 
 
@@ -325,6 +337,23 @@ def test_pictures_are_as_wide_as_a_phone_allows_and_have_a_dark_scheme(study: Ru
         light = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', picture.partition("</style>")[2]))
         assert light <= set(re.findall(r'="(#[0-9a-f]{6})"\]', picture)), f"{name}: each colour has one for the dark"
     assert report_folder.read_bytes("figures/gains.png").startswith(b"\x89PNG")
+
+
+def test_several_samples_of_a_problem_are_permuted(tmp_path: Path) -> None:
+    """Also where each problem's samples fared alike; against the base model, the seeds alone, and base against tuned."""
+    settings = settings_of(tmp_path, rounds=1, study={"base_rounds": [0]})
+    make_rounds(settings)
+    run, variants = RunFolder.open(settings), {variant.name: variant for variant in run_variants(settings)}
+    make_trainings(settings, *variants.values())
+    make_score(run, "base", "humaneval", [[False] * 4] * 6)
+    make_score(run, "tuned", "humaneval", [[True] * 4] * 5 + [[False] * 4], training=variants["tuned"].folder)
+    make_score(run, "rounds-0", "humaneval", [[False] * 4] * 6, training=variants["rounds-0"].folder)
+    draw_report(settings)
+    found = evidence_of(settings)
+    compared = [*found["comparisons"], *found["against_seeds"], *(one["against_base"][0] for one in found["variants"])]
+    assert [one["test"] for one in compared] == ["paired permutation, exact"] * 4
+    assert "paired permutation, exact" in run.report.read_text("report.html")
+    assert {score["interval_method"] for score in found["scores"]} == {"Wilson over tasks"}
 
 
 def test_json_and_markdown_say_the_same_as_the_page(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ KS = (1, 10, 100)
 _Z_95 = 1.959963984540054
 _RESAMPLES = 2000
 _BOOTSTRAP_SEED = 0
+_FEW_TASKS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927)."""
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson 1927), or of a mean of shares: ``successes`` is their sum."""
     share = successes / trials
     scale = 1 + _Z_95**2 / trials
     middle = (share + _Z_95**2 / (2 * trials)) / scale
@@ -82,7 +83,13 @@ def passes_by_task(verdicts: Iterable[Verdict], part: Literal["all", "base"] = "
 
 
 def score_tasks(counts: Mapping[str, tuple[int, int]], prefix: str = "") -> list[Metric]:
-    """pass@k for every k that the samples allow, averaged over tasks; Wilson for one sample a task, else bootstrap."""
+    """pass@k for every k that the samples allow, averaged over tasks.
+
+    The interval is Wilson's for one sample a task, else a bootstrap over tasks. One of few tasks is too narrow, and where all
+    tasks fared alike it is a point (Bowyer, Aitchison and Ivanova 2025, "Position: don't use the CLT in LLM evals with fewer
+    than a few hundred datapoints", advise Wilson's): there it is Wilson's over tasks. That takes a task's variance for
+    ``mean (1 - mean)``, the most that shares in [0, 1] can have, so that with several samples it is rather too wide.
+    """
     metrics = []
     for k in KS:
         if k > min(n for n, _ in counts.values()):
@@ -90,6 +97,8 @@ def score_tasks(counts: Mapping[str, tuple[int, int]], prefix: str = "") -> list
         values = [pass_at_k(n, c, k) for n, c in counts.values()]
         if all(n == 1 for n, _ in counts.values()):
             interval, method = wilson_interval(sum(c for _, c in counts.values()), len(counts)), "Wilson"
+        elif len(values) < _FEW_TASKS or len(set(values)) == 1:
+            interval, method = wilson_interval(math.fsum(values), len(values)), "Wilson over tasks"
         else:
             interval = bootstrap_interval(values)
             method = f"bootstrap over tasks, {_RESAMPLES} resamples, seed {_BOOTSTRAP_SEED}"

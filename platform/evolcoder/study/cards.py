@@ -7,20 +7,18 @@ or the model is published.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evolcoder.benchmark_table import BENCHMARKS
-from evolcoder.run.variants import TUNED
+from evolcoder.run.variants import BASE, TUNED
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.study.evidence.findings import score_of
-from evolcoder.study.filling import template_environment
+from evolcoder.study.filling import filled
 
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_LICENCE = {"license": "other", "license_name": "terms-of-the-seeds-and-the-teacher"}
 
 
 def dataset_card(evidence: Mapping[str, Any], own_card: str) -> str:
@@ -32,32 +30,37 @@ def dataset_card(evidence: Mapping[str, Any], own_card: str) -> str:
     teacher = evidence["settings"]["teacher"]["model"]
     if _is_path(teacher):
         own_card = own_card.replace(teacher, _published_name(teacher))
-    return own_card.rstrip("\n") + "\n\n" + _filled("card_dataset.md.j2", evidence)
+    return own_card.rstrip("\n") + "\n\n" + filled("card_dataset.md.j2", **_values(evidence))
 
 
 def model_card(evidence: Mapping[str, Any]) -> str:
     """The card of the run's own model."""
-    front = yaml.safe_dump(_model_front_matter(evidence), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n{_filled('card_model.md.j2', evidence)}"
+    values = _values(evidence)
+    results = list(_results(evidence))
+    front = {
+        "license": "other",
+        "license_name": "terms-of-the-seeds-and-the-teacher",
+        "language": ["en"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["code", "evol-instruct", "evolcoder"],
+        **({"base_model": values["base_model"]} if values["base_model"].count("/") == 1 else {}),
+        **({"model-index": [{"name": evidence["name"], "results": results}]} if results else {}),
+    }
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{filled('card_model.md.j2', **values)}"
 
 
-def _filled(template: str, evidence: Mapping[str, Any]) -> str:
-    own = next((one for one in evidence["trainings"] if one["model"] == TUNED), None)
+def _values(evidence: Mapping[str, Any]) -> dict[str, Any]:
     teacher, seeds = evidence["settings"]["teacher"]["model"], evidence["settings"]["seeds"]["path"]
-    return (
-        template_environment(template)
-        .get_template(template)
-        .render(
-            **evidence,
-            own=own,
-            own_scores=[score for score in evidence["scores"] if score["role"] in ("base", TUNED)],
-            teacher=f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else _published_name(teacher),
-            base_model=_published_name(evidence["settings"]["train"]["base_model"]),
-            writer=_published_name(teacher),
-            seeds="the seed tasks packaged with evolcoder" if seeds == "packaged" else _published_name(seeds),
-            version=version("evolcoder"),
-        )
-    )
+    return {
+        **evidence,
+        "own": next((one for one in evidence["trainings"] if one["model"] == TUNED), None),
+        "own_scores": [score for score in evidence["scores"] if score["role"] in (BASE, TUNED)],
+        "teacher": f"{EMBEDDED_HUB_ID}, served by evolcoder" if teacher == EMBEDDED else _published_name(teacher),
+        "base_model": _published_name(evidence["settings"]["train"]["base_model"]),
+        "writer": _published_name(teacher),
+        "seeds": "the seed tasks packaged with evolcoder" if seeds == "packaged" else _published_name(seeds),
+    }
 
 
 def _published_name(name: str) -> str:
@@ -69,20 +72,6 @@ def _published_name(name: str) -> str:
 
 def _is_path(name: str) -> bool:
     return name.startswith(("/", ".", "~"))
-
-
-def _model_front_matter(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    base = _published_name(evidence["settings"]["train"]["base_model"])
-    results = list(_results(evidence))
-    return {
-        **_LICENCE,
-        "language": ["en"],
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["code", "evol-instruct", "evolcoder"],
-        **({"base_model": base} if base.count("/") == 1 else {}),
-        **({"model-index": [{"name": evidence["name"], "results": results}]} if results else {}),
-    }
 
 
 def _results(evidence: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

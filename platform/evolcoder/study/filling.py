@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +14,8 @@ from evolcoder.settings.section import EMBEDDED
 from evolcoder.study.evidence.findings import p_text, points
 
 
-def template_environment(template: str) -> jinja2.Environment:
-    """For a template by its name: in HTML all that is filled in is escaped, in markdown it stays within its line."""
+def filled(template: str, **values: Any) -> str:
+    """A template by its name: in HTML all that is filled in is escaped, in markdown it stays within its line."""
     html = template.endswith(".html.j2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("evolcoder.study", "templates"),
@@ -35,7 +36,7 @@ def template_environment(template: str) -> jinja2.Environment:
         "model_name": lambda name: f"{EMBEDDED_MODEL_NAME} (embedded)" if name == EMBEDDED else name,
         "path": lambda text: quote(text, safe="/"),
     }
-    return environment
+    return environment.get_template(template).render(**values, version=version("evolcoder"))
 
 
 def _in_markdown(value: Any) -> Any:

@@ -45,23 +45,16 @@ PUBLISHED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedRound:
-    """One round of the paper's own run. ``rows`` is the size of the training set of rounds 0 to this one."""
-
-    round: int
-    rows: int
-    humaneval_alone: float
-
-
 PUBLISHED_ROUNDS = (
-    PublishedRound(0, 20_000, 45.7),
-    PublishedRound(1, 38_000, 56.1),
-    PublishedRound(2, 58_000, 53.0),
-    PublishedRound(3, 78_000, 54.3),
-    PublishedRound(4, 98_000, 51.2),
+    {"round": 0, "rows": 20_000, "humaneval_alone": 45.7},
+    {"round": 1, "rows": 38_000, "humaneval_alone": 56.1},
+    {"round": 2, "rows": 58_000, "humaneval_alone": 53.0},
+    {"round": 3, "rows": 78_000, "humaneval_alone": 54.3},
+    {"round": 4, "rows": 98_000, "humaneval_alone": 51.2},
 )
-"""``humaneval_alone`` is pass@1 on HumanEval of a model trained on that round by itself."""
+"""The rounds of the paper's own run. ``rows`` is the size of the training set of rounds 0 to this one; ``humaneval_alone`` is
+pass@1 on HumanEval of a model trained on that round by itself.
+"""
 
 PUBLISHED_ROUNDS_SOURCE = (
     "Sizes of the training sets: the WizardCoder paper. pass@1 on HumanEval of each round alone: a secondary source, not "

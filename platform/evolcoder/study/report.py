@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,17 +19,17 @@ from evolcoder.errors import RunFolderError
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import BASE, TUNED
 from evolcoder.settings.run import RunSettings
+from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.hashes import fingerprint, stable_hash
 from evolcoder.storage.stage import Stage
 from evolcoder.study.cards import dataset_card, model_card
 from evolcoder.study.evidence.difficulty import MEASURES
-from evolcoder.study.evidence.findings import main_comparison, score_of, told
+from evolcoder.study.evidence.findings import main_comparison, score_of
 from evolcoder.study.evidence.gather import Evidence, gather
-from evolcoder.study.evidence.scores import BESIDE
 from evolcoder.study.figures.draw import draw
 from evolcoder.study.figures.rounds import picked_round
-from evolcoder.study.figures.style import Figure, plain_svg, png, with_dark_scheme
-from evolcoder.study.filling import template_environment
+from evolcoder.study.figures.style import plain_svg, png, with_dark_scheme
+from evolcoder.study.filling import filled
 
 _DRAWN_BY = ("figures", "templates", "cards.py", "filling.py", "report.py")
 _PACKAGES = ("altair", "vl-convert-python")
@@ -40,7 +39,7 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
     """Gather, draw and write a report, and show its scores; False when one that says the same is there already.
 
     Args:
-        stage: the report's place in the run. What decides it is the evidence, and how it is drawn.
+        stage: the report's place in the run. What decides it is the evidence, and how it is drawn: templates, figures and code.
 
     Raises:
         RunFolderError: the run has nothing to report yet, or an evaluation's files are not what they were.
@@ -48,7 +47,11 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
     evidence = gather(settings, run)
     if not evidence["rounds"] and not evidence["scores"]:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
-    identity = {"version": version("evolcoder"), "evidence": fingerprint(evidence), "drawing": _drawing()}
+    room = files("evolcoder.study")
+    sources = [part for name in _DRAWN_BY for part in ([room / name] if (room / name).is_file() else (room / name).iterdir())]
+    texts = [source.read_text("utf-8") for source in sorted(sources, key=lambda one: one.name) if source.is_file()]
+    drawing = stable_hash(*texts, *(version(name) for name in _PACKAGES))
+    identity = {"version": version("evolcoder"), "evidence": fingerprint(evidence), "drawing": drawing}
     stage = replace(stage, identity=identity)
     drawn = not stage.state().done
     if drawn:
@@ -63,14 +66,6 @@ def write_report(settings: RunSettings, run: RunFolder, stage: Stage, reporter: 
     return drawn
 
 
-def _drawing() -> str:
-    """A hash of all that decides how evidence is drawn: the templates, the figures, and what draws them."""
-    room = files("evolcoder.study")
-    sources = [part for name in _DRAWN_BY for part in ([room / name] if (room / name).is_file() else (room / name).iterdir())]
-    texts = [source.read_text("utf-8") for source in sorted(sources, key=lambda one: one.name) if source.is_file()]
-    return stable_hash(*texts, *(version(name) for name in _PACKAGES))
-
-
 def _write(stage: Stage, run: RunFolder, evidence: Evidence) -> None:
     place = stage.begin("figures", "cards")
     figures = draw(evidence)
@@ -78,8 +73,12 @@ def _write(stage: Stage, run: RunFolder, evidence: Evidence) -> None:
     pictures = {name: with_dark_scheme(picture) for name, picture in plain.items()}
     texts = {f"figures/{name}.svg": picture for name, picture in pictures.items()}
     texts["report.json"] = json.dumps(evidence, indent=1, ensure_ascii=False)
-    texts["report.md"] = render("report.md.j2", evidence, figures, pictures)
-    texts["report.html"] = render("report.html.j2", evidence, figures, pictures)
+    # As an image, the names and styles of a picture cannot touch the page's.
+    data = {name: base64.b64encode(picture.encode()).decode() for name, picture in pictures.items()}
+    values = _values(evidence) | {"figures": figures}
+    values["images"] = {name: f"data:image/svg+xml;base64,{picture}" for name, picture in data.items()}
+    texts["report.md"] = filled("report.md.j2", **values)
+    texts["report.html"] = filled("report.html.j2", **values)
     if evidence["dataset"]:
         texts["cards/dataset/README.md"] = dataset_card(evidence, run.dataset.read_text("README.md"))
     if any(training["model"] == TUNED for training in evidence["trainings"]):
@@ -102,29 +101,25 @@ def score_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
     return columns, rows
 
 
-def render(template: str, evidence: Evidence, figures: Mapping[str, Figure], pictures: Mapping[str, str]) -> str:
-    """Fill a template; what models wrote is escaped in HTML, and ends no cell of a table in markdown."""
-    environment = template_environment(template)
+def _values(evidence: Evidence) -> dict[str, Any]:
+    """What the templates of the report are filled with: the evidence, and what is looked up in it."""
     columns, rows = score_table(evidence)
     main = main_comparison(evidence)
-    return environment.get_template(template).render(
+    teacher = evidence["settings"]["teacher"]
+    return {
         **evidence,
-        figures=figures,
-        images={name: _image(picture) for name, picture in pictures.items()},
-        measures=MEASURES,
-        main=main,
-        main_scores=None if main is None else [score_of(evidence, role, main["benchmark"]) for role in (BASE, TUNED)],
-        picked=picked_round(evidence),
-        round_rows=_round_rows(evidence),
-        round_numbers=sorted({entry["round"] for entry in evidence["by_round"]}),
-        groups=_groups(evidence),
-        told=told,
-        beside=BESIDE,
-        score_columns=columns,
-        score_rows=rows,
-        version=version("evolcoder"),
-        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+        "measures": MEASURES,
+        "main": main,
+        "main_scores": None if main is None else [score_of(evidence, role, main["benchmark"]) for role in (BASE, TUNED)],
+        "own_teacher": teacher["base_url"] == EMBEDDED and not teacher["endpoints"],
+        "picked": picked_round(evidence),
+        "round_rows": _round_rows(evidence),
+        "round_numbers": sorted({entry["round"] for entry in evidence["by_round"]}),
+        "groups": _groups(evidence),
+        "score_columns": columns,
+        "score_rows": rows,
+        "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
 
 
 def _round_rows(evidence: Evidence) -> list[dict[str, Any]]:
@@ -149,8 +144,3 @@ def _groups(evidence: Evidence) -> dict[str, Any]:
                 of_label = found.setdefault(score["benchmark"], {}).setdefault(label, {})
                 of_label[name] = {**of_label.get(name, nobody), score["role"]: group}
     return found
-
-
-def _image(svg_text: str) -> str:
-    """As an image, the names and styles of a picture cannot touch the page's."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg_text.encode()).decode()}"

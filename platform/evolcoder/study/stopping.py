@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from evolcoder.errors import DataError
+from evolcoder.study.evidence.findings import p_text
 from evolcoder.study.statistics import mean_difference, paired_differences, problems_needed, sign_flip_p_value
 
 
@@ -106,7 +107,10 @@ def decide(pass_rates: Sequence[Mapping[str, float]], rule: StoppingRule) -> Dec
     means = [round(fmean(rates.values()), 12) for rates in pass_rates[: len(tests) + 1]]
     best = means.index(max(means))
     go_on = without_gain < rule.patience and len(tests) < rule.max_rounds
-    return Decision(go_on, best, _reason(pass_rates, tests, rule, without_gain, go_on, best), tuple(tests))
+    reason = "Round 0, the seeds alone, has nothing to be compared with yet, so round 1 is evolved."
+    if tests:
+        reason = _finding(pass_rates, tests[-1]) + _consequence(rule, tests[-1], without_gain, go_on, best)
+    return Decision(go_on, best, reason, tuple(tests))
 
 
 def _test(pass_rates: Sequence[Mapping[str, float]], number: int, level: float) -> RoundTest:
@@ -120,41 +124,28 @@ def _test(pass_rates: Sequence[Mapping[str, float]], number: int, level: float) 
     return RoundTest(number, against, -behind, p_value, level, gain)
 
 
-def _reason(
-    pass_rates: Sequence[Mapping[str, float]],
-    tests: Sequence[RoundTest],
-    rule: StoppingRule,
-    without_gain: int,
-    go_on: bool,
-    best: int,
-) -> str:
-    if not tests:
-        return "Round 0, the seeds alone, has nothing to be compared with yet, so round 1 is evolved."
-    last = tests[-1]
-    found = _finding(pass_rates, last)
-    if go_on and last.gain:
-        return f"{found}, so round {last.round + 1} is evolved."
-    if go_on:
-        return f"{found}; {rule.patience} rounds in a row may be no gain, so round {last.round + 1} is evolved."
-    ends = f"evolution ends and round {best}, the best so far, is taken"
-    if without_gain < rule.patience:
-        return f"{found}; {last.round} rounds are as many as evolve.max_rounds allows, so {ends}."
-    rounds = "" if rule.patience == 1 else f" after {rule.patience} rounds in a row without a gain"
-    return f"{found}, so {ends}{rounds}."
-
-
 def _finding(pass_rates: Sequence[Mapping[str, float]], test: RoundTest) -> str:
     """The difference, whether it is shown, and what would show it."""
     points, those = f"{100 * abs(test.difference):.1f} points", f"of the {len(pass_rates[0]):,} development problems"
-    p_value = f"= {test.p_value:.2g}" if test.p_value >= 0.0001 else "< 0.0001"
+    shown = f"{p_text(test.p_value)}, where at most {test.level:g} is asked for"
     if test.difference == 0:
         return f"Round {test.round} solves as many {those} as round {test.against}"
     if test.difference < 0:
         return f"Round {test.round} solves {points} fewer {those} than round {test.against}"
     more = f"Round {test.round} solves {points} more {those} than round {test.against}"
     if test.gain:
-        return f"{more} (p {p_value}, where at most {test.level:g} is asked for)"
+        return f"{more} ({shown})"
     differences = paired_differences(pass_rates[test.against], pass_rates[test.round])
     needed = problems_needed(differences, level=test.level, two_sided=False)
     would = "" if needed is None else f"; about {needed:,} problems would show such a difference"
-    return f"{more}, which may be chance (p {p_value}, where at most {test.level:g} is asked for{would})"
+    return f"{more}, which may be chance ({shown}{would})"
+
+
+def _consequence(rule: StoppingRule, last: RoundTest, without_gain: int, go_on: bool, best: int) -> str:
+    if go_on:
+        patient = "" if last.gain else f"; {rule.patience} rounds in a row may be no gain"
+        return f"{patient}, so round {last.round + 1} is evolved."
+    ends = f"evolution ends and round {best}, the best so far, is taken"
+    if without_gain < rule.patience:
+        return f"; {last.round} rounds are as many as evolve.max_rounds allows, so {ends}."
+    return f", so {ends}{'' if rule.patience == 1 else f' after {rule.patience} rounds in a row without a gain'}."

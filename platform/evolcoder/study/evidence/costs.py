@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from evolcoder.evaluate.measurement import COMPLETIONS, VERDICTS
 from evolcoder.stages.listing import RunStage
 from evolcoder.storage.arrow_files import read_batches
 from evolcoder.storage.folders import Folder
@@ -30,7 +31,6 @@ def stage_costs(made: Sequence[tuple[RunStage, Manifest]], root: Folder) -> list
             **_cost(entry, manifest),
         }
         for entry, manifest in first.values()
-        if entry.kind != "report"
     ]
 
 
@@ -39,18 +39,17 @@ def _cost(entry: RunStage, manifest: Manifest) -> dict[str, Any]:
     the programs that an evaluation ran.
     """
     cost: dict[str, Any] = {"seconds": None, "prompt_tokens": None, "completion_tokens": None, "usd": None}
+    made = manifest.summary
     if entry.kind == "round":
-        made = manifest.summary
         tokens = {key: made.get(key, 0) for key in ("prompt_tokens", "completion_tokens")}
         # Without a price a summary says 0 dollars of any number of tokens, which is not what they cost.
         usd = made.get("usd") if made.get("usd") or not any(tokens.values()) else None
         return {**cost, **tokens, "usd": usd, "seconds": made.get("seconds")}
     if entry.kind == "train":
-        return {**cost, "seconds": manifest.summary.get("seconds")}
+        return {**cost, "seconds": made.get("seconds")}
     if entry.kind == "evaluate":
-        folder = entry.stage.folder
-        tokens = _sums(folder, "completions.arrow", ("prompt_tokens", "completion_tokens"))
-        return {**cost, **tokens, "seconds": round(_sums(folder, "verdicts.arrow", ("cpu_seconds",))["cpu_seconds"], 1)}
+        tokens = _sums(entry.stage.folder, COMPLETIONS, ("prompt_tokens", "completion_tokens"))
+        return {**cost, **tokens, "seconds": round(_sums(entry.stage.folder, VERDICTS, ("cpu_seconds",))["cpu_seconds"], 1)}
     return cost
 
 
@@ -62,32 +61,29 @@ def _sums(folder: Folder, file: str, columns: Sequence[str]) -> dict[str, Any]:
     return sums
 
 
-def total_costs(costs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """``usd`` is None where some round's teacher had no price."""
-    costs = list(costs)
-    rounds = [cost for cost in costs if cost["kind"] == "round"]
-    dollars = [cost["usd"] for cost in rounds]
-    finished = sorted(cost["finished_at"] for cost in costs)
-    kinds = dict.fromkeys(cost["kind"] for cost in costs)
+def total_costs(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``usd`` is None where some round's teacher had no price; by kind, what no stage records is None too."""
+    by_kind: dict[str, dict[str, Any]] = {}
+    for kind in dict.fromkeys(cost["kind"] for cost in costs):
+        of_kind = [cost for cost in costs if cost["kind"] == kind]
+        sums: dict[str, Any] = {"kind": kind, "stages": len(of_kind)}
+        for key in ("prompt_tokens", "completion_tokens", "seconds", "usd"):
+            known = [cost[key] for cost in of_kind if cost[key] is not None]
+            complete = len(known) == len(of_kind)
+            sums[key] = sum(known) if complete or (known and key != "usd") else None
+        by_kind[kind] = sums
+    rounds = by_kind.get("round", {"usd": 0, "prompt_tokens": 0, "completion_tokens": 0})
+    trainings = by_kind.get("train", {"stages": 0, "seconds": 0})
+    finished = sorted(cost["finished_at"] for cost in costs) or [None]
     return {
-        "by_kind": [_sum_of(kind, [cost for cost in costs if cost["kind"] == kind]) for kind in kinds],
-        "teacher_tokens": sum(cost["prompt_tokens"] + cost["completion_tokens"] for cost in rounds),
-        "usd": None if None in dollars else sum(dollars),
-        "training_seconds": sum(cost["seconds"] or 0 for cost in costs if cost["kind"] == "train"),
-        "trainings": sum(cost["kind"] == "train" for cost in costs),
-        "first_finished_at": finished[0] if finished else None,
-        "last_finished_at": finished[-1] if finished else None,
+        "by_kind": list(by_kind.values()),
+        "teacher_tokens": rounds["prompt_tokens"] + rounds["completion_tokens"],
+        "usd": rounds["usd"],
+        "training_seconds": trainings["seconds"] or 0,
+        "trainings": trainings["stages"],
+        "first_finished_at": finished[0],
+        "last_finished_at": finished[-1],
     }
-
-
-def _sum_of(kind: str, costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A number is None where no stage of the kind records it, and dollars where one of them has none."""
-    sums: dict[str, Any] = {"kind": kind, "stages": len(costs)}
-    for key in ("prompt_tokens", "completion_tokens", "seconds"):
-        known = [cost[key] for cost in costs if cost[key] is not None]
-        sums[key] = sum(known) if known else None
-    dollars = [cost["usd"] for cost in costs]
-    return {**sums, "usd": None if None in dollars else sum(dollars)}
 
 
 def per_point(
@@ -97,7 +93,6 @@ def per_point(
 
     It is the teacher's cost of all rounds, and the training of the run's own model, over the points gained.
     """
-    gains = [c for c in comparisons if not c["development"] and c["difference"] > 0 and told(c)]
     return [
         {
             "benchmark": c["benchmark"],
@@ -106,5 +101,6 @@ def per_point(
             "teacher_tokens": totals["teacher_tokens"] / points,
             "training_seconds": None if training_seconds is None else training_seconds / points,
         }
-        for c in gains
+        for c in comparisons
+        if not c["development"] and c["difference"] > 0 and told(c)
     ]

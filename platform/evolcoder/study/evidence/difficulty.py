@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 
 from evolcoder.evaluate.fences import Block, fenced_blocks
 from evolcoder.evolve.rules.operators import SHOWN_CODE, task_text
@@ -98,18 +99,14 @@ def measured(instruction: str, input: str, response: str) -> Measured:
         "reasoning_words": len(_REASONING.findall(response)),
         "response_has_code": int(has_code),
     }
-    if tree is not None:
-        values["syntax_nodes"], values["syntax_depth"] = _size_and_depth(tree)
-    return Measured(values, _language(blocks, has_code, tree is not None))
-
-
-def _language(blocks: list[Block], has_code: bool, is_python: bool) -> str:
-    tag = next((block.language.split()[0] for block in blocks if block.language.split()), "")
-    if tag:
-        return _LANGUAGE_OF.get(tag, "python" if blocks[0].is_python else OTHER)
-    if is_python:
-        return "python"
-    return UNNAMED if has_code else NO_CODE
+    level: list[ast.AST] = [] if tree is None else [tree]
+    while level:  # level by level: a tree may be deeper than Python's own stack
+        values["syntax_nodes"] = values.get("syntax_nodes", 0) + len(level)
+        values["syntax_depth"] = values.get("syntax_depth", 0) + 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if tag := next((block.language.split()[0] for block in blocks if block.language.split()), ""):
+        return Measured(values, _LANGUAGE_OF.get(tag, "python" if blocks[0].is_python else OTHER))
+    return Measured(values, "python" if tree is not None else UNNAMED if has_code else NO_CODE)
 
 
 def _python(blocks: list[Block], response: str) -> ast.Module | None:
@@ -125,23 +122,8 @@ def _python(blocks: list[Block], response: str) -> ast.Module | None:
     return None
 
 
-def _size_and_depth(tree: ast.Module) -> tuple[int, int]:
-    """Counted level by level: a tree may be deeper than Python's own stack."""
-    nodes, depth, level = 0, 0, [tree]
-    while level:
-        nodes, depth = nodes + len(level), depth + 1
-        level = [child for node in level for child in ast.iter_child_nodes(node)]  # type: ignore[misc]
-    return nodes, depth
-
-
-def quantiles(counts: dict[int, int], shares: tuple[float, ...]) -> Iterator[float]:
-    """Of values given by how often each occurs: for each share, in rising order, the value that it reaches."""
-    assert all(before <= after for before, after in pairwise(shares)), "shares must rise"
-    total = sum(counts.values())
-    reached, values = 0, iter(sorted(counts.items()))
-    value = 0
-    for share in shares:
-        while reached < share * total:
-            value, count = next(values)
-            reached += count
-        yield float(value)
+def quantiles(counts: Mapping[int, int], shares: Sequence[float]) -> list[float]:
+    """Of values given by how often each occurs: for each share the value that it reaches."""
+    values = sorted(counts)
+    reached = list(accumulate(counts[value] for value in values))
+    return [float(values[bisect_left(reached, share * reached[-1])]) for share in shares]

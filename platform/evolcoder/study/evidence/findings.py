@@ -12,10 +12,12 @@ from typing import Any
 from evolcoder.run.variants import BASE, TUNED
 
 LEVEL = 0.05
-PUBLISHED_BENCHMARKS = {"humaneval": "HumanEval", "mbpp": "MBPP", "ds1000_insertion": "DS-1000, insertion"}
-"""Columns of ``study.published`` by what people call them."""
-OURS_OF = {"humaneval": "humaneval", "mbpp": "mbpp", "ds1000_insertion": "ds1000-insertion"}
-"""Our benchmark that a column of ``study.published`` is of."""
+PUBLISHED_BENCHMARKS = {
+    "humaneval": ("humaneval", "HumanEval"),
+    "mbpp": ("mbpp", "MBPP"),
+    "ds1000_insertion": ("ds1000-insertion", "DS-1000, insertion"),
+}
+"""Of each column of ``study.published`` our benchmark, and what people call it."""
 
 
 def findings(evidence: Mapping[str, Any]) -> dict[str, str]:
@@ -74,11 +76,10 @@ def _rq1(evidence: Mapping[str, Any]) -> str:
     tests = [c for c in evidence["comparisons"] if not c["development"]]
     if not tests:
         return "Not answered yet: base and tuned must both be scored on a test benchmark."
-    groups = {
-        "gained on": [c for c in tests if told(c) and c["difference"] > 0],
-        "lost on": [c for c in tests if told(c) and c["difference"] < 0],
-    }
-    parts = [f"{verb} {_listed([_with_points(c) for c in group])}" for verb, group in groups.items() if group]
+    clear: dict[str, list[str]] = {"gained on": [], "lost on": []}
+    for c in filter(told, tests):
+        clear["gained on" if c["difference"] > 0 else "lost on"].append(f"{c['benchmark']} ({points(c['difference'])} points)")
+    parts = [f"{verb} {_listed(named)}" for verb, named in clear.items() if named]
     open_ones = [c["benchmark"] for c in tests if not told(c)]
     if not parts:
         return f"On {_listed(open_ones)} no difference between base and tuned can be told."
@@ -89,8 +90,8 @@ def _rq1(evidence: Mapping[str, Any]) -> str:
 def _rq2(evidence: Mapping[str, Any]) -> str:
     sentences = [
         _standing(evidence, column, tuned)
-        for column in PUBLISHED_BENCHMARKS
-        if (tuned := score_of(evidence, TUNED, OURS_OF[column])) is not None
+        for column, (benchmark, _) in PUBLISHED_BENCHMARKS.items()
+        if (tuned := score_of(evidence, TUNED, benchmark)) is not None
     ]
     if not sentences:
         return "Not answered yet: the tuned model is scored on none of the benchmarks that published rows are for."
@@ -99,7 +100,7 @@ def _rq2(evidence: Mapping[str, Any]) -> str:
 
 def _standing(evidence: Mapping[str, Any], column: str, tuned: Mapping[str, Any]) -> str:
     """How many published models of each kind ours is above, and how far it is from the best closed one."""
-    ours = 100 * tuned["value"]
+    ours, (benchmark, title) = 100 * tuned["value"], PUBLISHED_BENCHMARKS[column]
     printed = {
         access: [p for p in evidence["published"] if p[column] is not None and p["access"] == access]
         for access in ("closed", "open")
@@ -107,11 +108,11 @@ def _standing(evidence: Mapping[str, Any], column: str, tuned: Mapping[str, Any]
     above = [
         f"{sum(p[column] < ours for p in rows)} of the {len(rows)} {access} models" for access, rows in printed.items() if rows
     ]
-    text = f"On {PUBLISHED_BENCHMARKS[column]} the tuned model ({ours:.1f} %) is above {' and '.join(above)} as printed"
+    text = f"On {title} the tuned model ({ours:.1f} %) is above {' and '.join(above)} as printed"
     if not printed["closed"]:
         return f"{text}."
     best = max(printed["closed"], key=lambda p: float(p[column]))
-    base = score_of(evidence, BASE, OURS_OF[column])
+    base = score_of(evidence, BASE, benchmark)
     was = f"was {_from(best[column], 100 * base['value'])} the base model and " if base else ""
     named = f"{best['model']}, the best closed one with {best[column]:.1f} %"
     return f"{text}; {named}, {was}is {_from(best[column], ours)} the tuned one."
@@ -123,8 +124,14 @@ def _from(printed: float, ours: float) -> str:
 
 def _rq3(evidence: Mapping[str, Any]) -> str:
     later = [c for c in evidence["against_seeds"] if c["benchmark"] != evidence["development"]]
-    benchmarks = dict.fromkeys(c["benchmark"] for c in later)
-    found = [_rounds_on(name, [c for c in later if c["benchmark"] == name]) for name in benchmarks]
+    found = []
+    for name in dict.fromkeys(c["benchmark"] for c in later):
+        here = [c for c in later if c["benchmark"] == name]
+        if best := max(filter(told, here), key=lambda c: float(c["difference"]), default=None):
+            found.append(f"on {name} rounds 0 to {best['round']} give {points(best['difference'])} points ({_interval(best)})")
+        else:
+            rounds = _listed([str(c["round"]) for c in here])
+            found.append(f"on {name} no difference can be told for rounds 0 to {rounds}")
     needed = "models of the seeds alone and of rounds 0 to k, scored on a test benchmark"
     if found:
         text = f"Against the seeds alone: {'; '.join(found)}."
@@ -137,18 +144,6 @@ def _rq3(evidence: Mapping[str, Any]) -> str:
             f" On the development set, {evidence['stopping']['development']}: {evidence['stopping']['decisions'][-1]['reason']}"
         )
     return text
-
-
-def _rounds_on(benchmark: str, later: Sequence[Mapping[str, Any]]) -> str:
-    clear = [c for c in later if told(c)]
-    if not clear:
-        return f"on {benchmark} no difference can be told for rounds 0 to {_listed([str(c['round']) for c in later])}"
-    best = max(clear, key=lambda c: float(c["difference"]))
-    return f"on {benchmark} rounds 0 to {best['round']} give {points(best['difference'])} points ({_interval(best)})"
-
-
-def _with_points(comparison: Mapping[str, Any]) -> str:
-    return f"{comparison['benchmark']} ({points(comparison['difference'])} points)"
 
 
 def _listed(items: Sequence[str]) -> str:

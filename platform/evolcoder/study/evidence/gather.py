@@ -97,7 +97,7 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "against_seeds": against_seeds_alone(answered, variants, settings.train.seed),
         "stopping": _stopping(settings, run),
         "published": [{**asdict(p), "model": f"{p.model} {p.size}".strip()} for p in PUBLISHED],
-        "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": [asdict(p) for p in PUBLISHED_ROUNDS]},
+        "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": list(PUBLISHED_ROUNDS)},
         "rounds": _rounds(rounds, run.report),
         "dataset": dataset.summary if dataset is not None else None,
         "trainings": [_training(model, variants[model], *trainings[model]) for model in trained.values()],

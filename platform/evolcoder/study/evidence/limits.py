@@ -27,9 +27,14 @@ Limit = tuple[str, str]
 def limits(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
     """Each as ``about`` and ``text``; what weighs most comes first."""
     own = [score for score in evidence["scores"] if not score["role"].startswith(BESIDE)]
-    found = [*_missing(evidence), *_chance(evidence), *_contamination(evidence, own), *_subsets(own), *_rules(evidence, own)]
+    found: list[Limit] = []
+    if missing := evidence["missing"]:
+        named = ", ".join(f"{one['stage']} ({one['state']})" for one in missing[:_MOST_NAMED])
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        found.append(("Not finished", f"This report was drawn before all was made. Still to do: {named}{more}."))
+    found += [*_chance(evidence), *_contamination(evidence, own), *_rules(evidence, own)]
     if own:
-        found += _roles(evidence, own)
+        found.append(("What was used for what", _roles(evidence, own)))
         text = "Published numbers were measured with other prompts, harnesses and sampling: context, not a comparison."
         found.append(("Other harnesses", text))
     found += [("Said by the evaluation", text) for text in dict.fromkeys(w for score in own for w in score.get("warnings", ()))]
@@ -39,14 +44,6 @@ def limits(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
 def unchecked(benchmark: str, compared_with: Collection[str]) -> bool:
     """Whether training rows that hold problems of a benchmark may have been kept, for none were looked for."""
     return not {benchmark, *_HOLDERS.get(benchmark, ())} & set(compared_with)
-
-
-def _missing(evidence: Mapping[str, Any]) -> Iterator[Limit]:
-    missing = evidence["missing"]
-    if missing:
-        named = ", ".join(f"{one['stage']} ({one['state']})" for one in missing[:_MOST_NAMED])
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        yield "Not finished", f"This report was drawn before all was made. Still to do: {named}{more}."
 
 
 def _chance(evidence: Mapping[str, Any]) -> Iterator[Limit]:
@@ -76,14 +73,10 @@ def _contamination(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]
         yield "Contamination before this run", text
 
 
-def _subsets(own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
-    sizes = dict.fromkeys((score["benchmark"], score["tasks"], score["benchmark_tasks"]) for score in own)
-    for benchmark, tasks, of in sizes:
+def _rules(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
+    for benchmark, tasks, of in dict.fromkeys((score["benchmark"], score["tasks"], score["benchmark_tasks"]) for score in own):
         if tasks < of:
             yield "Not all problems", f"{benchmark}: {tasks} of {of} problems were scored; the others could change the result."
-
-
-def _rules(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
     asked: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     styles = {(score["benchmark"], score["role"]): score["style"] for score in own}
     for benchmark in dict.fromkeys(score["benchmark"] for score in own):
@@ -101,7 +94,7 @@ def _rules(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Ite
         yield "One sample", "Each model answered each problem once; pass@1 of several samples would be less coarse."
 
 
-def _roles(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Iterator[Limit]:
+def _roles(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> str:
     tests = ", ".join(dict.fromkeys(score["benchmark"] for score in own if not score["development"])) or "none scored yet"
     if evidence["stopping"]:
         used = f"{evidence['stopping']['development']} alone chose how many rounds to evolve"
@@ -109,4 +102,4 @@ def _roles(evidence: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Ite
         used = f"{evidence['development']} is the development set, so its scores are no results; the settings chose the rounds"
     else:
         used = "No score chose anything: the settings say how many rounds there are"
-    yield "What was used for what", f"{used}. Test sets, which chose nothing: {tests}."
+    return f"{used}. Test sets, which chose nothing: {tests}."

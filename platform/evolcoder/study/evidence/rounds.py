@@ -33,7 +33,9 @@ def reading_version() -> str:
 
 
 def round_evidence(folder: Folder) -> dict[str, Any]:
-    """The counts of a finished round: rows by operator, outcome and reason; measures and languages of the kept ones."""
+    """The counts of a finished round: rows by operator, outcome and reason; measures and languages of the kept ones; how many
+    rows held a problem of which benchmark.
+    """
     outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     values: dict[str, Counter[int]] = {measure.name: Counter() for measure in MEASURES}
     languages: Counter[str] = Counter()
@@ -45,8 +47,13 @@ def round_evidence(folder: Folder) -> dict[str, Any]:
                     row = measured(*texts)
                     languages[row.language] += 1
                     for measure, value in row.values.items():
-                        values[measure][_rounded(value)] += 1
+                        # Three significant digits, so that the counts of any number of rows are few.
+                        values[measure][value if value < 1000 else int(float(f"{value:.2e}"))] += 1
     rows = sum((counts for counts in outcomes.values()), Counter())
+    contamination = None  # compared with no benchmark
+    if folder.exists(CONTAMINATION_FILE):
+        found = json.loads(folder.read_text(CONTAMINATION_FILE))
+        contamination = {key: found[key] for key in ("benchmarks", "rows_compared", "rows", "by_benchmark", "by_rule")}
     return {
         "rows": rows.total(),
         "kept": rows["kept"],
@@ -57,17 +64,12 @@ def round_evidence(folder: Folder) -> dict[str, Any]:
         "eliminated": _reasons(rows),
         "measures": {measure.name: _spread(values[measure.name], measure.share) for measure in MEASURES},
         "languages": dict(languages.most_common()),
-        "contamination": _contamination(folder),
+        "contamination": contamination,
     }
 
 
 def _reasons(counts: Counter[str]) -> dict[str, int]:
     return {reason: count for reason, count in sorted(counts.items()) if reason != "kept"}
-
-
-def _rounded(value: int) -> int:
-    """Three significant digits, so that the counts of any number of rows are few."""
-    return value if value < 1000 else int(float(f"{value:.2e}"))
 
 
 def _spread(counts: Counter[int], share: bool) -> dict[str, float] | None:
@@ -79,14 +81,6 @@ def _spread(counts: Counter[int], share: bool) -> dict[str, float] | None:
         return {"rows": rows, "value": counts[1] / rows}
     low, middle, high = quantiles(counts, (0.25, 0.5, 0.75))
     return {"rows": rows, "value": middle, "low": low, "high": high}
-
-
-def _contamination(folder: Folder) -> dict[str, Any] | None:
-    """How many rows held a problem of which benchmark; None when the round was compared with none."""
-    if not folder.exists(CONTAMINATION_FILE):
-        return None
-    found = json.loads(folder.read_text(CONTAMINATION_FILE))
-    return {key: found[key] for key in ("benchmarks", "rows_compared", "rows", "by_benchmark", "by_rule")}
 
 
 def lineages(rounds: Sequence[Folder]) -> list[list[dict[str, Any]]]:

@@ -44,10 +44,8 @@ def scores_beside(place: str) -> Iterator[tuple[dict[str, Any], Folder]]:
     folders = {name: folder}
     if not folder.exists("score.json"):
         files = (folder / "evaluate").names("*/*/score.json", recursive=True)
-        folders = {
-            f"{name}/{file.removesuffix('/score.json')}": folder / "evaluate" / file.removesuffix("/score.json")
-            for file in files
-        }
+        scored = [file.removesuffix("/score.json") for file in files]
+        folders = {f"{name}/{one}": folder / "evaluate" / one for one in scored}
     finished = {label: one for label, one in folders.items() if verified_manifest(one) is not None}
     for label, one in finished.items():
         yield {**json.loads(one.read_text("score.json")), "role": BESIDE + label, "development": False}, one
@@ -62,24 +60,11 @@ def by_round(scores: Iterable[Mapping[str, Any]], variants: Mapping[str, Variant
     found: list[dict[str, Any]] = []
     for score in scores:
         variant = variants.get(score["role"])
-        if variant is None or variant.leave_out or score["k"] != 1:
-            continue
-        if len(variant.rounds) > 1 and not variant.from_the_start:
-            continue
-        found.append(
-            {
-                "benchmark": score["benchmark"],
-                "development": score["development"],
-                "model": score["role"],
-                "round": variant.rounds[-1],
-                "kind": CUMULATIVE if variant.from_the_start and not variant.matched else ALONE,
-                "matched": variant.matched,
-                "seed": variant.seed,
-                "value": score["value"],
-                "interval": score["interval"],
-                "evidence": score["evidence"],
-            }
-        )
+        if variant and not variant.leave_out and score["k"] == 1 and (variant.from_the_start or len(variant.rounds) == 1):
+            entry = {key: score[key] for key in ("benchmark", "development", "value", "interval", "evidence")}
+            kind = CUMULATIVE if variant.from_the_start and not variant.matched else ALONE
+            trained = {"kind": kind, "round": variant.rounds[-1], "matched": variant.matched, "seed": variant.seed}
+            found.append({**entry, "model": score["role"], **trained})
     alone = {(entry["benchmark"], entry["seed"]) for entry in found if entry["kind"] == ALONE and not entry["matched"]}
     seeds = [entry for entry in found if entry["kind"] == CUMULATIVE and entry["round"] == 0]
     # The model of the seeds is that of rounds 0 to 0, and that of round 0 alone.

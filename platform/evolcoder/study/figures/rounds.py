@@ -10,7 +10,7 @@ import altair as alt
 
 from evolcoder.study.evidence.difficulty import MEASURES
 from evolcoder.study.evidence.scores import ALONE, CUMULATIVE
-from evolcoder.study.figures.style import BASE, ELIMINATED, INK, KEPT, SMALLEST_LETTERS, TUNED, Figure, percent
+from evolcoder.study.figures.style import BASE, ELIMINATED, INK, KEPT, SMALLEST_LETTERS, TUNED, Figure, in_percent, told
 
 _COLORS = {CUMULATIVE: TUNED, ALONE: BASE}
 _SHAPES = {CUMULATIVE: "circle", ALONE: "square"}
@@ -20,25 +20,12 @@ _DASHES: dict[str, list[int]] = {CUMULATIVE: [1, 0], ALONE: [5, 3]}
 def by_round(evidence: Mapping[str, Any], benchmark: str) -> Figure | None:
     """pass@1 of the models of rounds 0 to k and of each round alone; None when there are not two to connect."""
     entries = [entry for entry in evidence["by_round"] if entry["benchmark"] == benchmark]
-    rows = [
-        {
-            "round": entry["round"],
-            "kind": entry["kind"],
-            "value": 100 * entry["value"],
-            "low": 100 * entry["interval"][0],
-            "high": 100 * entry["interval"][1],
-        }
-        for entry in entries
-    ]
+    rows = [{"round": entry["round"], "kind": entry["kind"], **in_percent(entry)} for entry in entries]
     if len({row["round"] for row in rows}) < 2:
         return None
     picked = picked_round(evidence) if entries[0]["development"] else None
     title = f"{benchmark}: {'development set' if entries[0]['development'] else 'test set'}"
-    said = [
-        f"{entry['kind'].replace('k', str(entry['round']), 1)} {percent(entry['value'])} "
-        f"({percent(entry['interval'][0])} to {percent(entry['interval'][1])})"
-        for entry in entries
-    ]
+    said = [f"{row['kind'].replace('k', str(row['round']), 1)} {told(row)}" for row in rows]
     words = f"pass@1 by round on {benchmark} in percent, with 95 % intervals: {'; '.join(said)}."
     if picked is not None:
         words += f" Round {picked} was picked."

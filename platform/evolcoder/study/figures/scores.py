@@ -9,9 +9,9 @@ import altair as alt
 
 from evolcoder.run.variants import BASE as BASE_ROLE
 from evolcoder.run.variants import TUNED as TUNED_ROLE
-from evolcoder.study.evidence.findings import OURS_OF, PUBLISHED_BENCHMARKS
+from evolcoder.study.evidence.findings import PUBLISHED_BENCHMARKS
 from evolcoder.study.evidence.scores import BESIDE
-from evolcoder.study.figures.style import BASE, OTHER, PRINTED, SOFT, TUNED, Figure
+from evolcoder.study.figures.style import BASE, OTHER, PRINTED, SOFT, TUNED, Figure, in_percent, told
 
 _COLORS = {BASE_ROLE: BASE, TUNED_ROLE: TUNED}
 _BARS_PIXELS = 115
@@ -21,7 +21,7 @@ _SHAPES = {BASE_ROLE: "circle", TUNED_ROLE: "diamond"}
 def gains(evidence: Mapping[str, Any]) -> Figure | None:
     """pass@1 of base and tuned on each benchmark that both were scored on."""
     rows = [
-        _row(score["benchmark"] + (" (dev)" if score["development"] else ""), score["role"], score)
+        {"label": score["benchmark"] + (" (dev)" if score["development"] else ""), "role": score["role"], **in_percent(score)}
         for score in evidence["scores"]
         if score["role"] in _COLORS and score["k"] == 1
     ]
@@ -31,17 +31,12 @@ def gains(evidence: Mapping[str, Any]) -> Figure | None:
 def by_library(evidence: Mapping[str, Any], benchmark: str) -> Figure | None:
     """pass@1 of base and tuned on each library of DS-1000."""
     rows = [
-        _row(library, score["role"], group)
+        {"label": library, "role": score["role"], **in_percent(group)}
         for score in evidence["scores"]
         if score["benchmark"] == benchmark and score["role"] in _COLORS
         for library, group in score.get("groups", {}).get("library", {}).items()
     ]
     return _pairs(f"pass@1 by library, {benchmark}", rows)
-
-
-def _row(label: str, role: str, score: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = score["interval"]
-    return {"label": label, "role": role, "value": 100 * score["value"], "low": 100 * low, "high": 100 * high}
 
 
 def _pairs(title: str, rows: Sequence[dict[str, Any]]) -> Figure | None:
@@ -71,7 +66,7 @@ def _pairs(title: str, rows: Sequence[dict[str, Any]]) -> Figure | None:
                 x="high:Q", text=alt.Text("value:Q", format=".1f")
             )
         )
-    said = [f"{row['label']} {row['role']} {row['value']:.1f} ({row['low']:.1f} to {row['high']:.1f})" for row in rows]
+    said = [f"{row['label']} {row['role']} {told(row)}" for row in rows]
     chart = alt.layer(*layers).properties(width=155, height=alt.Step(42))
     return Figure(title, f"{title} in percent, with 95 % intervals: {'; '.join(said)}.", chart)
 
@@ -82,14 +77,12 @@ def _scale(by_role: Mapping[str, str]) -> alt.Scale:
 
 def standing(evidence: Mapping[str, Any], column: str) -> Figure | None:
     """Our models with their intervals above the published ones, closed and open apart; lines carry ours through them."""
-    benchmark, title = OURS_OF[column], PUBLISHED_BENCHMARKS[column]
+    benchmark, title = PUBLISHED_BENCHMARKS[column]
     ours = [
         {
             "model": score["role"].removeprefix(BESIDE).removesuffix(f"/{benchmark}"),
             "role": score["role"] if score["role"] in _COLORS else "other",
-            "value": 100 * score["value"],
-            "low": 100 * score["interval"][0],
-            "high": 100 * score["interval"][1],
+            **in_percent(score),
         }
         for score in evidence["scores"]
         if score["benchmark"] == benchmark
@@ -107,7 +100,7 @@ def standing(evidence: Mapping[str, Any], column: str) -> Figure | None:
         if rows:
             parts.append(_bars(rows, f"{access}, as printed", x, [row for row in ours if row["role"] in _COLORS]))
     chart = alt.vconcat(*parts, spacing=14)
-    said = [f"{row['model']} {row['value']:.1f} ({row['low']:.1f} to {row['high']:.1f})" for row in ours]
+    said = [f"{row['model']} {told(row)}" for row in ours]
     others = [f"{row['model']} {row['value']:.1f}" for row in sorted(printed, key=lambda row: -row["value"])]
     words = f"pass@1 on {title} in percent. Ours, with 95 % intervals: {'; '.join(said)}. As printed: {', '.join(others)}."
     return Figure(f"pass@1 on {title}, %", words, chart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,24 +50,6 @@ class Figure:
 
 def plain_svg(figure: Figure) -> str:
     """The picture in its light colours alone, as paper has them."""
-    text: str = vl_convert.vegalite_to_svg(_spec(figure))
-    return text
-
-
-def with_dark_scheme(svg: str) -> str:
-    """The same picture with other colours where its reader prefers a dark scheme."""
-    rules = "".join(
-        f'[{part}="{light}"]{{{part}:{dark}}}' for light, dark in _IN_THE_DARK.items() for part in ("fill", "stroke")
-    )
-    head, mark, rest = svg.partition(">")
-    return f"{head}{mark}<style>@media(prefers-color-scheme:dark){{{rules}}}</style>{rest}"
-
-
-def png(svg: str, pixels_per_point: float = 2) -> bytes:
-    return bytes(vl_convert.svg_to_png(svg, scale=pixels_per_point))
-
-
-def _spec(figure: Figure) -> dict[str, Any]:
     letters = {"labelFontSize": SMALLEST_LETTERS, "titleFontSize": SMALLEST_LETTERS, "titleFontWeight": "normal"}
     config = {
         "font": FONT,
@@ -93,8 +76,29 @@ def _spec(figure: Figure) -> dict[str, Any]:
         "header": {"labelFontSize": SMALLEST_LETTERS, "labelColor": INK, "labelFontWeight": "bold", "title": None},
         "text": {"fontSize": SMALLEST_LETTERS, "color": SOFT},
     }
-    return {**figure.chart.to_dict(validate=False), "config": config}
+    text: str = vl_convert.vegalite_to_svg({**figure.chart.to_dict(validate=False), "config": config})
+    return text
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def with_dark_scheme(svg: str) -> str:
+    """The same picture with other colours where its reader prefers a dark scheme."""
+    rules = "".join(
+        f'[{part}="{light}"]{{{part}:{dark}}}' for light, dark in _IN_THE_DARK.items() for part in ("fill", "stroke")
+    )
+    head, mark, rest = svg.partition(">")
+    return f"{head}{mark}<style>@media(prefers-color-scheme:dark){{{rules}}}</style>{rest}"
+
+
+def png(svg: str) -> bytes:
+    """Of two pixels to a point."""
+    return bytes(vl_convert.svg_to_png(svg, scale=2))
+
+
+def in_percent(score: Mapping[str, Any]) -> dict[str, float]:
+    """A score and the ends of its interval, as figures have them."""
+    low, high = score["interval"]
+    return {"value": 100 * score["value"], "low": 100 * low, "high": 100 * high}
+
+
+def told(row: Mapping[str, Any]) -> str:
+    return f"{row['value']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
