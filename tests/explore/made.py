@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from evolcoder.console import Reporter
+from evolcoder.explore.postings import ALPHABET
 from evolcoder.explore.server import HOST, PageServer
 from evolcoder.records import COMPLETION_SCHEMA, INSTRUCTION_SCHEMA, VERDICT_SCHEMA, Completion, Instruction, Verdict
 from evolcoder.run.folder import RunFolder
@@ -137,6 +138,20 @@ def make_run(settings: RunSettings) -> RunFolder:
         statuses = {task: ["passed" if bit == "1" else "failed"] for task, bit in zip(TASKS, bits, strict=True)}
         write_evaluation(run.evaluation(model, "humaneval"), statuses, "\n".join(HOSTILE))
     return run
+
+
+def decode(text: str) -> list[int]:
+    """The rows of which ``postings.encode`` made this text, as the pages read them."""
+    rows, row, gap, shift = [], -1, 0, 0
+    for sign in text:
+        digit = ALPHABET.index(sign)
+        gap |= (digit & 31) << shift
+        shift += 5
+        if digit < 32:
+            row += gap + 1
+            rows.append(row)
+            gap = shift = 0
+    return rows
 
 
 def quiet() -> Reporter:

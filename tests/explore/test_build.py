@@ -8,12 +8,21 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.explore.made import HOSTILE, TASKS, instruction, made_settings, make_run, quiet, write_evaluation, write_round
+from tests.explore.made import (
+    HOSTILE,
+    TASKS,
+    decode,
+    instruction,
+    made_settings,
+    make_run,
+    quiet,
+    write_evaluation,
+    write_round,
+)
 
 import evolcoder.explore.build
 from evolcoder.errors import RunFolderError
 from evolcoder.explore.build import INDEX, make_pages
-from evolcoder.explore.postings import decode
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.explore.made import instruction
 
 from evolcoder.evolve.rounds.shards import PART_NAME, REJECTED_NAME, partition_of
-from evolcoder.explore.families import families, findings
+from evolcoder.explore.rows import families, findings
 from evolcoder.records import INSTRUCTION_SCHEMA
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.explore.made import decode
 
-from evolcoder.explore.postings import SHARD_CHARACTERS, Index, decode, encode, javascript_order
+from evolcoder.explore.postings import SHARD_CHARACTERS, Index, encode, javascript_order
 from evolcoder.explore.shards import Shards
 from evolcoder.storage.folders import Folder
 
@@ -32,10 +34,11 @@ def test_every_word_is_found_in_its_shard_with_all_its_rows(rows: list[set[str]]
         def put(self, name: str, value: list[list[str]]) -> None:
             held[name] = value  # type: ignore[assignment]
 
-    with Index(in_memory) as index:
+    with TemporaryDirectory() as place:
+        index = Index("some", Path(place), in_memory)
         for number, words in enumerate(rows):
             index.add(number, words)
-        firsts = index.write(Kept(Folder.open("unused")), "some")
+        firsts = index.write(Kept(Folder.open("unused")))
     found = {word: decode(text) for words, lists in held.values() for word, text in zip(words, lists, strict=True)}
     expected = {word: [n for n, words in enumerate(rows) if word in words] for word in set().union(*rows)}
     assert found == expected
@@ -45,10 +48,10 @@ def test_every_word_is_found_in_its_shard_with_all_its_rows(rows: list[set[str]]
 
 def test_a_shard_ends_when_it_is_large_enough(tmp_path: Path) -> None:
     shards = Shards(Folder.open(tmp_path))
-    with Index() as index:
-        for row in range(30):
-            index.add(row, {f"{row:03d}{'x' * (SHARD_CHARACTERS // 10)}"})
-        firsts = index.write(shards, "some")
+    index = Index("some", tmp_path)
+    for row in range(30):
+        index.add(row, {f"{row:03d}{'x' * (SHARD_CHARACTERS // 10)}"})
+    firsts = index.write(shards)
     assert len(firsts) == len(shards.files) == 3
     assert all(entry.bytes < 1.2 * SHARD_CHARACTERS for entry in shards.files)
 

@@ -6,8 +6,8 @@ It is a stage of its own, made from the rounds and evaluations that are there, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -37,17 +37,21 @@ _MARK = '<meta name="generator" content="evolcoder view">'
 
 
 def make_pages(settings: RunSettings, run: RunFolder, folder: Folder, reporter: Reporter) -> Manifest:
-    """Make the pages in ``folder`` unless they are there as they would be made now.
+    """Make the pages in ``folder`` unless they are there as they would be made now: of the rounds that are finished, without a
+    gap from round 0, and of the evaluations.
 
     Raises:
         RunFolderError: the run has nothing to look at; ``folder`` holds something else; files are damaged, or cannot be
             written, or were made anew while they were read.
         RunBusyError: another process makes the run's own pages.
     """
-    entries = _finished(settings, run)
+    listed = run_stages(settings, run)
+    rounds = takewhile(lambda entry: entry.stage.manifest() is not None, (e for e in listed if e.kind == "round"))
+    entries = [*rounds, *(e for e in listed if e.kind == "evaluate" and e.stage.manifest() is not None)]
     if not entries:
         raise RunFolderError(f"{run.root} has no finished stage yet; run `evolcoder evolve` or `evolcoder study` first.")
-    pages = _pages()
+    sources = files("evolcoder.explore").joinpath("pages").iterdir()
+    pages = {entry.name: entry.read_bytes() for entry in sorted(sources, key=lambda entry: entry.name) if entry.is_file()}
     identity = {"format": FORMAT, "pages": stable_hash(*(data.decode() for data in pages.values())), "name": settings.name}
     stage = Stage(STAGE, folder, identity, {entry.label: entry.stage for entry in entries}).pinned()
     state = stage.state()
@@ -55,20 +59,16 @@ def make_pages(settings: RunSettings, run: RunFolder, folder: Folder, reporter: 
         reporter.say("nothing changed since these pages were made: they are left as they are")
         return state.manifest
     _check_place(folder)
-    with run.lock(STAGE) if folder == run.root / STAGE else nullcontext(), _steady(run):
-        for entry in entries:
-            verified_manifest(entry.stage.folder)
-        shards = Shards(stage.begin(DATA))
-        for name, data in pages.items():
-            shards.write(name, data)
-        return stage.publish(shards.files, _write_data(settings, entries, shards, reporter))
-
-
-def _finished(settings: RunSettings, run: RunFolder) -> list[RunStage]:
-    """Rounds without a gap from round 0, and evaluations."""
-    entries = run_stages(settings, run)
-    rounds = takewhile(lambda entry: entry.stage.manifest() is not None, (e for e in entries if e.kind == "round"))
-    return [*rounds, *(e for e in entries if e.kind == "evaluate" and e.stage.manifest() is not None)]
+    try:
+        with run.lock(STAGE) if folder == run.root / STAGE else nullcontext():
+            for entry in entries:
+                verified_manifest(entry.stage.folder)
+            shards = Shards(stage.begin(DATA))
+            for name, data in pages.items():
+                shards.write(name, data)
+            return stage.publish(shards.files, _write_data(settings, entries, shards, reporter))
+    except (FileNotFoundError, pa.ArrowInvalid) as error:  # another process makes a stage anew
+        raise RunFolderError(f"{run.root} changed while it was read ({error}); run the same command again.") from error
 
 
 def _write_data(settings: RunSettings, entries: Sequence[RunStage], shards: Shards, reporter: Reporter) -> dict[str, Any]:
@@ -86,12 +86,6 @@ def _write_data(settings: RunSettings, entries: Sequence[RunStage], shards: Shar
     return {"rows": rows["count"], "benchmarks": len(benchmarks)}
 
 
-def _pages() -> dict[str, bytes]:
-    """The page's own files, which are the same for every run."""
-    found = (entry for entry in files("evolcoder.explore").joinpath("pages").iterdir() if entry.is_file())
-    return {entry.name: entry.read_bytes() for entry in sorted(found, key=lambda entry: entry.name)}
-
-
 def _check_place(folder: Folder) -> None:
     """
     Raises:
@@ -102,12 +96,3 @@ def _check_place(folder: Folder) -> None:
     if is_file or (not ours and folder.names(recursive=True)):
         what = "is a file" if is_file else "holds other files"
         raise RunFolderError(f"{folder} {what}, which is left alone: name a new or an empty folder.")
-
-
-@contextmanager
-def _steady(run: RunFolder) -> Iterator[None]:
-    """Turn what happens when another process makes a stage anew, while its files are read here, into one sentence."""
-    try:
-        yield
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise RunFolderError(f"{run.root} changed while it was read ({error}); run the same command again.") from error

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from itertools import chain
 
 LONGEST_WORD = 32
 """Characters; of a longer word the beginning counts."""
@@ -17,42 +15,32 @@ _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
 
 UNKNOWN_LANGUAGE = "not said"
-_LANGUAGES = {
-    "python": "Python",
-    "py": "Python",
-    "python3": "Python",
-    "javascript": "JavaScript",
-    "js": "JavaScript",
-    "jsx": "JavaScript",
-    "typescript": "TypeScript",
-    "ts": "TypeScript",
-    "java": "Java",
-    "c": "C",
-    "c++": "C++",
-    "cpp": "C++",
-    "c#": "C#",
-    "csharp": "C#",
-    "go": "Go",
-    "golang": "Go",
-    "rust": "Rust",
-    "ruby": "Ruby",
-    "php": "PHP",
-    "swift": "Swift",
-    "kotlin": "Kotlin",
-    "scala": "Scala",
-    "r": "R",
-    "sql": "SQL",
-    "mysql": "SQL",
-    "html": "HTML",
-    "css": "CSS",
-    "bash": "Shell",
-    "sh": "Shell",
-    "shell": "Shell",
-    "perl": "Perl",
-    "haskell": "Haskell",
-    "lua": "Lua",
-    "matlab": "MATLAB",
+_NAMES = {
+    "Python": "python py python3",
+    "JavaScript": "javascript js jsx",
+    "TypeScript": "typescript ts tsx",
+    "Java": "java",
+    "C": "c",
+    "C++": "c++ cpp",
+    "C#": "c# csharp",
+    "Go": "go golang",
+    "Rust": "rust",
+    "Ruby": "ruby",
+    "PHP": "php",
+    "Swift": "swift",
+    "Kotlin": "kotlin",
+    "Scala": "scala",
+    "R": "r",
+    "SQL": "sql mysql",
+    "HTML": "html",
+    "CSS": "css",
+    "Shell": "bash sh shell",
+    "Perl": "perl",
+    "Haskell": "haskell",
+    "Lua": "lua",
+    "MATLAB": "matlab",
 }
+_LANGUAGES = {name: language for language, names in _NAMES.items() for name in names.split()}
 _FENCE = re.compile(r"^\s*(?:```|~~~)[ \t]*([\w+#]+)", re.MULTILINE)
 _SAID = re.compile(
     r"(?<![\w.+#-])(?:python3?|javascript|typescript|java|c\+\+|c#|golang|rust|ruby|php|swift|kotlin|scala|(?:my)?sql|html|css"
@@ -71,9 +59,6 @@ def language_of(task: str, response: str) -> str:
 
     It is a guess for filtering. ``UNKNOWN_LANGUAGE`` where neither says.
     """
-    named = chain(_fences(response), _fences(task), (found.group().lower() for found in _SAID.finditer(task)))
+    places = ((_FENCE, response), (_FENCE, task), (_SAID, task))
+    named = (name.lower() for pattern, text in places for name in pattern.findall(text))
     return next((_LANGUAGES[name] for name in named if name in _LANGUAGES), UNKNOWN_LANGUAGE)
-
-
-def _fences(text: str) -> Iterator[str]:
-    return (found.group(1).lower() for found in _FENCE.finditer(text))
