@@ -13,9 +13,8 @@ const Instructions = (() => {
     language: "Language",
   };
 
-  // Where the words of a query stand in a text, marked.
-  const marked = (text, asked) => {
-    const pattern = asked.length && new RegExp(`(?<![\\p{L}\\p{N}])(?:${asked.join("|")})`, "giu"); // words hold letters and digits alone
+  // Where the words of a query stand in a text, marked; pattern is null where there are none.
+  const marked = (text, pattern) => {
     const first = pattern ? text.search(pattern) : -1;
     const from = Math.max(0, first - SNIPPET / 3);
     const piece = text.slice(from, from + SNIPPET);
@@ -31,9 +30,9 @@ const Instructions = (() => {
     };
   };
 
-  const hit = (row, asked) => {
-    const inTask = marked(Rows.task(row), asked);
-    const inResponse = asked.length && !inTask.found ? marked(row.response, asked) : null;
+  const hit = (row, pattern) => {
+    const inTask = marked(Rows.task(row), pattern);
+    const inResponse = pattern && !inTask.found ? marked(row.response, pattern) : null;
     return h(
       "li",
       { class: "hit" },
@@ -73,16 +72,16 @@ const Instructions = (() => {
       const pages = Math.max(1, Math.ceil(found.length / PER_LIST));
       page = Math.min(page, pages);
       const first = (page - 1) * PER_LIST;
-      const numbers = Array.from({ length: Math.min(PER_LIST, found.length - first) }, (_, index) =>
-        found.at(first + index),
-      );
+      const numbers = found.numbers(first, PER_LIST);
+      const asked = Search.wordsOf(state.q).join("|"); // they hold letters and digits alone
+      const pattern = asked ? new RegExp(`(?<![\\p{L}\\p{N}])(?:${asked})`, "giu") : null;
       const hits = h("ol", { class: "hits", start: first + 1 });
       for (let at = 0; at === 0 || at < numbers.length; at += AT_ONCE) {
         const rows = await Promise.all(numbers.slice(at, at + AT_ONCE).map(Search.row));
         if (mine !== turn) return; // something newer was asked for meanwhile
         add(
           hits,
-          rows.map((row) => hit(row, Search.wordsOf(state.q))),
+          rows.map((row) => hit(row, pattern)),
         );
         if (hits.parentNode) continue;
         status.textContent = found.length ? `${count(found.length, "row")}, by family` : "No row holds all of this.";

@@ -5,7 +5,7 @@ const Search = (() => {
   const IDEOGRAPHS = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7a3";
   const WORD = new RegExp(`[${IDEOGRAPHS}]|(?:(?![${IDEOGRAPHS}])[\\p{L}\\p{N}])+`, "gu");
   const LONGEST = 32;
-  const MOST = 200; // words of a query that count; see rest in find
+  const MOST = 200; // words of a query that count; see held in find
   const BEGINNING = 3; // letters from which on a word is also found as the beginning of a longer one
   const DIGIT = new Uint8Array(128);
   [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].forEach((sign, value) => {
@@ -18,20 +18,29 @@ const Search = (() => {
     ),
   ];
 
-  const decode = (text, each) => {
+  // Counts in `held` for each row of a list, as evolcoder.explore.postings encodes it, that it holds one more of the words, where
+  // it holds all `passed` words before. Returns how many rows that were.
+  const mark = (list, held, passed) => {
     let row = -1,
       gap = 0,
-      shift = 0;
-    for (let at = 0; at < text.length; at++) {
-      const digit = DIGIT[text.charCodeAt(at)];
-      gap += (digit & 31) * 2 ** shift;
-      shift += 5;
-      if (digit < 32) {
-        row += gap + 1;
-        each(row);
-        gap = shift = 0;
+      unit = 1,
+      marked = 0;
+    for (let at = 0; at < list.length; at++) {
+      const digit = DIGIT[list.charCodeAt(at)];
+      gap += (digit & 31) * unit;
+      if (digit >= 32) {
+        unit *= 32;
+        continue;
       }
+      row += gap + 1;
+      if (held[row] === passed) {
+        held[row] = passed + 1;
+        marked += 1;
+      }
+      gap = 0;
+      unit = 1;
     }
+    return marked;
   };
 
   // The last place in a sorted list whose word is at most this one; -1: none.
@@ -63,7 +72,7 @@ const Search = (() => {
     return found;
   };
 
-  // Row numbers, ascending, that hold all words and keys. keys are such as "=status:kept".
+  // How many rows hold all words and keys, and the numbers of so many of them, ascending. keys are such as "=status:kept".
   const find = async (text, responses, keys) => {
     const all = Run.rows.count;
     const asked = [
@@ -76,19 +85,21 @@ const Search = (() => {
           ),
         ),
     ];
-    if (!asked.length) return { length: all, at: (number) => number };
-    const rest = new Uint8Array(all); // how many of the words so far each row holds: fewer than 256
-    let passed = 0;
+    const held = new Uint8Array(all); // how many of the words so far each row holds: fewer than 256
+    let length = all,
+      passed = 0;
     for (const parts of asked) {
-      for (const rows of (await Promise.all(parts)).flat())
-        decode(rows, (row) => {
-          if (rest[row] === passed) rest[row] = passed + 1;
-        });
+      length = 0;
+      for (const list of (await Promise.all(parts)).flat()) length += mark(list, held, passed);
       passed += 1;
     }
-    const found = [];
-    for (let row = 0; row < all; row++) if (rest[row] === passed) found.push(row);
-    return { length: found.length, at: (number) => found[number] };
+    const numbers = (first, most) => {
+      const found = [];
+      for (let row = 0, before = 0; row < all && found.length < most; row++)
+        if (held[row] === passed && before++ >= first) found.push(row);
+      return found;
+    };
+    return { length, numbers };
   };
 
   const row = async (number) =>
@@ -98,12 +109,11 @@ const Search = (() => {
 
   // The number of the one row with this key; undefined: none.
   const one = async (key) => {
-    let found;
-    for (const list of await lists("instructions", key, false))
-      decode(list, (number) => {
-        found ??= number;
-      });
-    return found;
+    const [list] = await lists("instructions", key, false);
+    if (list === undefined) return undefined;
+    const held = new Uint8Array(Run.rows.count);
+    mark(list, held, 0);
+    return held.indexOf(1);
   };
 
   return { find, one, row, rows, wordsOf };
