@@ -474,3 +474,8 @@ def test_many_rows_are_paged(open_page: Open, tmp_path: Path) -> None:
         page.go_back()
         page.get_by_text("Page 1 of 50").wait_for()
         assert page.locator(".hit .snippet").first.inner_text() == "Task number 0"
+        for number in (31, 32, 999):  # as far into a list of rows as one character of it says, and further
+            visit(page, f"#/rows?q=task+{number}&status=kept")
+            assert page.locator("mark").all_inner_texts() == ["Task", str(number)]
+            visit(page, f"#/row/n{number:04d}")
+            assert f"Task number {number}" in text_of(page)

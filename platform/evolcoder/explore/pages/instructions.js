@@ -86,6 +86,7 @@ const Instructions = (() => {
         if (hits.parentNode) continue;
         status.textContent = found.length ? `${count(found.length, "row")}, by family` : "No row holds all of this.";
         results.replaceChildren(hits);
+        await new Promise((drawn) => setTimeout(drawn)); // else no frame shows them before all are made
       }
       add(results, [pager(page, pages, (to) => route(["rows"], { ...state, page: to > 1 ? to : "" }))]);
     };

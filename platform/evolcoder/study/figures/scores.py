@@ -52,20 +52,15 @@ def _pairs(title: str, rows: Sequence[dict[str, Any]]) -> Figure | None:
             y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=105, grid=False))
         )
         x = alt.X("value:Q", title="pass@1, %", scale=alt.Scale(domainMin=0, nice=True))
-        layers.append(base.mark_rule(color=_COLORS[role], yOffset=offset, strokeWidth=2).encode(x="low:Q", x2="high:Q"))
-        marks = base.mark_point(filled=True, size=70, opacity=1, yOffset=offset)
-        layers.append(
-            marks.encode(
-                x=x,
-                color=alt.Color("role:N", title=None, scale=_scale(_COLORS), legend=alt.Legend(orient="bottom")),
-                shape=alt.Shape("role:N", title=None, scale=_scale(_SHAPES)),
-            )
-        )
-        layers.append(
-            base.mark_text(align="left", dx=6, yOffset=offset, baseline="middle").encode(
-                x="high:Q", text=alt.Text("value:Q", format=".1f")
-            )
-        )
+        color = alt.Color("role:N", title=None, scale=_scale(_COLORS), legend=alt.Legend(orient="bottom"))
+        shape = alt.Shape("role:N", title=None, scale=_scale(_SHAPES))
+        points = base.mark_point(filled=True, size=70, opacity=1, yOffset=offset)
+        values = base.mark_text(align="left", dx=6, yOffset=offset, baseline="middle")
+        layers += [
+            base.mark_rule(color=_COLORS[role], yOffset=offset, strokeWidth=2).encode(x="low:Q", x2="high:Q"),
+            points.encode(x=x, color=color, shape=shape),
+            values.encode(x="high:Q", text=alt.Text("value:Q", format=".1f")),
+        ]
     said = [f"{row['label']} {row['role']} {told(row)}" for row in rows]
     chart = alt.layer(*layers).properties(width=155, height=alt.Step(42))
     return Figure(title, f"{title} in percent, with 95 % intervals: {'; '.join(said)}.", chart)
