@@ -23,8 +23,9 @@ from benchmarks.common import parser, print_header, print_row
 from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import EvolcoderError
-from evolcoder.serve.launch import ServedModel, serving
+from evolcoder.serve.launch import serving
 from evolcoder.settings.run import ServeSettings
 
 NEW_TOKENS = 64
@@ -58,7 +59,7 @@ class Bare:
         return len(prompts) * NEW_TOKENS / (time.perf_counter() - started)
 
 
-def served_tokens_per_second(served: ServedModel, prompts: list[str]) -> float:
+def served_tokens_per_second(served: Endpoint, prompts: list[str]) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(len(prompts)) as pool:
         tokens = sum(pool.map(lambda prompt: _complete(served, prompt), prompts))
@@ -66,8 +67,8 @@ def served_tokens_per_second(served: ServedModel, prompts: list[str]) -> float:
     return tokens / (time.perf_counter() - started)
 
 
-def _complete(served: ServedModel, prompt: str) -> int:
-    body = {"model": served.name, "prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0, "ignore_eos": True}
+def _complete(served: Endpoint, prompt: str) -> int:
+    body = {"model": served.model, "prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0, "ignore_eos": True}
     request = urllib.request.Request(f"{served.base_url}/completions", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=3600) as reply:
         return int(json.load(reply)["usage"]["completion_tokens"])

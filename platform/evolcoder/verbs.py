@@ -60,9 +60,9 @@ def serve(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
         ray_session(),
         serving(model.folder, model.name, settings.serve, port=settings.serve.port, reporter=reporter) as served,
     ):
-        reporter.say(f"listening on {served.base_url} as {served.name}; Ctrl-C stops it")
+        reporter.say(f"listening on {served.base_url} as {served.model}; Ctrl-C stops it")
         reporter.finish(
-            (), [f"curl {served.base_url}/models", f"evolcoder evaluate --endpoint {served.base_url} --model {served.name}"]
+            (), [f"curl {served.base_url}/models", f"evolcoder evaluate --endpoint {served.base_url} --model {served.model}"]
         )
         wait_while_serving()
 

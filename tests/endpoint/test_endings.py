@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolcoder.endpoint.endings import ending
+from evolcoder.endpoint.replies import ending
 
 
 @pytest.mark.parametrize(

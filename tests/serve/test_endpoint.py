@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from evolcoder.console import Reporter
 from evolcoder.serve.engines.base import Accepted, EngineStats, GenerationRequest, Piece, Rejected
 from evolcoder.serve.engines.transformers import TransformersEngine
-from evolcoder.serve.gateway import Gateway, GatewaySettings
+from evolcoder.serve.gateway import Gateway
 from evolcoder.serve.launch import serving
 from evolcoder.settings.run import ServeSettings
 
@@ -42,7 +42,7 @@ class LocalEngine:
 def served(folder: Path) -> Iterator[TestClient]:
     engine = TransformersEngine(folder, max_batch_size=4, threads=1, dtype=torch.float32)
     try:
-        yield TestClient(Gateway(GatewaySettings("m", (), 8, 60), LocalEngine(engine)).app())
+        yield TestClient(Gateway(LocalEngine(engine), "m", (), ServeSettings()).app())
     finally:
         engine.close()
 

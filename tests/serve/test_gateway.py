@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import openai
@@ -27,8 +27,9 @@ from evolcoder.serve.engines.base import (
     Token,
     TokenLogprob,
 )
-from evolcoder.serve.gateway import Gateway, GatewaySettings
+from evolcoder.serve.gateway import Gateway
 from evolcoder.serve.replies import ReplyFormat
+from evolcoder.settings.run import ServeSettings
 
 
 class ScriptedEngine:
@@ -79,7 +80,8 @@ class ScriptedEngine:
 def gateway(engine: ScriptedEngine, keys: tuple[str, ...] = (), max_concurrency: int = 8, timeout: float = 60) -> Iterator[str]:
     """The gateway on a free port; gives its address."""
     port = free_port()
-    app = Gateway(GatewaySettings("m", keys, max_concurrency, timeout), engine).app()
+    settings = ServeSettings(max_concurrency=max_concurrency, request_timeout_seconds=timeout)
+    app = Gateway(engine, "m", keys, settings).app()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -278,6 +280,23 @@ def test_a_request_that_meets_the_unexpected_fails_alone_and_frees_its_place(str
         assert post(address).status_code == 200
         assert count(address, "evolcoder_requests_in_flight") == 0
         assert count(address, 'evolcoder_requests_total{route="/v1/completions",status="500"}') == 2
+
+
+class Panic(BaseException):
+    """As the tokenizers library raises where its Rust code panics: no Exception."""
+
+
+@pytest.mark.parametrize("when", ["breaks", "fails"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_kind_of_end_keeps_a_place(stream: bool, when: str) -> None:
+    """Not even one that no handler of exceptions is made for."""
+    engine = ScriptedEngine(**{when: Panic("no such thing")})
+    with gateway(engine, max_concurrency=1) as address:
+        with suppress(requests.RequestException):
+            assert post(address, stream=stream).text is not None
+        engine.script.clear()
+        eventually(lambda: count(address, "evolcoder_requests_in_flight") == 0)
+        assert post(address).status_code == 200
 
 
 def test_health_and_metrics_when_the_engine_is_dead() -> None:

@@ -18,15 +18,16 @@ import requests
 
 from evolcoder.console import Reporter
 from evolcoder.embedded import EMBEDDED_MODEL_NAME, embedded_model_folder
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import ModelError, SettingsError
-from evolcoder.serve.launch import SERVE_CONTROLLER, SERVE_NAMESPACE, ServedModel, serving
+from evolcoder.serve.launch import SERVE_CONTROLLER, SERVE_NAMESPACE, serving
 from evolcoder.settings.run import ServeSettings
 
 KEY = "sk-test"
 
 
 @pytest.fixture(scope="module")
-def served(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+def served(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text(f"{KEY}\nanother\n")
     settings = ServeSettings(api_key_file=str(keys))
@@ -35,11 +36,11 @@ def served(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def client(served: ServedModel) -> openai.OpenAI:
+def client(served: Endpoint) -> openai.OpenAI:
     return openai.OpenAI(base_url=served.base_url, api_key=served.api_key)
 
 
-def engine_total(served: ServedModel, name: str) -> float:
+def engine_total(served: Endpoint, name: str) -> float:
     page = requests.get(served.base_url.replace("/v1", "/metrics"), headers={"Authorization": f"Bearer {KEY}"}, timeout=60).text
     return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
 
@@ -108,7 +109,7 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(local_ray: None, tmp_path
 
 
 @pytest.mark.slow
-def test_the_openai_client_chats(served: ServedModel, client: openai.OpenAI) -> None:
+def test_the_openai_client_chats(served: Endpoint, client: openai.OpenAI) -> None:
     (model,) = client.models.list().data
     assert model.id == EMBEDDED_MODEL_NAME
     assert model.model_extra is not None
@@ -124,8 +125,8 @@ def test_the_openai_client_chats(served: ServedModel, client: openai.OpenAI) -> 
 
 
 @pytest.mark.slow
-def test_curl_completes(served: ServedModel) -> None:
-    body = {"model": served.name, "prompt": "def add(a, b):\n    return", "max_tokens": 4, "temperature": 0, "stop": "\n"}
+def test_curl_completes(served: Endpoint) -> None:
+    body = {"model": served.model, "prompt": "def add(a, b):\n    return", "max_tokens": 4, "temperature": 0, "stop": "\n"}
     shown = subprocess.run(
         ["curl", "-s", f"{served.base_url}/completions", "-H", f"Authorization: Bearer {KEY}", "-d", json.dumps(body)],
         capture_output=True,
@@ -137,23 +138,23 @@ def test_curl_completes(served: ServedModel) -> None:
 
 
 @pytest.mark.slow
-def test_a_suffix_needs_a_model_with_such_tokens(served: ServedModel, client: openai.OpenAI) -> None:
+def test_a_suffix_needs_a_model_with_such_tokens(served: Endpoint, client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="no fill-in-the-middle tokens"):
-        client.completions.create(model=served.name, prompt="def f(", suffix="return x")
+        client.completions.create(model=served.model, prompt="def f(", suffix="return x")
 
 
 @pytest.mark.slow
-def test_a_prompt_beyond_the_context_is_refused(served: ServedModel, client: openai.OpenAI) -> None:
+def test_a_prompt_beyond_the_context_is_refused(served: Endpoint, client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.completions.create(model=served.name, prompt="a b" * 9000)
+        client.completions.create(model=served.model, prompt="a b" * 9000)
     assert caught.value.code == "context_length_exceeded"
 
 
 @pytest.mark.slow
-def test_requests_at_once_share_steps(served: ServedModel, client: openai.OpenAI) -> None:
+def test_requests_at_once_share_steps(served: Endpoint, client: openai.OpenAI) -> None:
     def ask(number: int) -> int:
         reply = client.completions.create(
-            model=served.name, prompt=f"x = {number}\n", max_tokens=24, extra_body={"ignore_eos": True}
+            model=served.model, prompt=f"x = {number}\n", max_tokens=24, extra_body={"ignore_eos": True}
         )
         assert reply.usage is not None
         return reply.usage.completion_tokens
@@ -167,7 +168,7 @@ def test_requests_at_once_share_steps(served: ServedModel, client: openai.OpenAI
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_ends_its_answer(served: ServedModel, stream: bool) -> None:
+def test_a_client_that_leaves_ends_its_answer(served: Endpoint, stream: bool) -> None:
     before = engine_total(served, 'evolcoder_engine_total{what="cancelled"}')
     body = {"prompt": "x", "max_tokens": 8000, "ignore_eos": True, "stream": stream}
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -181,7 +182,7 @@ def test_a_client_that_leaves_ends_its_answer(served: ServedModel, stream: bool)
 
 
 @pytest.mark.slow
-def test_without_the_key_there_is_no_answer(served: ServedModel) -> None:
+def test_without_the_key_there_is_no_answer(served: Endpoint) -> None:
     assert requests.get(f"{served.base_url}/models", timeout=60).status_code == 401
     assert requests.get(served.base_url.replace("/v1", "/health"), timeout=60).status_code == 200
     assert KEY not in repr(served)

@@ -42,7 +42,7 @@ from evolcoder.endpoint.requests import (
     request_body,
     sent_body,
 )
-from evolcoder.endpoint.transport import Transport, failures_named, transport_to
+from evolcoder.endpoint.transport import AioHttpTransport, OpenAITransport, failures_named
 from evolcoder.errors import EndpointError, EvolcoderError
 
 _FIRST_PAUSE_SECONDS = 0.5
@@ -59,7 +59,7 @@ class _Connection:
     """An endpoint with a key, and what became of it."""
 
     endpoint: Endpoint
-    transport: Transport
+    transport: AioHttpTransport | OpenAITransport
     closed: bool = False
     unreachable: int = 0
     quiet_until: float = 0.0
@@ -87,7 +87,9 @@ class EndpointClient:
         self.sent = 0
         self._on_closed = on_closed
         self._model, self._attempts = given[0].model, given[0].max_attempts
-        self._connections = [_Connection(endpoint, transport_to(endpoint)) for endpoint in given]
+        self._connections = [
+            _Connection(one, AioHttpTransport(one) if one.transport == "aiohttp" else OpenAITransport(one)) for one in given
+        ]
         self._limiter = Limiter(len(given)) if limiter is None else limiter
         self._slots = asyncio.Semaphore(max_concurrency)
         self._jitter = random.Random()
@@ -128,7 +130,12 @@ class EndpointClient:
                 self.faults[failure.kind] += 1
                 kinds.append(failure.kind)
                 if failure.kind == "rejected":
-                    raise await self._refusal(failure) from None
+                    # It is refused for ever if the endpoint answers others, which may not be known yet.
+                    self._undecided += 1
+                    while not self._answers and self._undecided < self._on_their_way and not self._stopped:
+                        await asyncio.sleep(_LOOK_SECONDS)
+                    self._undecided -= 1
+                    raise (replace(failure, kind="refused") if self._answers else failure) from None
                 limited = kinds.count("rate_limited")
                 of_endpoint = kinds.count("closed") + kinds.count("unreachable")
                 of_request = len(kinds) - limited - of_endpoint
@@ -142,14 +149,6 @@ class EndpointClient:
                             await self._stop.wait()
             finally:
                 self._on_their_way -= 1
-
-    async def _refusal(self, failure: RequestFailed) -> RequestFailed:
-        """What a rejection says: that this request is refused for ever, if the endpoint answers others."""
-        self._undecided += 1
-        while not self._answers and self._undecided < self._on_their_way and not self._stopped:
-            await asyncio.sleep(_LOOK_SECONDS)
-        self._undecided -= 1
-        return replace(failure, kind="refused") if self._answers else failure
 
     async def _attempt(self, path: str, body: dict[str, Any]) -> TeacherReply:
         """Send once. Raises RequestFailed, or EvolcoderError when the run must stop."""
@@ -180,11 +179,7 @@ class EndpointClient:
             return reply
 
     def _judge_endpoint(self, number: int, failure: RequestFailed) -> None:
-        """Pause or close the endpoint, where the failure says something about it.
-
-        Raises:
-            EndpointError: it was the last one.
-        """
+        """Pause or close the endpoint, where the failure says something about it. Raises EndpointError for the last one."""
         connection = self._connections[number]
         reason = failure.endpoint_error
         if failure.kind in ("rejected", "refused", "too_long") and not self._answers:

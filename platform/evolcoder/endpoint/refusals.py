@@ -20,7 +20,6 @@ from evolcoder.errors import EndpointError
 from evolcoder.text.encodable import encodable_text
 
 LONGEST_RETRY_AFTER_SECONDS = 600.0
-_TRANSIENT_STATUS = frozenset({408, 409, 425})
 _MESSAGE_CHARACTERS = 200
 
 # Each list was put together from what servers are known to say; a sentence that is in none is a refusal without a name.
@@ -57,6 +56,11 @@ _WRONG = re.compile(
     r"|cannot both|out of range|invalid_value|less than|greater than",
     re.IGNORECASE,
 )
+_STATUS_OF_WORDS = (
+    (_NO_QUOTA, 402), (_LIMITED, 429), (_BAD_KEY, 401),
+    (_FILTERED, 400), (_TOO_LONG, 400), (_UNKNOWN, 400), (_BAD_REQUEST, 400),
+)  # fmt: skip
+"""For an error inside a reply that names no status; the first that is found counts."""
 _FIELDS = ("max_completion_tokens", "max_tokens", "temperature", "top_p", "stream_options")
 _NAMED = re.compile(
     r"[`'\"](\w+)[`'\"]|(?:supplied|parameter|argument|property|field|name):? (\w+)|(\w+) (?:parameter|mode|argument|field)"
@@ -121,7 +125,7 @@ def failure_of_status(status: int, headers: Mapping[str, str], body: object, end
         if wait is None and asked:
             wait = min(float(asked[1]) / (1000 if asked[2] == "ms" else 1), LONGEST_RETRY_AFTER_SECONDS)
         return RequestFailed("rate_limited", message, retry_after_seconds=wait)
-    if status in _TRANSIENT_STATUS or status >= 500:
+    if status in (408, 409, 425) or status >= 500:
         return RequestFailed("server_error", message)
     refusal = _refusal_of_all(status, error, words, endpoint)
     if refusal is not None:
@@ -159,18 +163,8 @@ def failure_in_reply(body: Mapping[str, Any], endpoint: Endpoint) -> RequestFail
     words = f"{error.code} {error.kind} {error.message}"
     if error.code.isdecimal() and 400 <= int(error.code) <= 599:
         status = int(error.code)
-    elif _NO_QUOTA.search(words):
-        status = 402
-    elif _LIMITED.search(words):
-        status = 429
-    elif _BAD_KEY.search(words):
-        status = 401
-    elif any(
-        known.search(words) for known in (_FILTERED, _TOO_LONG, _UNKNOWN, re.compile("invalid|bad ?request", re.IGNORECASE))
-    ):
-        status = 400
     else:
-        status = 502
+        status = next((status for pattern, status in _STATUS_OF_WORDS if pattern.search(words)), 502)
     return failure_of_status(status, {}, body, endpoint)
 
 

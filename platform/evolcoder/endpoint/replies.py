@@ -1,7 +1,7 @@
 """From what an endpoint sent with status 200 to a reply, or to the failure that it stands for. Pure: sends nothing.
 
 A reply may be one JSON object or server-sent events, a chat completion or a completion of raw text. It passes through
-``encodable`` here, and nowhere else.
+``encodable`` here, and nowhere else. How it ended has many names, which ``ending`` reads.
 """
 
 from __future__ import annotations
@@ -12,17 +12,44 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from evolcoder.endpoint.endings import ending
 from evolcoder.endpoint.refusals import failure_in_reply
 from evolcoder.endpoint.requests import Endpoint, RequestFailed, TeacherReply
 from evolcoder.text.encodable import encodable_text
 
+_NATURAL = {
+    "stop", "eos", "eos_token", "eos_found", "end_turn", "stop_sequence", "stop_token", "end", "complete", "completed",
+    "finish", "finished", "done", "none", "null",
+}  # fmt: skip
+_CUT = {
+    "length", "max_tokens", "max_length", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit",
+    "context_length", "model_context_window_exceeded",
+}  # fmt: skip
+_FILTERED = {
+    "content_filter", "content_filtered", "content_policy", "safety", "image_safety", "recitation", "sensitive", "refusal",
+    "prohibited_content", "blocklist", "spii", "guardrail", "guardrail_intervened",
+}  # fmt: skip
 _BROKEN_OFF = {
     "error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout",
 }  # fmt: skip
 """Reasons to finish that another try may mend."""
 _MAY_STAND_FOR_CONTENT = {"content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"}
 """A message without text may be all thinking, a refusal, or a call that nobody asked for."""
+
+
+def ending(finish_reason: str) -> str:
+    """``whole``, ``cut`` (at the limit of tokens), ``filtered`` (withheld in part or whole), or any other reason's own name.
+
+    An endpoint that gives no reason is taken to have ended by itself.
+    """
+    if not finish_reason.strip():
+        return "whole"
+    name = re.sub(r"[^a-z0-9]+", "_", finish_reason.lower().rpartition(".")[2]).strip("_").removeprefix("finish_reason_")
+    if name in _NATURAL:
+        return "whole"
+    if name in _CUT:
+        return "cut"
+    # Some add what was found: `content_filter: RECITATION`.
+    return "filtered" if name.startswith(tuple(_FILTERED)) else name[:40] or "other"
 
 
 def parse_reply(text: str, endpoint: Endpoint) -> TeacherReply:
@@ -42,7 +69,10 @@ def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
     """The reply in a decoded completion. Raises as ``parse_reply`` does."""
     try:
         choices = data.get("choices")
-        if data.get("error") or (not choices and _is_error(data)):
+        named = data.get("errors") or data.get("base_resp") or data.get("detail") or data.get("object") == "error"
+        told = any(isinstance(data.get(key), str) for key in ("message", "msg"))
+        told = told and bool({"code", "status", "statusCode", "success", "type"} & set(data))
+        if data.get("error") or (not choices and (named or told)):
             raise replace(failure_in_reply(data, endpoint), maybe_billed=bool(choices))
         choice = choices[0]
         if choice.get("error"):
@@ -64,13 +94,6 @@ def reply_of(data: Any, endpoint: Endpoint) -> TeacherReply:
         raise RequestFailed("garbage", "the reply's content is no text", maybe_billed=True)
     text, replaced = encodable_text(_text_of(content))
     return TeacherReply(text, encodable_text(reason)[0], max(prompt, 0), max(completion, 0), replaced)
-
-
-def _is_error(data: Mapping[str, Any]) -> bool:
-    """Whether a reply without choices says what went wrong."""
-    named = data.get("errors") or data.get("base_resp") or data.get("detail") or data.get("object") == "error"
-    told = any(isinstance(data.get(key), str) for key in ("message", "msg"))
-    return bool(named or (told and {"code", "status", "statusCode", "success", "type"} & set(data)))
 
 
 def _joined(text: str, endpoint: Endpoint) -> dict[str, Any]:

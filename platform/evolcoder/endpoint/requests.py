@@ -83,17 +83,15 @@ class RequestFailed(Exception):  # noqa: N818 - not an error of the run: one row
 
 def request_body(model: str, content: Mapping[str, Any], sampling: SamplingSettings) -> dict[str, Any]:
     """The JSON body of a request: it decides the reply, so that its hash can stand for it."""
-    body: dict[str, Any] = {"model": model, **content}
-    if sampling.temperature is not None:
-        body["temperature"] = sampling.temperature
-    if sampling.top_p is not None:
-        body["top_p"] = sampling.top_p
-    body["max_tokens"] = sampling.max_tokens
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    return body | dict(sampling.extra_body)
+    settings = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    return {"model": model, **content, **given, **sampling.extra_body}
 
 
 def sent_body(body: Mapping[str, Any], endpoint: Endpoint, batch: bool = False) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,8 +32,7 @@ def failures_named(endpoint: Endpoint) -> Iterator[None]:
     import aiohttp
 
     openai: Any = sys.modules.get("openai")  # what was never imported raises nothing, and its import takes a second
-    statuses: tuple[Any, ...] = (openai.APIStatusError,) if openai else ()
-    errors: tuple[Any, ...] = (openai.APIError,) if openai else ()
+    statuses, errors = ((openai.APIStatusError,), (openai.APIError,)) if openai else ((), ())
     try:
         yield
     except statuses as error:
@@ -81,22 +81,22 @@ class OpenAITransport:
         return reply_text(await self._openai.post(path, cast_to=bytes, body=body))
 
 
+@dataclass
 class AioHttpTransport:
     """The same by plain aiohttp."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._session: Any = None
+    endpoint: Endpoint
+    _session: Any = None
 
     async def post(self, path: str, body: Mapping[str, Any]) -> str:
         """The reply's text."""
         if self._session is None:  # made here, for it belongs to the event loop that runs now
-            self._session = session_to(self._endpoint)
+            self._session = session_to(self.endpoint)
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        async with self._session.post(self._endpoint.base_url.rstrip("/") + path, data=data) as response:
+        async with self._session.post(self.endpoint.base_url.rstrip("/") + path, data=data) as response:
             text = reply_text(await response.read())
             if response.status >= 400:
-                raise failure_of_status(response.status, response.headers, text, self._endpoint)
+                raise failure_of_status(response.status, response.headers, text, self.endpoint)
             return text
 
     async def close(self) -> None:
@@ -117,10 +117,3 @@ def session_to(endpoint: Endpoint) -> ClientSession:
         timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds),
         headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
     )
-
-
-Transport = OpenAITransport | AioHttpTransport
-
-
-def transport_to(endpoint: Endpoint) -> Transport:
-    return AioHttpTransport(endpoint) if endpoint.transport == "aiohttp" else OpenAITransport(endpoint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from evolcoder.storage.stage import Stage
 
 if TYPE_CHECKING:
     from evolcoder.endpoint.requests import Endpoint
-    from evolcoder.serve.launch import ServedModel, ServeInstance
+    from evolcoder.serve.launch import ServeInstance
     from evolcoder.serve.room import Room
 
 
@@ -127,17 +128,11 @@ def served(model: Model, settings: RunSettings, reporter: Reporter) -> Iterator[
     from evolcoder.cluster import ray_session
     from evolcoder.serve.launch import serving
 
-    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as served:
-        yield _endpoint(served)
+    with ray_session(), serving(model.folder, model.name, settings.serve, port=None, reporter=reporter) as endpoint:
+        yield replace(endpoint, settings_section="evaluate")
 
 
 @contextmanager
 def _beside_others(instance: ServeInstance, prefix: str, model: Model, room: Room, reporter: Reporter) -> Iterator[Endpoint]:
-    with instance.model(model.folder, model.name, reporter, prefix=prefix, engine_cpus=room.engine_cpus) as served:
-        yield _endpoint(served)
-
-
-def _endpoint(served: ServedModel) -> Endpoint:
-    from evolcoder.endpoint.requests import Endpoint
-
-    return Endpoint(served.base_url, served.name, served.api_key, settings_section="evaluate")
+    with instance.model(model.folder, model.name, reporter, prefix=prefix, engine_cpus=room.engine_cpus) as endpoint:
+        yield replace(endpoint, settings_section="evaluate")

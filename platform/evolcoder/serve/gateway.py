@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -23,6 +22,7 @@ from evolcoder.serve.keys import check_key
 from evolcoder.serve.metrics import Metrics
 from evolcoder.serve.protocol import ChatRequest, CompletionRequest, RequestError, parse_request
 from evolcoder.serve.replies import ReplyFormat, Usage, error_reply, event
+from evolcoder.settings.run import ServeSettings
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS = 1
@@ -42,22 +42,15 @@ class EngineClient(Protocol):
     async def stats(self) -> EngineStats: ...
 
 
-@dataclass(frozen=True, slots=True)
-class GatewaySettings:
-    """At most ``max_concurrency`` requests are answered or wait for the engine at once; more get a 429.
+class Gateway:
+    """What stands before one model's engines, under the limits of ``settings``.
 
-    ``timeout_seconds`` is the time from a request's arrival to the end of its answer, the wait in the queue included.
+    At most ``max_concurrency`` requests are answered or wait for the engine at once; more get a 429.
+    ``request_timeout_seconds`` is the time from a request's arrival to the end of its answer, the wait included.
     """
 
-    model: str
-    keys: Sequence[str]
-    max_concurrency: int
-    timeout_seconds: float
-
-
-class Gateway:
-    def __init__(self, settings: GatewaySettings, engine: EngineClient) -> None:
-        self._settings, self._engine = settings, engine
+    def __init__(self, engine: EngineClient, model: str, keys: Sequence[str], settings: ServeSettings) -> None:
+        self._engine, self._model, self._keys, self._settings = engine, model, keys, settings
         self._metrics = Metrics()
         self._in_flight: set[_InFlightRequest] = set()
         self._created = int(time.time())
@@ -80,10 +73,10 @@ class Gateway:
             await asyncio.wait_for(self._engine.stats(), timeout=STATS_TIMEOUT_SECONDS)
         except (EngineError, TimeoutError) as error:
             raise RequestError("The engine does not answer.", status=503, kind="server_error") from error
-        return JSONResponse({"status": "ok", "model": self._settings.model})
+        return JSONResponse({"status": "ok", "model": self._model})
 
     async def _metrics_page(self, request: Request) -> Response:
-        check_key(request.headers.get("authorization"), self._settings.keys)
+        check_key(request.headers.get("authorization"), self._keys)
         try:
             stats: EngineStats | None = await asyncio.wait_for(self._engine.stats(), timeout=STATS_TIMEOUT_SECONDS)
         except (EngineError, TimeoutError):
@@ -91,11 +84,11 @@ class Gateway:
         return Response(self._metrics.text(stats), media_type="text/plain; version=0.0.4")
 
     async def _models(self, request: Request, name: str | None = None) -> Response:
-        check_key(request.headers.get("authorization"), self._settings.keys)
+        check_key(request.headers.get("authorization"), self._keys)
         self._check_model(name)
         async with self._as_request_errors():
             model = {
-                "id": self._settings.model,
+                "id": self._model,
                 "object": "model",
                 "created": self._created,
                 "owned_by": "evolcoder",
@@ -105,7 +98,7 @@ class Gateway:
         return JSONResponse({"object": "list", "data": [model]} if name is None else model)
 
     async def _generate(self, http: Request) -> Response:
-        check_key(http.headers.get("authorization"), self._settings.keys)
+        check_key(http.headers.get("authorization"), self._keys)
         body = bytearray()
         async for part in http.stream():  # in parts, so that too large a body is refused before all of it is in memory
             body += part
@@ -114,7 +107,7 @@ class Gateway:
         request: ChatRequest | CompletionRequest
         chat = http.url.path.endswith("/chat/completions")
         request = parse_request(ChatRequest, bytes(body)) if chat else parse_request(CompletionRequest, bytes(body))
-        generation, reply = request.generation_request(), ReplyFormat(chat, self._settings.model)
+        generation = request.generation_request()
         self._check_model(request.model)
         # Back-pressure: the engine's queue has no bound of its own, so whoever exceeds the limit is told to come back
         # instead of waiting until the request times out.
@@ -130,62 +123,66 @@ class Gateway:
         in_flight = _InFlightRequest(http.url.path, self._in_flight, self._metrics)
         try:
             async with self._as_request_errors():
-                if request.stream:
-                    return await self._answer_stream(generation, reply, in_flight, request.stream_options.include_usage)
-                return await self._answer_whole(generation, reply, in_flight)
-        except RequestError as error:
-            in_flight.end(error.status)
-            raise
+                return await self._answer(request, generation, ReplyFormat(chat, self._model), in_flight)
         except asyncio.CancelledError:  # how Ray Serve tells a handler that its client has disconnected
             in_flight.end(CLIENT_CLOSED_REQUEST)
             raise
+        except BaseException as error:  # whatever it is, the request's place is free again
+            in_flight.end(error.status if isinstance(error, RequestError) else 500)
+            raise
 
-    async def _answer_whole(self, generation: GenerationRequest, reply: ReplyFormat, in_flight: _InFlightRequest) -> Response:
-        async with aclosing(self._engine.answer(generation, streamed=False)) as events:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                in_flight.usage.prompt_tokens = await _accepted(events)
-                pieces = [piece async for piece in events if isinstance(piece, Piece)]
+    async def _answer(
+        self,
+        request: ChatRequest | CompletionRequest,
+        generation: GenerationRequest,
+        reply: ReplyFormat,
+        in_flight: _InFlightRequest,
+    ) -> Response:
+        events = self._engine.answer(generation, request.stream)
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds) as deadline:
+                # The first event decides the HTTP status, so it is awaited before the headers go out: a prompt that the
+                # engine rejects is a 400 for streams too.
+                first = await anext(events)
+                if isinstance(first, Rejected):
+                    raise RequestError(first.message, code=first.code, param=first.param)
+                assert not isinstance(first, Piece)
+                in_flight.usage.prompt_tokens = first.prompt_tokens
+                if not request.stream:
+                    pieces = [piece async for piece in events if isinstance(piece, Piece)]
+        except BaseException:
+            await events.aclose()
+            raise
+        if request.stream:  # the deadline goes on running
+            answers = len(generation.prompts) * generation.n
+            usage_wanted = bool(request.stream_options.include_usage)
+            chunks = self._stream_chunks(events, answers, reply, in_flight, deadline.when(), usage_wanted)
+            return _EventStream(chunks, events, in_flight)
         in_flight.usage.completion_tokens = sum(piece.tokens for piece in pieces)
         response = JSONResponse(reply.whole(pieces, in_flight.usage))
         in_flight.end(200)
         return response
 
-    async def _answer_stream(
-        self, generation: GenerationRequest, reply: ReplyFormat, in_flight: _InFlightRequest, include_usage: bool | None
-    ) -> Response:
-        events = self._engine.answer(generation, streamed=True)
-        # The first event decides the HTTP status, so it is awaited before the headers go out: a prompt that the engine
-        # rejects is a 400 for streams too. The deadline goes on running while the rest is streamed.
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds) as deadline:
-                in_flight.usage.prompt_tokens = await _accepted(events)
-        except BaseException:
-            await events.aclose()
-            raise
-        answers = len(generation.prompts) * generation.n
-        chunks = self._stream_chunks(events, reply, answers, in_flight, deadline.when(), include_usage)
-        return _EventStream(chunks, events, in_flight)
-
     async def _stream_chunks(
         self,
         events: Events,
-        reply: ReplyFormat,
         answers: int,
+        reply: ReplyFormat,
         in_flight: _InFlightRequest,
         deadline: float | None,
-        include_usage: bool | None,
+        usage_wanted: bool,
     ) -> AsyncIterator[str]:
         """The server-sent events of one reply; ``deadline`` is in the event loop's time."""
         try:
-            for index in range(answers):
-                if reply.chat:
-                    yield event(reply.opening(index))
             async with self._as_request_errors(), asyncio.timeout_at(deadline):
+                if reply.chat:
+                    for index in range(answers):
+                        yield event(reply.opening(index))
                 async for piece in events:
                     if isinstance(piece, Piece):
                         in_flight.usage.completion_tokens += piece.tokens
                         yield event(reply.chunk(piece))
-            if include_usage:
+            if usage_wanted:
                 yield event(reply.closing(in_flight.usage))
             in_flight.end(200)
             yield event(None)
@@ -202,7 +199,8 @@ class Gateway:
             raise
         except TimeoutError:
             raise RequestError(
-                f"The answer was not complete after {self._settings.timeout_seconds:g} s (serve.request_timeout_seconds).",
+                f"The answer was not complete after {self._settings.request_timeout_seconds:g} s "
+                "(serve.request_timeout_seconds).",
                 status=408,
                 kind="server_error",
                 code="timeout",
@@ -211,9 +209,9 @@ class Gateway:
             raise RequestError(str(EngineError.of(error)), status=500, kind="server_error") from error
 
     def _check_model(self, name: str | None) -> None:
-        if name and name != self._settings.model:
+        if name and name != self._model:
             raise RequestError(
-                f"The model `{name[:100]}` does not exist here; this endpoint serves `{self._settings.model}`.",
+                f"The model `{name[:100]}` does not exist here; this endpoint serves `{self._model}`.",
                 status=404,
                 code="model_not_found",
                 param="model",
@@ -276,12 +274,3 @@ class _EventStream(StreamingResponse):
         finally:
             self._flight.end(CLIENT_CLOSED_REQUEST)
             await self._events.aclose()
-
-
-async def _accepted(events: Events) -> int:
-    """Wait for the engine's first event; returns the number of prompt tokens."""
-    first = await anext(events)
-    if isinstance(first, Rejected):
-        raise RequestError(first.message, code=first.code, param=first.param)
-    assert not isinstance(first, Piece)
-    return first.prompt_tokens

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from evolcoder.console import Reporter, format_seconds
+from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import ClusterError, ModelError, SettingsError
-from evolcoder.serve.gateway import GatewaySettings
 from evolcoder.serve.keys import keys_for
 from evolcoder.settings.run import ServeSettings
 
@@ -35,15 +35,6 @@ _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """Where a model answers. ``base_url`` ends in ``/v1``; ``api_key`` is one of the keys it asks for, or None."""
-
-    base_url: str
-    name: str
-    api_key: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class ServeInstance:
     """Ray Serve, up and listening; it may serve several models side by side."""
 
@@ -54,8 +45,8 @@ class ServeInstance:
     @contextmanager
     def model(
         self, folder: Path, name: str, reporter: Reporter, *, prefix: str = "", engine_cpus: float = ENGINE_CPUS
-    ) -> Iterator[ServedModel]:
-        """Serve one while the block lasts.
+    ) -> Iterator[Endpoint]:
+        """Serve one while the block lasts; gives where it answers, with one of the keys that it asks for.
 
         Args:
             name: what requests call it.
@@ -70,16 +61,47 @@ class ServeInstance:
         started = time.monotonic()
         application = f"{APPLICATION}-{prefix}" if prefix else APPLICATION
         try:
-            decoding = _deploy(application, f"/{prefix}", folder.resolve(), name, self.settings, self.keys, engine_cpus)
+            decoding = self._deploy(application, f"/{prefix}", folder.resolve(), name, engine_cpus)
             host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
             address = f"[{host}]" if ":" in host else host
             slowly = "; a model of this kind decodes one answer after the other" if decoding == "sequential" else ""
             reporter.say(f"{name} is up after {format_seconds(time.monotonic() - started)}{slowly}")
             base_url = f"http://{address}:{self.port}{f'/{prefix}' if prefix else ''}/v1"
-            yield ServedModel(base_url, name, self.keys[0] if self.keys else None)
+            yield Endpoint(base_url, name, self.keys[0] if self.keys else None)
         finally:
             if prefix:  # one that is alone ends with the instance
                 serve.delete(application)
+
+    def _deploy(self, application: str, route_prefix: str, folder: Path, name: str, engine_cpus: float) -> str:
+        """Start engines and gateway, and wait until they answer; returns the engine's way of decoding."""
+        import ray
+        from ray import serve
+        from ray.exceptions import RayError
+
+        from evolcoder.serve.replicas import EngineReplica, GatewayReplica
+
+        settings = self.settings
+        gpu = ray.cluster_resources().get("GPU", 0) > 0
+        engine = EngineReplica.options(  # type: ignore[attr-defined]
+            num_replicas=settings.replicas,
+            ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": engine_cpus},
+            # The gateway counts requests. Ray's own limits must lie above its, or calls would wait in Ray's queues, unseen; the
+            # rest is for /health, /metrics, and answers that are being cancelled.
+            max_ongoing_requests=settings.max_concurrency + 8,
+        ).bind(settings.engine, str(folder), settings.max_batch_size, settings.max_model_len, 1 if gpu else settings.replicas)
+        gateway = GatewayReplica.options(  # type: ignore[attr-defined]
+            max_ongoing_requests=settings.max_concurrency + 64
+        ).bind(engine, name, self.keys, settings)
+        try:
+            serve.run(gateway, name=application, route_prefix=route_prefix, logging_config=_QUIET)
+            handle = serve.get_deployment_handle("EngineReplica", application)
+            reason = handle.load_error.remote().result(timeout_s=60)
+            if reason is None:
+                return str(handle.stats.remote().result(timeout_s=60).decoding)
+        except (RuntimeError, RayError, TimeoutError) as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one of a traceback says why
+            raise ModelError(f"{folder} could not be served: {lines[-1] if lines else type(error).__name__}") from error
+        raise ModelError(reason)
 
 
 @contextmanager
@@ -95,9 +117,18 @@ def serve_instance(settings: ServeSettings, port: int | None = None) -> Iterator
     """
     keys = keys_for(settings)
     port = _checked_port(settings.host, port)
+    import ray
     from ray import serve
 
-    _start_serve(settings.host, port)
+    for noisy in ("ray.serve", "ray"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    # ``serve.start`` would silently join an instance that runs already, and keep its host and port.
+    try:
+        ray.get_actor(SERVE_CONTROLLER, namespace=SERVE_NAMESPACE)
+    except ValueError:  # there is no such actor
+        serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": port}, logging_config=_QUIET)
+    else:
+        raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
     try:
         yield ServeInstance(settings, port, keys)
     finally:
@@ -107,7 +138,7 @@ def serve_instance(settings: ServeSettings, port: int | None = None) -> Iterator
 @contextmanager
 def serving(
     model_folder: Path, name: str, settings: ServeSettings, *, port: int | None = None, reporter: Reporter
-) -> Iterator[ServedModel]:
+) -> Iterator[Endpoint]:
     """Serve one model; see ``serve_instance`` and ``ServeInstance.model`` for what is raised."""
     with serve_instance(settings, port) as instance, instance.model(model_folder, name, reporter) as served:
         yield served
@@ -141,58 +172,3 @@ def _checked_port(host: str, port: int | None) -> int:
         raise SettingsError(
             f"Nothing can listen on {host}:{port} ({reason}); set serve.port or serve.host to another."
         ) from None
-
-
-def _start_serve(host: str, port: int) -> None:
-    import ray
-    from ray import serve
-
-    for name in ("ray.serve", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # ``serve.start`` would silently join an instance that runs already, and keep its host and port.
-    try:
-        ray.get_actor(SERVE_CONTROLLER, namespace=SERVE_NAMESPACE)
-    except ValueError:  # there is no such actor
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=_QUIET)
-        return
-    raise ClusterError("Ray Serve already runs on this cluster; use its endpoint, or end it with `serve shutdown`.")
-
-
-def _deploy(
-    application: str,
-    route_prefix: str,
-    folder: Path,
-    name: str,
-    settings: ServeSettings,
-    keys: tuple[str, ...],
-    engine_cpus: float,
-) -> str:
-    """Start engines and gateway, and wait until they answer; returns the engine's way of decoding."""
-    import ray
-    from ray import serve
-    from ray.exceptions import RayError
-
-    from evolcoder.serve.replicas import EngineReplica, GatewayReplica
-
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
-    engine = EngineReplica.options(  # type: ignore[attr-defined]
-        num_replicas=settings.replicas,
-        ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": engine_cpus},
-        # The gateway counts requests. Ray's own limits must lie above its, or calls would wait in Ray's queues, unseen; the
-        # rest is for /health, /metrics, and answers that are being cancelled.
-        max_ongoing_requests=settings.max_concurrency + 8,
-    ).bind(settings.engine, str(folder), settings.max_batch_size, settings.max_model_len, 1 if gpu else settings.replicas)
-    limits = GatewaySettings(name, keys, settings.max_concurrency, settings.request_timeout_seconds)
-    gateway = GatewayReplica.options(  # type: ignore[attr-defined]
-        max_ongoing_requests=settings.max_concurrency + 64
-    ).bind(engine, limits)
-    try:
-        serve.run(gateway, name=application, route_prefix=route_prefix, logging_config=_QUIET)
-        handle = serve.get_deployment_handle("EngineReplica", application)
-        reason = handle.load_error.remote().result(timeout_s=60)
-        if reason is None:
-            return str(handle.stats.remote().result(timeout_s=60).decoding)
-    except (RuntimeError, RayError, TimeoutError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one of a traceback says why
-        raise ModelError(f"{folder} could not be served: {lines[-1] if lines else type(error).__name__}") from error
-    raise ModelError(reason)

@@ -175,19 +175,14 @@ class ChatRequest(_GenerationBody):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
 
     def generation_request(self) -> GenerationRequest:
-        """The request in the engine's terms.
-
-        Raises:
-            RequestError: its fields do not go together.
-        """
+        """The request in the engine's terms. Raises as that of ``CompletionRequest`` does."""
         if self.top_logprobs and not self.logprobs:
             raise RequestError("top_logprobs: it needs logprobs to be true.", param="top_logprobs")
         # ``developer`` is OpenAI's newer name for what chat templates know as ``system``.
-        roles = ["system" if message.role == "developer" else message.role for message in self.messages]
-        texts = [message.content for message in self.messages]
-        prompt = ChatPrompt(tuple({"role": role, "content": text} for role, text in zip(roles, texts, strict=True)))
+        roles = ("system" if message.role == "developer" else message.role for message in self.messages)
+        messages = tuple({"role": role, "content": message.content} for role, message in zip(roles, self.messages, strict=True))
         sampling = self.sampling(self.max_completion_tokens or self.max_tokens, self.top_logprobs if self.logprobs else None)
-        return GenerationRequest((prompt,), sampling, self.n)
+        return GenerationRequest((ChatPrompt(messages),), sampling, self.n)
 
 
 R = TypeVar("R", ChatRequest, CompletionRequest)
@@ -218,9 +213,8 @@ def parse_request(kind: type[R], body: bytes) -> R:
         return kind.model_validate(fields)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        path = _path(problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        raise RequestError(f"{path}: {message}.", param=str(problem["loc"][0])) from None
+        message = f"{_path(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}."
+        raise RequestError(message, param=str(problem["loc"][0])) from None
 
 
 def _path(location: Sequence[str | int]) -> str:

@@ -15,7 +15,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from evolcoder.errors import EvolcoderError, ModelError
 from evolcoder.serve.engines.base import EngineError, EngineStats, Events, GenerationRequest
-from evolcoder.serve.gateway import Gateway, GatewaySettings
+from evolcoder.serve.gateway import Gateway
+from evolcoder.settings.run import ServeSettings
 
 if TYPE_CHECKING:
     from evolcoder.serve.engines.transformers import TransformersEngine
@@ -82,8 +83,8 @@ class EngineReplica:
 class GatewayReplica:
     """The gateway in front of the engines."""
 
-    def __init__(self, engine: Any, settings: GatewaySettings) -> None:
-        self._gateway = Gateway(settings, RayEngineClient(engine))
+    def __init__(self, engine: Any, model: str, keys: tuple[str, ...], settings: ServeSettings) -> None:
+        self._gateway = Gateway(RayEngineClient(engine), model, keys, settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What ``serve.ingress()`` without an application calls after the constructor (documented in Ray 2.60.0).

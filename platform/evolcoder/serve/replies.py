@@ -35,33 +35,29 @@ class ReplyFormat:
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         """A reply that is not streamed; each of ``pieces`` holds one whole answer."""
-        choices: list[dict[str, Any]] = []
-        for piece in sorted(pieces, key=lambda piece: piece.index):  # they arrive in the order in which they end
-            said = {"message": {"role": "assistant", "content": piece.text}} if self.chat else {"text": piece.text}
-            choices.append({"index": piece.index, **said, **self._logprobs_and_end(piece)})
+        in_order = sorted(pieces, key=lambda piece: piece.index)  # they arrive in the order in which they end
+        choices = [self._choice(piece, {"message": {"role": "assistant", "content": piece.text}}) for piece in in_order]
         return self._reply("chat.completion", choices, usage)
 
     def opening(self, index: int) -> dict[str, Any]:
         """The first chunk of each answer in a chat's stream: it carries the role, and no text."""
-        delta = {"role": "assistant", "content": ""}
-        return self._reply("chat.completion.chunk", [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
+        choice = self._choice(Piece(index, "", 0), {"delta": {"role": "assistant", "content": ""}})
+        return self._reply("chat.completion.chunk", [choice])
 
     def chunk(self, piece: Piece) -> dict[str, Any]:
         """One piece of a stream."""
-        said: dict[str, Any] = {"text": piece.text}
-        if self.chat:
-            said = {"delta": {"content": piece.text} if piece.text else {}}
-        return self._reply("chat.completion.chunk", [{"index": piece.index, **said, **self._logprobs_and_end(piece)}])
+        choice = self._choice(piece, {"delta": {"content": piece.text} if piece.text else {}})
+        return self._reply("chat.completion.chunk", [choice])
 
     def closing(self, usage: Usage) -> dict[str, Any]:
         """The last chunk of a stream whose client asked for the usage."""
         return self._reply("chat.completion.chunk", [], usage)
 
-    def _logprobs_and_end(self, piece: Piece) -> dict[str, Any]:
-        logprobs = None
-        if piece.logprobs:
-            logprobs = _chat_logprobs(piece.logprobs) if self.chat else _text_logprobs(piece.logprobs)
-        return {"logprobs": logprobs, "finish_reason": piece.finish_reason}
+    def _choice(self, piece: Piece, in_chat: dict[str, Any]) -> dict[str, Any]:
+        """A piece's entry among the choices; ``in_chat`` is how a chat puts its text."""
+        said = in_chat if self.chat else {"text": piece.text}
+        logprobs = (_chat_logprobs if self.chat else _text_logprobs)(piece.logprobs) if piece.logprobs else None
+        return {"index": piece.index, **said, "logprobs": logprobs, "finish_reason": piece.finish_reason}
 
     def _reply(self, chat_object: str, choices: list[dict[str, Any]], usage: Usage | None = None) -> dict[str, Any]:
         prefix, kind = ("chatcmpl", chat_object) if self.chat else ("cmpl", "text_completion")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.endpoint.journal.test_journal import memory_folder
 
-from evolcoder.endpoint.journal.compaction import compact
 from evolcoder.endpoint.journal.lines import Entry, Release, Reservation
 from evolcoder.endpoint.journal.reader import COMPACTED, JournalReader, recorded_tokens
+from evolcoder.endpoint.journal.writer import compact
 from evolcoder.errors import RunFolderError
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash

@@ -10,9 +10,8 @@ import pytest
 
 from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.journal.writer import JournalWriter
-from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import Grant, Report, TeacherLimits, Tokens
-from evolcoder.endpoint.limits.shared_limiter import SharedLimiter
+from evolcoder.endpoint.limits.shared_limiter import LimitsActor, SharedLimiter
 from evolcoder.errors import EndpointError
 from evolcoder.storage.folders import Folder
 

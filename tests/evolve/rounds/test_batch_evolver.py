@@ -17,8 +17,8 @@ from evolcoder.endpoint.client import EndpointClient
 from evolcoder.endpoint.journal.epoch import Epoch
 from evolcoder.endpoint.journal.lines import Entry, parse_line
 from evolcoder.endpoint.journal.reader import recorded_tokens
-from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
+from evolcoder.endpoint.limits.shared_limiter import LimitsActor
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.endpoint.scripted import server
 from evolcoder.endpoint.scripted.batches import BatchEndpoints

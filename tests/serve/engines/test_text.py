@@ -27,7 +27,7 @@ def test_stops_do_not_depend_on_how_the_text_is_cut(text: str, stops: list[str],
     scanner = StopScanner(stops)
     edges = [0, *sorted(min(edge, len(text)) for edge in cuts), len(text)]
     shown = "".join(scanner.feed(text[a:b]) for a, b in pairwise(edges))
-    shown += scanner.flush()
+    shown += scanner.feed("", final=True)
     assert shown == cut(text, stops)
     assert scanner.stopped == any(stop in text for stop in stops)
 
@@ -43,7 +43,7 @@ def test_text_that_cannot_become_a_stop_is_shown_at_once() -> None:
 def test_decoded_pieces_add_up_to_the_text(text: str, before: str) -> None:
     decoder = TokenDecoder(lambda tokens: bytes(tokens).decode("utf-8", "replace"), list(before.encode()))
     pieces = [decoder.feed(token) for token in text.encode()]
-    assert "".join(pieces) + decoder.flush() == text
+    assert "".join(pieces) + decoder.feed(None) == text
 
 
 @given(st.text(max_size=8), st.integers(0, 24), st.binary(max_size=6))
@@ -51,7 +51,7 @@ def test_a_prompt_may_end_within_a_character(text: str, place: int, more: bytes)
     prompt, answer = text.encode()[:place], text.encode()[place:] + more
     decoder = TokenDecoder(lambda tokens: bytes(tokens).decode("utf-8", "replace"), list(prompt))
     pieces = [decoder.feed(token) for token in answer]
-    assert "".join(pieces) + decoder.flush() == answer.decode("utf-8", "replace")
+    assert "".join(pieces) + decoder.feed(None) == answer.decode("utf-8", "replace")
 
 
 def test_a_character_comes_whole() -> None:
@@ -62,7 +62,7 @@ def test_a_character_comes_whole() -> None:
 def test_a_character_that_is_never_finished_is_shown_broken() -> None:
     decoder = TokenDecoder(lambda tokens: bytes(tokens).decode("utf-8", "replace"), [])
     assert decoder.feed("é".encode()[0]) == ""
-    assert decoder.flush() == "\ufffd"
+    assert decoder.feed(None) == "\ufffd"
 
 
 def test_the_first_token_keeps_the_space_that_some_tokenizers_drop() -> None:

@@ -434,6 +434,18 @@ def test_a_request_that_comes_while_the_engine_ends_is_told_so(tiny_model: TinyM
     closing.join()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_wherever_the_decode_thread_ends_nobody_waits_for_it(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(threads: int) -> None:
+        if threading.current_thread().name == "decode":
+            raise RuntimeError("no threads")
+
+    monkeypatch.setattr(torch, "set_num_threads", fail)
+    engine = make_engine(tiny_model("llama"))
+    with pytest.raises(EngineError, match="stopped"):
+        run(ask(engine, TextPrompt("x")))
+
+
 def test_cache_layers_of_transformers_are_as_they_were_read() -> None:
     changed = "transformers' cache layers are not those of 5.23.0: read them again, then change cache.py and decoders.py"
     methods = {"lazy_initialization", "update", "get_mask_sizes", "get_seq_length", "get_max_length"}
@@ -444,8 +456,9 @@ def test_cache_layers_of_transformers_are_as_they_were_read() -> None:
     assert (layer.keys.shape, layer.values.shape) == ((2, 3, 5, 4), (2, 3, 5, 4)), changed
     both = EncoderDecoderCache(cache, DynamicCache())
     assert both.self_attention_cache is cache, changed
-    assert SlotCache(2).get_seq_length() == 0, changed
-    slots = SlotCache(1)
+    slots = SlotCache()
+    assert slots.get_seq_length() == 0, changed
+    slots.join(cache, [2, 4])
     slots.lengths = [3, 5]  # this step's tokens are counted
     assert slots.layers[0].get_mask_sizes(1) == (5, 0), changed
     slots.clear()

@@ -42,20 +42,20 @@ def journal_token(folder: Folder) -> str:
     return folder.read_text(_TOKEN).strip()
 
 
+@dataclass
 class EpochCheck:
     """Asks, before each request, whether the epoch still holds: cheaply on local storage, once a second elsewhere."""
 
-    def __init__(self, epoch: Epoch) -> None:
-        self._epoch = epoch
-        self._signature: object = None
-        self._checked_at = float("-inf")
+    epoch: Epoch
+    _signature: object = None
+    _checked_at: float = float("-inf")
 
     def check(self) -> None:
         """
         Raises:
             RunBusyError: a newer run has taken over.
         """
-        folder, now = self._epoch.folder, time.monotonic()
+        folder, now = self.epoch.folder, time.monotonic()
         if folder.is_local:
             signature = None
             with contextlib.suppress(FileNotFoundError):
@@ -68,7 +68,7 @@ class EpochCheck:
         elif now - self._checked_at < SEGMENT_SECONDS:
             return
         self._checked_at = now
-        if _read_epoch(folder).get("token") != self._epoch.token:
+        if _read_epoch(folder).get("token") != self.epoch.token:
             raise RunBusyError("A newer run of the same name has taken over; this one sends nothing more. Look at that one.")
 
 

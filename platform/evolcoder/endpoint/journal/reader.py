@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from evolcoder.endpoint.journal.lines import Entry, Item, Release, Replaces, Reservation, Spent, key_of, parse_line
 from evolcoder.endpoint.requests import TeacherReply
@@ -17,30 +18,27 @@ class JournalReader:
 
     def __init__(self, folder: Folder, part: str) -> None:
         self._folder = folder / part
-        self._places: dict[str, tuple[str, int, int]] = {}
-        self._texts: dict[str, bytes] = {}
+        self._lines: dict[str, bytes | tuple[str, int, int]] = {}
         self.damaged_lines = 0
         for name in live_segments(self._folder):
             for offset, line in read_lines(self._folder, name):
                 key = key_of(line)
-                if key is not None and folder.is_local:
-                    self._places[key] = (name, offset, len(line))
-                elif key is not None:
-                    self._texts[key] = line
+                if key is not None:
+                    self._lines[key] = (name, offset, len(line)) if folder.is_local else line
                 elif parse_line(line) is None:
                     self.damaged_lines += 1
 
     def __bool__(self) -> bool:
         """Whether it holds any reply."""
-        return bool(self._places or self._texts)
+        return bool(self._lines)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._places or key in self._texts
+        return key in self._lines
 
     def find(self, key: str) -> TeacherReply | None:
-        line = self._texts.get(key)
-        if key in self._places:
-            name, offset, length = self._places[key]
+        line = self._lines.get(key)
+        if isinstance(line, tuple):
+            name, offset, length = line
             with self._folder.open_input(name) as file:
                 file.seek(offset)
                 line = bytes(file.read(length))
@@ -75,12 +73,13 @@ def live_segments(part: Folder) -> list[str]:
     return [name for name in names if name not in replaced]
 
 
+@dataclass
 class SpentTokens:
     """Adds up what lines say was spent. Memory grows with what was on its way at once, not with the lines."""
 
-    def __init__(self) -> None:
-        self._prompt = self._completion = 0
-        self._reserved: dict[str, Reservation] = {}
+    _prompt: int = 0
+    _completion: int = 0
+    _reserved: dict[str, Reservation] = field(default_factory=dict)
 
     def add(self, item: Item | None) -> None:
         if isinstance(item, Entry | Spent):

@@ -3,8 +3,8 @@
 A teacher has one or several endpoints. For each, two token buckets hold requests and tokens to their limit in any minute
 (tokens overshoot by at most one request), and a rate that is learned from its 429s holds it to what it takes; a request goes
 to the endpoint that has most left. Dollars are reserved at their upper bound before a request goes and settled by what the
-server counted, so that what is spent and what could still be charged never exceed the budget together. ``actor.py`` shares
-one ledger over Ray. Concurrency needs no ledger: every worker holds a fixed share.
+server counted, so that what is spent and what could still be charged never exceed the budget together.
+``shared_limiter.py`` shares one ledger over Ray. Concurrency needs no ledger: every worker holds a fixed share.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Report:
     """
 
     outcomes: Sequence[Outcome] = ()
-    replies: Mapping[int, int] | None = None
+    replies: Mapping[int, int] = field(default_factory=dict)
     pauses: Sequence[Pause] = ()
     closed: Mapping[int, str] = field(default_factory=dict)
 
@@ -201,44 +201,38 @@ class _EndpointLimits:
     """What one endpoint takes now."""
 
     def __init__(self, rates: RateLimits, now: float) -> None:
-        self._requests = _Bucket(rates.requests_per_minute, now) if rates.requests_per_minute else None
-        self._tokens = _Bucket(rates.tokens_per_minute, now) if rates.tokens_per_minute else None
+        limits = {"requests": rates.requests_per_minute, "tokens": rates.tokens_per_minute}
+        self._buckets = {what: _Bucket(limit, now) for what, limit in limits.items() if limit}
         self.learned = _LearnedRate(now)
         self.paused_until = now
         self.closed = False
         self._in_flight = 0
 
     def missing_seconds(self, bound: Tokens, now: float) -> float:
-        wait = max(self.paused_until - now, self.learned.missing_seconds(now))
-        if self._requests is not None:
-            wait = max(wait, self._requests.missing_seconds(1, now))
-        if self._tokens is not None:
-            wait = max(wait, self._tokens.missing_seconds(sum(bound), now))
-        return wait
+        amounts = {"requests": 1, "tokens": sum(bound)}
+        waits = [bucket.missing_seconds(amounts[what], now) for what, bucket in self._buckets.items()]
+        return max(self.paused_until - now, self.learned.missing_seconds(now), *waits)
 
     @property
     def left(self) -> tuple[float, int]:
         """Orders endpoints: the greatest share of its limits that is left, then the fewest requests on their way."""
-        buckets = [bucket.level / bucket.capacity for bucket in (self._requests, self._tokens) if bucket is not None]
-        return min(buckets, default=1.0), -self._in_flight
+        return min((bucket.level / bucket.capacity for bucket in self._buckets.values()), default=1.0), -self._in_flight
 
     def free(self, now: float) -> bool:
         """Whether nothing limits it, as far as is known."""
-        return self._requests is self._tokens is None and not self.learned.holds and self.paused_until <= now
+        return not self._buckets and not self.learned.holds and self.paused_until <= now
 
     def take(self, bound: Tokens) -> None:
         self._in_flight += 1
-        if self._requests is not None:
-            self._requests.take(1)
-        if self._tokens is not None:
-            self._tokens.take(sum(bound))
+        for what, bucket in self._buckets.items():
+            bucket.take(1 if what == "requests" else sum(bound))
         if self.learned.holds:
             self.learned.level -= 1.0
 
     def release(self, outcome: Outcome) -> None:
         self._in_flight = max(0, self._in_flight - 1)
-        if self._tokens is not None:
-            self._tokens.take(sum(outcome.used or (0,)) - sum(outcome.bound))
+        if "tokens" in self._buckets:
+            self._buckets["tokens"].take(sum(outcome.used or (0,)) - sum(outcome.bound))
 
 
 class Ledger:
@@ -260,7 +254,7 @@ class Ledger:
             if outcome.used is not None:
                 self.spent_usd += self.limits.usd(*outcome.used)
             self._endpoints[outcome.endpoint].release(outcome)
-        for number, count in (report.replies or {}).items():
+        for number, count in report.replies.items():
             self._endpoints[number].learned.replied(count, now)
         for pause in report.pauses:
             endpoint = self._endpoints[pause.endpoint]

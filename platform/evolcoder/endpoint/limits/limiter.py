@@ -13,15 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evolcoder.endpoint.limits.ledger import Tokens
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.errors import EvolcoderError
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A request's right to be sent, and the number of the endpoint that it goes through."""
+    """A request's right to be sent, and the number of the endpoint that it goes through.
+
+    ``bound`` is what a ledger counts it as until its outcome is known, and ``reservation`` the id of that in the journal.
+    """
 
     endpoint: int
+    bound: Tokens | None = None
+    reservation: str = ""
 
 
 class Limiter:

@@ -1,4 +1,4 @@
-"""A worker's side of the shared limits: it asks the ledger's actor in bulk, and waits on its own.
+"""One ledger for all workers of a run: the actor that holds it, and a worker's side, which asks in bulk and waits on its own.
 
 Where nothing is known to limit the teacher, a worker asks about once a second, and hears by then of what others met. The
 rules are in ``ledger.py``.
@@ -10,15 +10,17 @@ import asyncio
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evolcoder.endpoint.journal.epoch import Epoch, EpochCheck
 from evolcoder.endpoint.journal.lines import Release, Reservation
+from evolcoder.endpoint.journal.reader import recorded_tokens
 from evolcoder.endpoint.journal.writer import JournalWriter
 from evolcoder.endpoint.limits.ledger import (
     Grant,
+    Ledger,
     Outcome,
     Pause,
     Report,
@@ -30,17 +32,28 @@ from evolcoder.endpoint.limits.ledger import (
 from evolcoder.endpoint.limits.limiter import Limiter, Permit
 from evolcoder.endpoint.requests import TeacherReply
 from evolcoder.errors import BudgetError, ClusterError, EndpointError, EvolcoderError
+from evolcoder.storage.folders import Folder
 
 _GATHER_SECONDS = 0.01
 """What comes within this time goes in one call to the actor: a call for each request would cost more than the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class _LedgerPermit(Permit):
-    """A request that the ledger counts, and the id of its reservation in the journal."""
+class LimitsActor:
+    """The ledger of a run, to be started with ``ray.remote``.
 
-    bound: Tokens
-    reservation: str
+    What was spent before is read from the journal whenever the actor starts, so that neither a new run nor a restarted actor
+    forgets it; a pause or a rate that it had learned is learned again.
+    """
+
+    def __init__(self, limits: TeacherLimits, journal: Folder) -> None:
+        spent = limits.usd(*recorded_tokens(journal)) if limits.budget_usd is not None else 0.0
+        self._ledger = Ledger(limits, spent, time.monotonic())
+
+    def exchange(self, report: Report, wanted: Sequence[Tokens]) -> Grant:
+        """Take in what a worker has learned, and say how many of the wanted requests may go."""
+        now = time.monotonic()
+        self._ledger.take_in(report, now)
+        return self._ledger.grant(wanted, now)
 
 
 class SharedLimiter(Limiter):
@@ -81,7 +94,7 @@ class SharedLimiter(Limiter):
             bound, passed = upper_bound(body), asyncio.get_running_loop().create_future()
             self._wanted.append((bound, passed))
             self._ask_soon()
-            permit = _LedgerPermit(await passed, bound, uuid.uuid4().hex[:20])
+            permit = Permit(await passed, bound, uuid.uuid4().hex[:20])
             self._epoch_check.check()
             if self._limits.budget_usd is not None:
                 self._journal.note(Reservation(permit.reservation, bound.prompt, bound.completion))
@@ -91,7 +104,7 @@ class SharedLimiter(Limiter):
     def release(self, permit: Permit, reply: TeacherReply | None, maybe_billed: bool) -> None:
         super().release(permit, reply, maybe_billed)
         self._replies[permit.endpoint] += reply is not None
-        if not isinstance(permit, _LedgerPermit):
+        if permit.bound is None:
             return
         self._outcomes.append(Outcome(permit.endpoint, permit.bound, used_tokens(permit.bound, reply, maybe_billed)))
         self._ask_soon()

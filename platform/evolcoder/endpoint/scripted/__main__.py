@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
 
 from evolcoder.endpoint.scripted.server import FAULTS, Script, scripted_teacher
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serve until interrupted; the first line printed is the base URL."""
     parser = argparse.ArgumentParser(prog="python -m evolcoder.endpoint.scripted", description="A scripted teacher.")
     parser.add_argument("--host", default="127.0.0.1")
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--drip-seconds", type=float, default=Script.drip_seconds)
     parser.add_argument("--batch-seconds", type=float, default=Script.batch_seconds, help="how long a batch takes")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
-    options = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args())
     host, port = options.pop("host"), options.pop("port")
     try:
         faults = {name: float(share) for name, _, share in (fault.partition("=") for fault in options.pop("fault"))}

@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,14 +72,12 @@ class Script:
 
         Faults of the content belong to the reply: they are drawn from the request alone, and stay when it is asked again.
         """
-        return self._drawn(CONTENT_FAULTS, request_hash) or self._drawn(TRANSPORT_FAULTS, request_hash, str(times_asked))
-
-    def _drawn(self, kinds: Sequence[str], *parts: str) -> str | None:
-        point = int(stable_hash(str(self.seed), *parts)[:12], 16) / 16**12
-        for name in kinds:
-            point -= self.faults.get(name, 0.0)
-            if point < 0:
-                return name
+        for kinds, parts in ((CONTENT_FAULTS, (request_hash,)), (TRANSPORT_FAULTS, (request_hash, str(times_asked)))):
+            point = int(stable_hash(str(self.seed), *parts)[:12], 16) / 16**12
+            for name in kinds:
+                point -= self.faults.get(name, 0.0)
+                if point < 0:
+                    return name
         return None
 
     def text(self, request_hash: str) -> str:
@@ -124,8 +122,8 @@ class ScriptedTeacher:
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20, middlewares=[self._check_key])
-        app.router.add_get("/counts", self._show_counts)
-        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/counts", self._show)
+        app.router.add_get("/v1/models", self._show)
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/v1/completions", self._answer)
         BatchEndpoints(self, app)
@@ -144,11 +142,9 @@ class ScriptedTeacher:
         self._refused += request.method == "POST"
         return _error(status, message, code)
 
-    async def _show_counts(self, request: web.Request) -> web.Response:
-        return web.json_response(self.counts())
-
-    async def _list_models(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": self.script.model, "object": "model"}]})
+    async def _show(self, request: web.Request) -> web.Response:
+        models = {"object": "list", "data": [{"id": self.script.model, "object": "model"}]}
+        return web.json_response(self.counts() if request.path == "/counts" else models)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
+from evolcoder.endpoint.limits.shared_limiter import LimitsActor
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import show_totals
 from evolcoder.evolve.rounds.shards import read_pool, write_rows

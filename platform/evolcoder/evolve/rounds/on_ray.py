@@ -20,8 +20,8 @@ from ray.data.datasource import Datasink
 
 from evolcoder.board import read_board, start_board
 from evolcoder.console import Progress, Reporter
-from evolcoder.endpoint.limits.actor import LimitsActor
 from evolcoder.endpoint.limits.ledger import TeacherLimits
+from evolcoder.endpoint.limits.shared_limiter import LimitsActor
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import watching
 from evolcoder.evolve.rounds.shards import read_pool, write_rows

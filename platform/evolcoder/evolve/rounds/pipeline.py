@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from evolcoder.cluster import ray_session
 from evolcoder.console import Progress, Reporter
 from evolcoder.endpoint.checking import check_endpoint
-from evolcoder.endpoint.journal.compaction import compact
 from evolcoder.endpoint.journal.epoch import Epoch
+from evolcoder.endpoint.journal.writer import compact
 from evolcoder.endpoint.limits.ledger import RateLimits, TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.errors import DataError, EvolcoderError, IncompleteError

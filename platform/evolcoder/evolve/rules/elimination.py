@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import string
 
-from evolcoder.endpoint.endings import ending
+from evolcoder.endpoint.replies import ending
 from evolcoder.storage.hashes import stable_hash
 
 APOLOGY_WORDS = 80

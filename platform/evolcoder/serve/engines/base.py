@@ -2,6 +2,7 @@
 
 An engine answers a ``GenerationRequest`` with one ``Accepted`` and then ``Piece`` after ``Piece``, or with one ``Rejected``.
 Not streamed, there is one piece for each answer. Closing the iterator stops the generation; ``EngineError`` breaks it off.
+It has ``answer``, ``stats`` and ``is_alive``, and is made and called by ``replicas.EngineReplica`` alone.
 """
 
 from __future__ import annotations

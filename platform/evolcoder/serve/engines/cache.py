@@ -21,8 +21,8 @@ class SlotCache(Cache):  # type: ignore[misc]
     Legend: N rows in use, H key-value heads, T the longest row, D head size. ``positions``: this step's position in each row.
     """
 
-    def __init__(self, layers: int) -> None:
-        super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
+    def __init__(self) -> None:
+        super().__init__(layers=[])
         self.lengths: list[int] = []
         self.row_index = self.positions = torch.empty(0, dtype=torch.long)
         self._rows_capacity = self._length_capacity = 0
@@ -32,6 +32,8 @@ class SlotCache(Cache):  # type: ignore[misc]
 
         What padding wrote behind a prompt's end need not be cleared: the mask hides it until the row's own tokens replace it.
         """
+        if not self.layers:
+            self.layers.extend(_SlotLayer(self) for _ in prompts.layers)
         first, count, width = len(self.lengths), len(lengths), max(lengths)
         # Buffers grow and never shrink, so one long answer would make every later step's buffers long. An empty cache is
         # the moment to start anew: nothing has to be copied.

@@ -6,7 +6,6 @@ them, and such a model would answer fluently, and wrongly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +27,7 @@ def choose_decoder(loaded: LoadedModel, folder: Path) -> Decoder:
     if loaded.model.get_output_embeddings() is None:
         raise ModelError(f"A model of the kind {loaded.model.config.model_type} has no output layer to decode with.")
     for kind in _candidates(loaded):
-        decoder: Decoder = kind(loaded)
+        decoder = kind(loaded)
         fault = _fault(decoder, loaded)
         decoder.clear()
         if fault is None:
@@ -36,7 +35,7 @@ def choose_decoder(loaded: LoadedModel, folder: Path) -> Decoder:
     raise ModelError(f"{folder} ({loaded.model.config.model_type}) cannot be served by the transformers engine: {fault}.")
 
 
-def _candidates(loaded: LoadedModel) -> list[type[SlotDecoder] | type[LeftPaddedDecoder] | type[SequentialDecoder]]:
+def _candidates(loaded: LoadedModel) -> list[type[Decoder]]:
     """The decoders that may suit this model, the fastest first."""
     config = loaded.model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or [])
@@ -70,10 +69,10 @@ def _fault(decoder: Decoder, loaded: LoadedModel) -> str | None:
         decoder.step([answers[0][0]])
         decoder.join(prompts[1:])
         found = [decoder.step([answers[0][1], answers[1][0], answers[2][0]])]
-        expected = [_whole(loaded, prompts[row], answers[row][: 2 if row == 0 else 1]) for row in range(3)]
         order = decoder.drop({0})
         found.append(decoder.step([answers[row][1] for row in order]))
-        expected += [_whole(loaded, prompts[row], answers[row]) for row in order]
+        read = [(0, answers[0]), (1, answers[1][:1]), (2, answers[2][:1]), *((row, answers[row]) for row in order)]
+        expected = [read_prompt(loaded, prompts[row], answer, use_cache=False).logits[0, -1].float() for row, answer in read]
     except _MODEL_FAULTS as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200].rstrip('.')}"
     together, alone = torch.cat(found).float(), torch.stack(expected)
@@ -83,9 +82,3 @@ def _fault(decoder: Decoder, loaded: LoadedModel) -> str | None:
     if not (together - alone).abs().mean(-1).max() <= allowed * alone.std():
         return "decoding token by token gives other logits than reading the same text at once"
     return None
-
-
-def _whole(loaded: LoadedModel, prompt: list[int], answer: Sequence[int]) -> torch.Tensor:
-    """The logits after an answer that is read at once, without a cache."""
-    logits = read_prompt(loaded, prompt, answer, use_cache=False).logits
-    return logits[0, -1].float()  # type: ignore[no-any-return]

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 
 from evolcoder.serve.engines.cache import SlotCache
@@ -35,16 +36,14 @@ class SlotDecoder:
     def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._device, self._dtype = loaded.model, loaded.device, loaded.dtype
         self._last = LastPositions(loaded.model)
-        self._cache = SlotCache(0)
+        self._cache = SlotCache()
+        self.drop, self.clear = self._cache.drop, self._cache.clear
         self.token_bytes = 0
 
     def join(self, prompts: list[list[int]]) -> torch.Tensor:
         """Prompts are right-padded and need no mask: under causal attention no token sees the padding after it."""
         lengths = [len(prompt) for prompt in prompts]
-        padded = torch.zeros((len(prompts), max(lengths)), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = torch.tensor(prompt)
-        padded = padded.to(self._device)
+        padded = pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True).to(self._device)
         positions = torch.arange(padded.shape[1], device=self._device).expand(padded.shape)
         cache = DynamicCache()
         self._last.places = torch.tensor(lengths, device=self._device) - 1
@@ -52,9 +51,7 @@ class SlotDecoder:
             output = self._model(input_ids=padded, position_ids=positions, past_key_values=cache, use_cache=True)
         finally:
             self._last.places = None  # also after a failure: the next step's rows have one position each
-        if len(self._cache) != len(cache.layers):
-            self._cache = SlotCache(len(cache.layers))
-            self.token_bytes = _token_bytes(cache)
+        self.token_bytes = _token_bytes(cache)
         self._cache.join(cache, lengths)
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
@@ -68,12 +65,6 @@ class SlotDecoder:
             use_cache=True,
         )
         return output.logits[:, -1]  # type: ignore[no-any-return]
-
-    def drop(self, gone: set[int]) -> list[int]:
-        return self._cache.drop(gone)
-
-    def clear(self) -> None:
-        self._cache.clear()
 
 
 class LeftPaddedDecoder:
@@ -101,7 +92,7 @@ class LeftPaddedDecoder:
             answer, cross = DynamicCache(), DynamicCache()
             both = EncoderDecoderCache(answer, cross)
             output = read_prompt(self._loaded, prompt, past_key_values=both if self._loaded.decoder_start else answer)
-            self.token_bytes = max(_token_bytes(answer), _token_bytes(cross))
+            self.token_bytes = _token_bytes(both)
             _append(self._answers, answer, left=True)
             self._answer_lengths.append(len(self._loaded.decoder_start) or len(prompt))
             if self._loaded.decoder_start:

@@ -37,23 +37,17 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The weight files that transformers would read; safetensors come before pickles, as there.
-
-    Raises:
-        ModelError: there is none, or one that the index names is missing.
-    """
-    for single, index in (
-        ("model.safetensors", "model.safetensors.index.json"),
-        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
-    ):
-        if (folder / single).is_file():
-            return [folder / single]
-        if (folder / index).is_file():
+    """The weight files that transformers would read; safetensors come before pickles, as there."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        single, index = folder / name, folder / f"{name}.index.json"
+        if single.is_file():
+            return [single]
+        if index.is_file():
             try:
-                names = sorted(set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values()))
+                names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
             except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                raise ModelError(f"{folder / index} cannot be read ({reason}); copy it again.") from None
+                raise ModelError(f"{index} cannot be read ({reason}); copy it again.") from None
             lacking = [name for name in names if not (folder / name).is_file()]
             if lacking:
                 raise ModelError(

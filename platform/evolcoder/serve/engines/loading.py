@@ -76,8 +76,14 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokenizer = _read_tokenizer(folder)
-        dtype = dtype or best_dtype(device, config)
-        model = _read_weights(folder, config, dtype).to(device).eval()
+        dtype = dtype or _best_dtype(device, config)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        named = config.architectures or []
+        if named and not any(word in name.lower() for name in named for word in _GENERATES):
+            raise ModelError(
+                f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model."
+            )
+        model = load_weights(kind, folder, config, dtype).to(device).eval()
     except _LOADING_FAULTS as error:
         if own_code and "trust_remote_code" in str(error):
             raise ModelError(
@@ -90,20 +96,20 @@ def load_model(folder: Path, max_model_len: int | None, dtype: torch.dtype | Non
     if max_model_len is not None and max_model_len > longest:
         raise ModelError(f"serve.max_model_len={max_model_len} is more than the {longest} tokens that {folder} can hold.")
     generation = model.generation_config
-    named = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
+    ends = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
     return LoadedModel(
         model,
         tokenizer,
         device,
         dtype,
-        frozenset(token for token in [*named, tokenizer.eos_token_id] if token is not None),
+        frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None),
         max_model_len or longest,
         _decoder_start(folder, config, generation),
         model.get_input_embeddings().weight.shape[0],
     )
 
 
-def best_dtype(device: torch.device, config: Any) -> torch.dtype:
+def _best_dtype(device: torch.device, config: Any) -> torch.dtype:
     """bfloat16 on a GPU and on CPUs that compute it (AVX512-BF16, AMX); elsewhere it would be slower than float32.
 
     Encoder-decoders (T5) overflow in float16, so an old GPU computes those in float32.
@@ -117,7 +123,7 @@ def best_dtype(device: torch.device, config: Any) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def usable_cores(share: int = 1) -> int:
+def usable_cores(share: int) -> int:
     """The cores for one of ``share`` engines on this machine; the process's CPU affinity counts, as containers set it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // share)
@@ -147,14 +153,6 @@ def _read_tokenizer(folder: Path) -> Any:
         raise ModelError(f"{folder} has no tokenizer that can be read ({_reason(error)}); {COPY_TOKENIZER}.") from error
     check_tokenizer(tokenizer, folder)
     return tokenizer
-
-
-def _read_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    named = config.architectures or []
-    if named and not any(word in name.lower() for name in named for word in _GENERATES):
-        raise ModelError(f"{folder} holds a {named[0]}, which does not generate text; give a causal or encoder-decoder model.")
-    return load_weights(kind, folder, config, dtype)
 
 
 def _decoder_start(folder: Path, config: Any, generation: GenerationConfig) -> tuple[int, ...]:

@@ -13,34 +13,19 @@ from jinja2 import TemplateError
 from evolcoder.serve.engines.base import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from evolcoder.text.rendering import chat_tokens, leading, words
 
-
-@dataclass(frozen=True, slots=True)
-class _InfillFamily:
-    """The special tokens of one family of models: before the prefix, the suffix and the middle; and those that end a middle.
-
-    ``spaces_first``: its tokenizer puts a space before every text.
-    """
-
-    prefix: str
-    suffix: str
-    middle: str
-    ends: tuple[str, ...] = ()
-    spaces_first: bool = False
-
-
 _INFILL_FAMILIES = (
     # StarCoder, StarCoder2, Granite
-    _InfillFamily("<fim_prefix>", "<fim_suffix>", "<fim_middle>", ("<|endoftext|>", "<file_sep>")),
-    _InfillFamily("<fim-prefix>", "<fim-suffix>", "<fim-middle>", ("<|endoftext|>",)),  # SantaCoder
+    (("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), ("<|endoftext|>", "<file_sep>"), False),
+    (("<fim-prefix>", "<fim-suffix>", "<fim-middle>"), ("<|endoftext|>",), False),  # SantaCoder
     # Qwen2.5-Coder, CodeGemma
-    _InfillFamily(
-        "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>",
-        ("<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|file_separator|>"),
-    ),
-    _InfillFamily("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", ("<｜end▁of▁sentence｜>",)),  # DeepSeek-Coder
-    _InfillFamily("▁<PRE>", "▁<SUF>", "▁<MID>", ("▁<EOT>",), spaces_first=True),  # CodeLlama
-    _InfillFamily("<PRE>", "<SUF>", "<MID>", ("<EOT>",), spaces_first=True),  # CodeLlama's, as others write them
+    (("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+     ("<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|file_separator|>"), False),
+    (("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"), ("<｜end▁of▁sentence｜>",), False),  # DeepSeek-Coder
+    (("▁<PRE>", "▁<SUF>", "▁<MID>"), ("▁<EOT>",), True),  # CodeLlama
+    (("<PRE>", "<SUF>", "<MID>"), ("<EOT>",), True),  # CodeLlama's, as others write them
 )  # fmt: skip
+"""The special tokens of each family of models: before the prefix, the suffix and the middle; then those that end a middle; and
+whether its tokenizer puts a space before every text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +46,20 @@ class InfillLayout:
 def find_infill(tokenizer: Any) -> InfillLayout | None:
     """The layout of the first family whose three tokens are all in the tokenizer's vocabulary, or None."""
     vocabulary = tokenizer.get_vocab()
-    for marks in _INFILL_FAMILIES:
-        named = (marks.prefix, marks.suffix, marks.middle)
-        if not all(mark in vocabulary for mark in named):
-            continue
-        before, between, after = (vocabulary[mark] for mark in named)
-        ends = {vocabulary[end] for end in marks.ends if end in vocabulary}
-        return InfillLayout(before, between, after, frozenset({before, between, after, *ends}), named, marks.spaces_first)
+    for marks, ends, spaces_first in _INFILL_FAMILIES:
+        if all(mark in vocabulary for mark in marks):
+            before, between, after = (vocabulary[mark] for mark in marks)
+            known = {vocabulary[end] for end in ends if end in vocabulary}
+            return InfillLayout(before, between, after, frozenset({before, between, after, *known}), marks, spaces_first)
     return None
 
 
-class PromptError(ValueError):
+@dataclass(eq=False)
+class PromptError(Exception):
     """The prompt does not suit this model; ``param`` is the field at fault."""
 
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message)
-        self.param = param
+    message: str
+    param: str
 
 
 def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, vocabulary: int, encoder: bool) -> list[int]:
@@ -105,8 +88,12 @@ def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, v
     elif infill is None:
         raise PromptError("This model has no fill-in-the-middle tokens, so it cannot use `suffix`; leave it out.", "suffix")
     else:
-        (prefix,) = words(tokenizer, [prompt.prefix], infill.marks)
-        suffix = _suffix_tokens(tokenizer, prompt.suffix, infill)
+        texts = [prompt.prefix, prompt.suffix, "\n", "\n" + prompt.suffix]
+        prefix, suffix, line_end, line_and_suffix = words(tokenizer, texts, infill.marks)
+        # CodeLlama's tokenizer puts a space before every text, and a suffix must not get one. So it is encoded after a line
+        # break, and the tokens of that are cut off again.
+        if infill.spaces_first and line_and_suffix[: len(line_end)] == line_end:
+            suffix = line_and_suffix[len(line_end) :]
         tokens = [*leading(tokenizer), infill.before, *prefix, infill.between, *suffix, infill.after]
     last = min(vocabulary, len(tokenizer)) - 1
     if any(not 0 <= token <= last for token in tokens):
@@ -118,12 +105,3 @@ def encode_prompt(tokenizer: Any, prompt: Prompt, infill: InfillLayout | None, v
     if start is None:
         raise PromptError(f"{field} is empty, and this model has no token to start from.", field)
     return [start]
-
-
-def _suffix_tokens(tokenizer: Any, suffix: str, infill: InfillLayout) -> list[int]:
-    """CodeLlama's tokenizer puts a space before every text, and a suffix must not get one.
-
-    So the suffix is encoded after a line break, and the tokens of the line break are cut off again.
-    """
-    plain, anchor, joined = words(tokenizer, [suffix, "\n", "\n" + suffix], infill.marks)
-    return joined[len(anchor) :] if infill.spaces_first and joined[: len(anchor)] == anchor else plain

@@ -6,6 +6,7 @@ A row belongs to the engine's decode thread; ``deliver`` alone crosses over to t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class ReplyChannel:
     closed: bool = False
 
 
+@dataclass(eq=False, kw_only=True)
 class Row:
     """One answer.
 
@@ -43,39 +45,33 @@ class Row:
         streamed: deliver as the text grows; else once, at the end.
     """
 
-    def __init__(
-        self,
-        *,
-        index: int,
-        prompt: list[int],
-        follows: list[int],
-        sampling: SamplingParams,
-        max_tokens: int,
-        decode: Callable[[list[int]], str],
-        names: TokenNames,
-        stop_ids: Collection[int],
-        channel: ReplyChannel,
-        streamed: bool,
-    ) -> None:
-        self.index, self.prompt, self.max_tokens, self.channel = index, prompt, max_tokens, channel
+    index: int
+    prompt: list[int]
+    follows: list[int]
+    sampling: SamplingParams
+    max_tokens: int
+    decode: Callable[[list[int]], str]
+    names: TokenNames
+    stop_ids: Collection[int]
+    channel: ReplyChannel
+    streamed: bool
+
+    def __post_init__(self) -> None:
+        # The most tokens that its keys and values can come to: reserved at admission, so a running row never lacks memory.
+        self.reserved_tokens = len(self.prompt) + self.max_tokens
         # Each of n answers has a sequence of its own; a request's seed alone would make them all alike.
-        seed = None if sampling.seed is None else f"{sampling.seed} {index}"
-        self.sampler = RowSampler(sampling, random.Random(seed))
+        seed = None if self.sampling.seed is None else f"{self.sampling.seed} {self.index}"
+        self.sampler = RowSampler(self.sampling, random.Random(seed))
         self.token = -1
-        self._names, self._stop_ids, self._streamed = names, stop_ids, streamed
-        self._text = TokenDecoder(decode, follows)
-        self._stops = StopScanner(sampling.stop)
+        self.ended = False
+        self._text = TokenDecoder(self.decode, self.follows)
+        self._stops = StopScanner(self.sampling.stop)
         self._generated = 0
         # Characters of the answer: decoded so far, of those not held back, and those that its tokens have at least begun.
         self._decoded = self._shown = self._begun = 0
         self._offset = 0  # where its last token begins
-        self._unsent = Piece(index, "", 0)
+        self._unsent = Piece(self.index, "", 0)
         self._logprobs: list[TokenLogprob] = []  # of tokens whose text is not shown yet
-
-    @property
-    def reserved_tokens(self) -> int:
-        """The most tokens its keys and values can come to. Reserved at admission, so a running row never lacks memory."""
-        return len(self.prompt) + self.max_tokens
 
     def add_token(self, token: int, logprobs: list[tuple[int, float]] | None) -> Piece | None:
         """Append a token.
@@ -89,11 +85,12 @@ class Row:
         """
         self.token = token
         self._generated += 1
-        ended, before = token in self._stop_ids, self._decoded
-        shown, reason = self._end("stop") if ended else self._new_text(token)
+        ended, before = token in self.stop_ids, self._decoded
+        shown, reason = self._new_text(token, ended)
+        self.ended = reason is not None
         self._shown += len(shown)
         if logprobs is not None and not ended:
-            (own, value), *others = [(self._names[one], value) for one, value in logprobs]
+            (own, value), *others = [(self.names[one], value) for one, value in logprobs]
             # Which character the token begins with is told by its bytes: those of 10xxxxxx go on with one that has begun.
             begins = sum(not 0x80 <= byte < 0xC0 for byte in own.data)
             goes_on = 0x80 <= next(iter(own.data), 0) < 0xC0
@@ -111,27 +108,25 @@ class Row:
         self._logprobs = self._logprobs[len(entries) :]
         unsent = self._unsent
         piece = Piece(self.index, unsent.text + shown, unsent.tokens + 1, reason, unsent.logprobs + entries)
-        if reason is None and not (self._streamed and piece.text):
+        if reason is None and not (self.streamed and piece.text):
             self._unsent = piece
             return None
         self._unsent = Piece(self.index, "", 0)
         return piece
 
-    def _new_text(self, token: int) -> tuple[str, FinishReason | None]:
-        decoded = self._text.feed(token)
-        self._decoded += len(decoded)
-        shown = self._stops.feed(decoded)
-        if self._stops.stopped:
-            return shown, "stop"
-        if self._generated < self.max_tokens:
-            return shown, None
-        rest, reason = self._end("length")
-        return shown + rest, reason
-
-    def _end(self, reason: FinishReason) -> tuple[str, FinishReason]:
-        """What was held back; it may hold a stop string that only now is certain."""
-        shown = self._stops.feed(self._text.flush()) + self._stops.flush()
-        return shown, "stop" if self._stops.stopped else reason
+    def _new_text(self, token: int, ended: bool) -> tuple[str, FinishReason | None]:
+        shown = ""
+        if not ended:
+            decoded = self._text.feed(token)
+            self._decoded += len(decoded)
+            shown = self._stops.feed(decoded)
+            if self._stops.stopped:
+                return shown, "stop"
+            if self._generated < self.max_tokens:
+                return shown, None
+        # What was held back may hold a stop string that only now is certain.
+        shown += self._stops.feed(self._text.feed(None), final=True)
+        return shown, "stop" if ended or self._stops.stopped else "length"
 
 
 def deliver(deliveries: Iterable[tuple[Row, Delivery]]) -> None:
@@ -144,7 +139,8 @@ def deliver(deliveries: Iterable[tuple[Row, Delivery]]) -> None:
     for row, delivery in deliveries:
         by_loop.setdefault(row.channel.loop, []).append((row, delivery))
     for loop, batch in by_loop.items():
-        if not loop.is_closed():  # its process is ending, and nobody waits
+        # One that is closed, be it at this moment, has nobody who waits; the others are still to hear of theirs.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_put, batch)
 
 

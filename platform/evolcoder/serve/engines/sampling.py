@@ -58,14 +58,9 @@ def top_logprobs(
     """For each of ``rows`` the log probability of its token, then of its ``count`` likeliest tokens."""
     logprobs = torch.log_softmax(logits_nv[list(rows)].float(), -1)
     chosen = logprobs.gather(1, torch.tensor(list(tokens), device=logprobs.device)[:, None])[:, 0].tolist()
-    best = logprobs.topk(min(count, logprobs.shape[1])) if count else None
-    result = []
-    for index, (token, value) in enumerate(zip(tokens, chosen, strict=True)):
-        pairs = [(token, value)]
-        if best is not None:
-            pairs += zip(best.indices[index].tolist(), best.values[index].tolist(), strict=True)
-        result.append(pairs)
-    return result
+    best = logprobs.topk(min(count, logprobs.shape[1]))
+    likeliest = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [[own, *zip(*pairs, strict=True)] for own, pairs in zip(zip(tokens, chosen, strict=True), likeliest, strict=True)]
 
 
 def _penalised(logits_nv: torch.Tensor, samplers: Sequence[RowSampler]) -> torch.Tensor:

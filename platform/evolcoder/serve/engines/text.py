@@ -28,8 +28,8 @@ class StopScanner:
         self._held = ""
         self.stopped = False
 
-    def feed(self, text: str) -> str:
-        """The text that may be sent now."""
+    def feed(self, text: str, final: bool = False) -> str:
+        """The text that may be sent now; ``final``: no more comes, so what was held back is sent too."""
         if self.stopped or not self._stops:
             return "" if self.stopped else text
         held = self._held + text
@@ -40,14 +40,9 @@ class StopScanner:
             return held[: min(found)[1]]
         # Only an end of the text can still grow into a stop; all before it is safe to send.
         beginnings = [stop[:length] for stop in self._stops for length in range(1, min(len(stop), len(held) + 1))]
-        keep = max((len(beginning) for beginning in beginnings if held.endswith(beginning)), default=0)
+        keep = 0 if final else max((len(beginning) for beginning in beginnings if held.endswith(beginning)), default=0)
         shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
         return shown
-
-    def flush(self) -> str:
-        """What was held back, when no more text comes."""
-        held, self._held = self._held, ""
-        return held
 
 
 class TokenDecoder:
@@ -71,28 +66,23 @@ class TokenDecoder:
         self._start = 0
         self._shown = len(self._tokens)
 
-    def feed(self, token: int) -> str:
-        self._tokens.append(token)
-        return self._new_text(final=False)
-
-    def flush(self) -> str:
-        """What is left when no more tokens come, incomplete characters included (as U+FFFD)."""
-        return self._new_text(final=True)
-
-    def _new_text(self, final: bool) -> str:
+    def feed(self, token: int | None) -> str:
+        """The text that is whole now. None: no more tokens come, so incomplete characters are given too (as U+FFFD)."""
+        if token is not None:
+            self._tokens.append(token)
         if self._shown == len(self._tokens):
             return ""
         before = self._decode(self._tokens[self._start : self._shown])
         after = self._decode(self._tokens[self._start :])
         # An end of U+FFFD may become a character with the next token. A model may also write U+FFFD itself: it is then held
         # back until the next token, which costs a moment and loses nothing.
-        if (after.endswith(_INCOMPLETE) and not final) or len(after) <= len(before):
+        if (after.endswith(_INCOMPLETE) and token is not None) or len(after) <= len(before):
             return ""
         self._start, self._shown = self._shown, len(self._tokens)
         return after[len(before) :]
 
 
-class TokenNames:
+class TokenNames(dict[int, Token]):
     """The name and the own bytes of each token of a tokenizer.
 
     Decoding one token alone would not do: SentencePiece drops its leading space, and of half a character U+FFFD is left.
@@ -108,18 +98,16 @@ class TokenNames:
         printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
         others = [byte for byte in range(256) if byte not in printable]
         self._bytes = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
-        self._known: dict[int, Token] = {}
 
-    def __getitem__(self, number: int) -> Token:
-        if number not in self._known:
-            written = self._tokenizer.convert_ids_to_tokens(number) or ""
-            data = b"" if number in self._special else self._data(number, written)
-            try:
-                name = data.decode() or written
-            except UnicodeDecodeError:
-                name = "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
-            self._known[number] = Token(number, name, data)
-        return self._known[number]
+    def __missing__(self, number: int) -> Token:
+        written = self._tokenizer.convert_ids_to_tokens(number) or ""
+        data = b"" if number in self._special else self._data(number, written)
+        try:
+            name = data.decode() or written
+        except UnicodeDecodeError:
+            name = "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        self[number] = Token(number, name, data)
+        return self[number]
 
     def _data(self, number: int, written: str) -> bytes:
         if number in self._added:

@@ -115,7 +115,7 @@ class TransformersEngine:
                 for prompt in request.prompts
             ]
         except PromptError as error:
-            yield Rejected(str(error), param=error.param)
+            yield Rejected(error.message, param=error.param)
             return
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -173,9 +173,15 @@ class TransformersEngine:
     # All that follows runs in the decode thread.
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # OpenMP has this setting per thread, and Ray sets it to one
         try:
-            while self._receive():
+            torch.set_num_threads(self._threads)  # OpenMP has this setting per thread, and Ray sets it to one
+            while True:
+                # Arrivals are taken in; one is waited for when there is nothing else to do.
+                while not self._arrivals.empty() or not (self._running or self._waiting):
+                    row = self._arrivals.get()
+                    if row is None:  # the engine is being closed
+                        return
+                    self._waiting.append(row)
                 try:
                     self._advance()
                 # After a failure within a step the cache's rows may differ in length from what the engine believes, so all
@@ -190,20 +196,12 @@ class TransformersEngine:
                 self._waiting.extend(row for row in [self._arrivals.get()] if row is not None)
             deliver((row, EngineError("The engine has stopped.")) for row in [*self._running, *self._waiting])
 
-    def _receive(self) -> bool:
-        """Take arrivals in; blocks for one when there is nothing else to do. False: the engine is being closed."""
-        while not self._arrivals.empty() or not (self._running or self._waiting):
-            row = self._arrivals.get()
-            if row is None:
-                return False
-            self._waiting.append(row)
-        return True
-
     @torch.inference_mode()
     def _advance(self) -> None:
-        cancelled = {number for number, row in enumerate(self._running) if row.channel.closed}
-        self._cancelled += len(cancelled)
-        self._remove(cancelled)
+        gone = {number for number, row in enumerate(self._running) if row.ended or row.channel.closed}
+        self._cancelled += sum(not self._running[number].ended for number in gone)
+        if gone:  # the decoder says in which order it keeps the others
+            self._running = [self._running[number] for number in self._decoder.drop(gone)]
         # New rows are read at once, before the others go on: the sooner they run, the more rows share each step, and a step
         # costs nearly the same for one row as for many.
         newcomers = self._admit()
@@ -240,18 +238,17 @@ class TransformersEngine:
         return newcomers
 
     def _sample_and_deliver(self, rows: list[Row], logits: torch.Tensor) -> None:
-        """Sample a token for each of ``rows``, deliver what that completes, and remove the rows that end.
+        """Sample a token for each of ``rows``, and deliver what that completes.
 
         ``rows`` are all running rows, or the newly admitted ones among them; ``logits`` has one row for each of them.
         """
         tokens = sample_tokens(logits, [row.sampler for row in rows])
-        asked = {number: row.sampler.sampling.logprobs for number, row in enumerate(rows)}
-        numbers = [number for number, count in asked.items() if count is not None]
+        counts = [row.sampling.logprobs for row in rows]
+        asked = {number: count for number, count in enumerate(counts) if count is not None}
         logprobs: dict[int, list[tuple[int, float]]] = {}
-        if numbers:
-            most = max(count or 0 for count in asked.values())
-            found = top_logprobs(logits, numbers, [tokens[number] for number in numbers], most)
-            logprobs = {number: pairs[: 1 + (asked[number] or 0)] for number, pairs in zip(numbers, found, strict=True)}
+        if asked:
+            found = top_logprobs(logits, list(asked), [tokens[number] for number in asked], max(asked.values()))
+            logprobs = {number: pairs[: 1 + asked[number]] for number, pairs in zip(asked, found, strict=True)}
         self._steps += 1
         self._generated += len(rows)
         deliveries: list[tuple[Row, Delivery]] = []
@@ -259,13 +256,7 @@ class TransformersEngine:
             try:
                 delivery: Delivery | None = row.add_token(token, logprobs.get(number))
             except BaseException as error:  # noqa: BLE001 - such as the tokenizer's: this row's alone
-                delivery = EngineError.of(error)
+                delivery, row.ended = EngineError.of(error), True
             if delivery is not None:
                 deliveries.append((row, delivery))
         deliver(deliveries)
-        finished = {id(row) for row, delivery in deliveries if isinstance(delivery, EngineError) or delivery.finish_reason}
-        self._remove({number for number, row in enumerate(self._running) if id(row) in finished})
-
-    def _remove(self, gone: set[int]) -> None:
-        if gone:  # the decoder says in which order it keeps the others
-            self._running = [self._running[number] for number in self._decoder.drop(gone)]
