@@ -30,6 +30,7 @@ _TF_TYPES = (
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 )
 _PLAIN = (bool, int, float, complex, str, bytes)
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
 class Malformed(Exception):  # noqa: N818 - said of a description
@@ -101,14 +102,8 @@ class Rebuilder:
         match described:
             case ("same", value):
                 return self._one(value)
-            case ("list", items):
-                return self._all(items)
-            case ("tuple", items):
-                return tuple(self._all(items))
-            case ("set", items):
-                return set(self._all(items))
-            case ("frozenset", items):
-                return frozenset(self._all(items))
+            case ("list" | "tuple" | "set" | "frozenset" as kind, items):
+                return _CONTAINERS[kind](self._all(items))
             case ("dict", pairs):
                 return dict(map(self._all, pairs))
             case ("range", *ends):
@@ -117,10 +112,8 @@ class Rebuilder:
                 return slice(*self._all(ends))
             case ("datetime", *fields, zone):
                 return datetime.datetime(*map(_integer, fields)).replace(tzinfo=_zone(zone))  # type: ignore[arg-type]
-            case ("date", *fields):
-                return datetime.date(*map(_integer, fields))
-            case ("time", *fields):
-                return datetime.time(*map(_integer, fields))  # type: ignore[arg-type]
+            case ("date" | "time" as kind, *fields):
+                return getattr(datetime, kind)(*map(_integer, fields))
             case ("timedelta", *fields):
                 return datetime.timedelta(*(_integer(field, _LEAST) for field in fields))
             case ("decimal", text) if len(_text(text)) <= 100:
@@ -195,10 +188,8 @@ class Rebuilder:
     def _pandas(self, described: tuple[Any, ...]) -> Any:
         pd = import_module("pandas")
         match described:
-            case ("NaT",):
-                return pd.NaT
-            case ("NA",):
-                return pd.NA
+            case ("NaT" | "NA" as name,):
+                return getattr(pd, name)
             case ("Timestamp", value, zone):
                 moment = pd.Timestamp(_integer(value, _LEAST))
                 return moment if zone is None else moment.tz_localize("UTC").tz_convert(_zone(zone))
