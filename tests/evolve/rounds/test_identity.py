@@ -17,7 +17,7 @@ from evolcoder.endpoint.limits.ledger import TeacherLimits
 from evolcoder.endpoint.requests import Endpoint
 from evolcoder.evolve.rounds.identity import round_identity, round_stages, seeds_identity
 from evolcoder.evolve.rounds.shards import PART_NAME, write_shard
-from evolcoder.evolve.rounds.this_round import Round, Teacher
+from evolcoder.evolve.rounds.worker import Round, Teacher
 from evolcoder.evolve.rules.evolution import FORMAT_BEFORE
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.run.folder import RunFolder

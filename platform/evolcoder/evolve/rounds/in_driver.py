@@ -20,8 +20,7 @@ from evolcoder.endpoint.limits.shared_limiter import LimitsActor
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import show_totals
 from evolcoder.evolve.rounds.shards import read_pool, write_rows
-from evolcoder.evolve.rounds.this_round import Round
-from evolcoder.evolve.rounds.worker import RoundProgress, RowEvolver
+from evolcoder.evolve.rounds.worker import Round, RoundProgress, RowEvolver
 from evolcoder.evolve.rules.evolution import CHANGES
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder

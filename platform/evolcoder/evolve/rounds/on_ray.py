@@ -25,8 +25,7 @@ from evolcoder.endpoint.limits.shared_limiter import LimitsActor
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rounds.display import watching
 from evolcoder.evolve.rounds.shards import read_pool, write_rows
-from evolcoder.evolve.rounds.this_round import Round
-from evolcoder.evolve.rounds.worker import RowEvolver, together
+from evolcoder.evolve.rounds.worker import Round, RowEvolver, together
 from evolcoder.evolve.rules.evolution import CHANGES
 from evolcoder.records import Instruction
 from evolcoder.storage.folders import Folder

@@ -33,7 +33,7 @@ from evolcoder.evolve.rounds.gather import CopyCheck, gather
 from evolcoder.evolve.rounds.identity import finished_rounds, round_stages
 from evolcoder.evolve.rounds.in_driver import MOST_ROWS, InDriver
 from evolcoder.evolve.rounds.shards import partition_count, read_pool, write_rows
-from evolcoder.evolve.rounds.this_round import Round, Teacher
+from evolcoder.evolve.rounds.worker import Round, Teacher
 from evolcoder.evolve.seeds.load import load_seeds
 from evolcoder.records import Instruction
 from evolcoder.run.folder import RunFolder

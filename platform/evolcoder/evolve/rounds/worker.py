@@ -1,4 +1,4 @@
-"""What runs on the cluster's workers: the Ray Data class that evolves rows, and the board that they report to.
+"""A round about to be made, and the class that evolves its rows: on the cluster's workers, or in the driver.
 
 A worker never raises for a row: whatever happens, a row comes out with a status. When the run must stop, it says so on the
 board and hands the rest of its rows through as they are, without a request; the driver reads the board.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,10 @@ from evolcoder.endpoint.requests import FOR_EVER, Endpoint, RequestFailed, Sampl
 from evolcoder.errors import EvolcoderError
 from evolcoder.evolve.rules.evolution import CHANGES, Asked, RoundPlan, evolve_row, failed_row
 from evolcoder.records import Instruction
+from evolcoder.run.folder import RunFolder
+from evolcoder.settings.run import RunSettings
 from evolcoder.storage.folders import Folder
+from evolcoder.storage.stage import Stage
 
 REPORT_SECONDS = 0.25
 NOT_ASKED = "not asked: the run was stopped"
@@ -41,6 +44,49 @@ class RoundJob:
     part: str
     epoch: Epoch
     limits: TeacherLimits
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What all rounds of one run share. ``ledger`` is the handle of a ``LimitsActor``."""
+
+    endpoints: Sequence[Endpoint]
+    epoch: Epoch
+    limits: TeacherLimits
+    ledger: Any
+
+
+@dataclass(frozen=True)
+class Round:
+    """``rows`` is how many its pool has."""
+
+    settings: RunSettings
+    run: RunFolder
+    number: int
+    stage: Stage
+    partitions: int
+    rows: int
+    teacher: Teacher
+
+    @property
+    def earlier(self) -> list[Folder]:
+        return [self.run.round(number) for number in range(self.number)]
+
+    @property
+    def attempt(self) -> Folder:
+        """Where the evolved rows lie until they are merged."""
+        return self.run.root / f"attempts/{self.number:02d}-{self.teacher.epoch.number:06d}"
+
+    def job(self, concurrency: int) -> RoundJob:
+        return RoundJob(
+            plan=RoundPlan(self.number, self.settings.evolve, self.settings.teacher, self.teacher.endpoints[0].model),
+            endpoints=tuple(self.teacher.endpoints),
+            concurrency=concurrency,
+            journal=self.run.journal,
+            part=f"{self.number:02d}",
+            epoch=self.teacher.epoch,
+            limits=self.teacher.limits,
+        )
 
 
 @dataclass(slots=True)
