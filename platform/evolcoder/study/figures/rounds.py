@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 import altair as alt
@@ -49,12 +48,6 @@ def papers_own(evidence: Mapping[str, Any]) -> Figure:
 def _lines(rows: Sequence[Mapping[str, Any]], picked: int | None) -> alt.LayerChart:
     rounds = sorted({row["round"] for row in rows})
     kinds = [kind for kind in _COLORS if any(row["kind"] == kind for row in rows)]
-    means = [
-        {"kind": kind, "round": number, "value": fmean(values)}
-        for kind in kinds
-        for number in rounds
-        if (values := [row["value"] for row in rows if (row["kind"], row["round"]) == (kind, number)])
-    ]
     axis = alt.Axis(values=rounds, format="d", grid=False)
     x = alt.X("round:Q", title="round k", axis=axis, scale=alt.Scale(padding=14, nice=False, zero=False))
     y = alt.Y("value:Q", title="pass@1, %", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=5))
@@ -64,7 +57,7 @@ def _lines(rows: Sequence[Mapping[str, Any]], picked: int | None) -> alt.LayerCh
 
     color = alt.Color("kind:N", title=None, scale=scale(_COLORS), legend=alt.Legend(orient="bottom"))
     points = alt.Chart(alt.Data(values=list(rows))).encode(x=x, color=color)
-    line = alt.Chart(alt.Data(values=means)).encode(x=x, y=y, color=color)
+    means = alt.Y("mean(value):Q", title="pass@1, %")
     layers: list[alt.Chart] = []
     if picked is not None:
         mark = alt.Chart(alt.Data(values=[{"round": picked, "text": "picked"}]))
@@ -73,7 +66,7 @@ def _lines(rows: Sequence[Mapping[str, Any]], picked: int | None) -> alt.LayerCh
     if "low" in rows[0]:
         layers.append(points.mark_rule(opacity=0.45, strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q"))
     dashes = alt.StrokeDash("kind:N", title=None, scale=scale(_DASHES), legend=None)
-    layers.append(line.mark_line(strokeWidth=2).encode(strokeDash=dashes))
+    layers.append(points.mark_line(strokeWidth=2).encode(y=means, strokeDash=dashes))
     shapes = alt.Shape("kind:N", title=None, scale=scale(_SHAPES))
     layers.append(points.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shapes))
     return alt.layer(*layers).properties(width=235, height=190)
