@@ -86,8 +86,12 @@ def show_rounds(manifests: Sequence[Manifest], settings: RunSettings, reporter: 
     """The final tables: by operator and rule, and by round."""
     priced = settings.teacher.usd_per_million_input_tokens is not None
     rows: list[list[object]] = []
+    totals: list[list[object]] = []
     for number, manifest in enumerate(manifests):
-        for operator, made in manifest.summary.get("operators", {}).items():
+        summary = manifest.summary
+        total = [number, kept_rows(manifest), summary.get("prompt_tokens", 0), summary.get("completion_tokens", 0)]
+        totals.append([*total, round(summary.get("usd", 0.0), 4)] if priced else total)
+        for operator, made in summary.get("operators", {}).items():
             eliminated = made["eliminated"]
             lengths = [round(made["mean_instruction_words"]), round(made["mean_response_words"])]
             tokens = made["prompt_tokens"] + made["completion_tokens"]
@@ -95,11 +99,6 @@ def show_rounds(manifests: Sequence[Manifest], settings: RunSettings, reporter: 
             rows.append([*row, round(made["usd"], 4)] if priced else row)
     columns = ["round", "operator", "kept", "eliminated", "by rule", "words asked", "words answered", "tokens"]
     reporter.table("Evolved rows", [*columns, "USD"] if priced else columns, rows)
-    totals: list[list[object]] = []
-    for number, manifest in enumerate(manifests):
-        summary = manifest.summary
-        total = [number, kept_rows(manifest), summary.get("prompt_tokens", 0), summary.get("completion_tokens", 0)]
-        totals.append([*total, round(summary.get("usd", 0.0), 4)] if priced else total)
     columns = ["round", "kept", "prompt tokens", "completion tokens"]
     reporter.table("What it took", [*columns, "USD"] if priced else columns, totals)
 

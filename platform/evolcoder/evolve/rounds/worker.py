@@ -58,7 +58,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Round:
-    """``rows`` is how many its pool has."""
+    """One that is about to be made; ``rows`` is how many its pool has."""
 
     settings: RunSettings
     run: RunFolder

@@ -1,9 +1,9 @@
 """Which evolutions failed, and the cleaning before the rules that say so. Pure.
 
 The name of a rule is the reason of the rows that it eliminates. ``apology`` (`sorry` in fewer than 80 words),
-``only_stop_words`` and ``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. So is the
-judge, in our own words: the teacher says whether a task asks for anything new. It costs a call more for each row, and is off
-by default. Copies of benchmarks and of other rows are looked for in the package ``copies``.
+``only_stop_words`` and ``copied_prompt`` are WizardLM's; the rest catch replies that are no task or no answer at all. The
+judge is WizardLM's too, in our own words: the teacher says whether a task asks for anything new. It costs one more call for
+each row, and is off by default. Copies of benchmarks and of other rows are looked for in the package ``copies``.
 """
 
 from __future__ import annotations
