@@ -121,10 +121,10 @@ def _watched_fit(job: TrainingJob, show: Callable[[], None]) -> Exception | None
 
 
 def _fit(job: TrainingJob) -> Exception | None:
-    """The run's name is the training's identity, so only checkpoints of this very training are resumed."""
     from evolcoder.train.loop import train_worker
 
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
+    # The run's name is the training's identity, so only checkpoints of this very training are resumed.
     storage_path, _, name = job.work.path.rpartition("/")
     trainer = TorchTrainer(
         train_worker,
