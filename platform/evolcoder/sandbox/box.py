@@ -61,7 +61,6 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
 
     def __init__(self, settings: BoxSettings) -> None:
         self.settings = settings
-        self._isolated = settings.level != "none"
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._folder: Path | None = None
@@ -94,14 +93,14 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
         Raises:
             BoxFault: no process could be had, also not from a new box.
         """
-        chosen = limits or self.settings.limits
+        limits = limits or self.settings.limits
         try:
-            return self._order(chosen)
+            return self._order(limits)
         except (OSError, BoxFault):
             try:
                 self.close()
                 self._start()
-                return self._order(chosen)
+                return self._order(limits)
             except (OSError, SandboxError) as error:
                 raise BoxFault(f"no box could be started in place of a dead one: {error}") from error
 
@@ -154,7 +153,7 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
             channel.close()
             status.close()
             raise
-        return Program(channel, status, limits, self._isolated)
+        return Program(channel, status, limits, isolated=self.settings.level != "none")
 
     def _start(self) -> None:
         settings = self.settings

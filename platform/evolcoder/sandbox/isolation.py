@@ -88,15 +88,6 @@ class Interpreter:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class SandboxReport:
-    """Whether a level holds on this machine; ``detail`` is one sentence for people."""
-
-    level: Level
-    works: bool
-    detail: str
-
-
 class BubblewrapMissingError(SandboxError):
     """There is no bubblewrap on this machine."""
 

@@ -11,16 +11,13 @@ _PRINTED_INT_BITS = 1000
 
 
 class _ShortRepr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxother = self.maxstring = self.maxlong = _SHORT_CHARACTERS
-
     def repr_int(self, x: int, level: int) -> str:
         # Python refuses to print an int of more than 4300 digits: that ValueError must not fail the verdict.
         return super().repr_int(x, level) if x.bit_length() < _PRINTED_INT_BITS else f"<int of {x.bit_length()} bits>"
 
 
 _repr = _ShortRepr()
+_repr.maxother = _repr.maxstring = _repr.maxlong = _SHORT_CHARACTERS
 
 
 def short_repr(value: object) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox.box import BoxSettings, Sandbox
 from evolcoder.sandbox.inside import landlock
-from evolcoder.sandbox.isolation import Level, SandboxReport
+from evolcoder.sandbox.isolation import Level
 from evolcoder.sandbox.outcomes import BoxFault, ProgramFault, ProgramRaised
 
 _CANARY = (Path(__file__).parent / "inside" / "canary.py").read_text("utf-8")
@@ -16,6 +17,13 @@ _HOLDS: dict[Level, str] = {
     "landlock": "the kernel's Landlock (version {abi}), no network, no files but an own folder, no new processes",
     "none": "programs run with limits, but nothing keeps them from your files and network",
 }
+
+
+class SandboxReport(NamedTuple):
+    """Whether a level holds on this machine; ``detail`` is one sentence for people."""
+
+    works: bool
+    detail: str
 
 
 def self_check(box: Sandbox) -> None:
@@ -49,5 +57,5 @@ def probe(level: Level = "bubblewrap") -> SandboxReport:
         with Sandbox(BoxSettings(level)) as box:
             self_check(box)
     except SandboxError as error:
-        return SandboxReport(level, False, error.message)
-    return SandboxReport(level, True, f"{level}: {_HOLDS[level].format(abi=landlock.version())}")
+        return SandboxReport(False, error.message)
+    return SandboxReport(True, f"{level}: {_HOLDS[level].format(abi=landlock.version())}")

@@ -17,7 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from evolcoder.sandbox.inside import codec
 from evolcoder.sandbox.isolation import ResourceLimits
@@ -30,9 +30,6 @@ from evolcoder.sandbox.outcomes import (
     ProgramFault,
     ProgramTimeout,
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _LENGTH = struct.Struct(">I")
 _START_SECONDS = 30.0
@@ -106,51 +103,42 @@ class Program(contextlib.AbstractContextManager["Program"]):
         Raises:
             ProgramFault, BoxFault
         """
-        request = marshal.dumps(("calls", name, tuple(arguments)), codec.MARSHAL_VERSION)
         limit = self.limits.call_cpu_seconds
         frames = [_LENGTH.pack(len(payload)) + payload for payload in expected]
         index, data = 0, bytearray()
-        deadline = self._guarded(self._begin, request, limit)
+        with self._guarded():
+            deadline = self._send(("calls", name, tuple(arguments)), limit)
         while index < len(arguments):
-            data += self._guarded(self._some, deadline)
-            start = index
-            index, used, found = self._guarded(self._split, data, index, frames)
+            start, used = index, 0
+            found: list[tuple[int, CallReply]] = []
+            with self._guarded():
+                data += self._some(deadline)
+                while True:
+                    if index < len(frames) and data.startswith(frames[index], used):
+                        used += len(frames[index])
+                    elif (reply := self._reply_at(used, data)) is not None:
+                        found.append((index, reply))
+                        used += _LENGTH.size + len(reply.payload)
+                    else:
+                        break
+                    index += 1
             del data[:used]
             yield from found
             if index == start + 1:
-                self._guarded(deadline.check)  # a reply that came late is late
+                with self._guarded():
+                    deadline.check()  # a reply that came late is late
             if index > start:
                 deadline = _Deadline(self, limit)
 
-    def _begin(self, request: bytes, cpu_limit_seconds: float) -> _Deadline:
-        deadline = _Deadline(self, cpu_limit_seconds)
-        self._send(_LENGTH.pack(len(request)) + request, deadline)
-        return deadline
-
-    def _split(self, data: bytearray, index: int, frames: Sequence[bytes]) -> tuple[int, int, list[tuple[int, CallReply]]]:
-        """Take whole replies off the front: the next call's index, the bytes used, and the replies that differ."""
-        found: list[tuple[int, CallReply]] = []
-        used = 0
-        while True:
-            if frames and index < len(frames) and data.startswith(frames[index], used):
-                used += len(frames[index])
-                index += 1
-                continue
-            size = self._frame_size(data, used)
-            if size is None or len(data) < used + _LENGTH.size + size:
-                return index, used, found
-            used += _LENGTH.size
-            found.append((index, CallReply(bytes(data[used : used + size]), self._bounds)))
-            used += size
-            index += 1
-
-    def _frame_size(self, data: bytearray, place: int) -> int | None:
-        if len(data) < place + _LENGTH.size:
+    def _reply_at(self, place: int, data: bytearray) -> CallReply | None:
+        """The reply that begins there; None when it has not come as a whole yet."""
+        begin = place + _LENGTH.size
+        if len(data) < begin:
             return None
         (size,) = _LENGTH.unpack_from(data, place)
         if size > self.limits.reply_bytes + 64:
             raise BadReply(f"its reply of {size} bytes is larger than the {self.limits.reply_bytes} allowed")
-        return int(size)
+        return CallReply(bytes(data[begin : begin + size]), self._bounds) if len(data) >= begin + size else None
 
     @property
     def cpu_seconds(self) -> float:
@@ -163,13 +151,6 @@ class Program(contextlib.AbstractContextManager["Program"]):
     @property
     def wall_seconds(self) -> float:
         return time.monotonic() - self._wall_start
-
-    def starved_seconds(self) -> float:
-        """How long its main thread stood ready to run without a processor; 0 where the kernel does not say."""
-        try:
-            return int(Path(f"/proc/{self._pid}/schedstat").read_text("ascii").split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
 
     def close(self) -> None:
         """Kill the program and all that it left; returns when nothing of it runs."""
@@ -202,32 +183,32 @@ class Program(contextlib.AbstractContextManager["Program"]):
         raise BoxFault(f"the box could not prepare a process: {why}")
 
     def _ask(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> Any:
-        data = marshal.dumps(request, codec.MARSHAL_VERSION)
-        return self._guarded(self._exchange, data, cpu_limit_seconds)
+        with self._guarded():
+            deadline = self._send(request, cpu_limit_seconds)
+            data = bytearray()
+            while (reply := self._reply_at(0, data)) is None:
+                data += self._some(deadline)
+            deadline.check()  # a reply that came late is late
+            if len(data) > _LENGTH.size + len(reply.payload):
+                raise BadReply("it said more than it was asked for")
+            return reply.value()
 
-    def _guarded(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What it returns; a fault ends the program for good."""
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A fault in the block ends the program for good."""
         if self.fault is not None:
             raise self.fault
         try:
-            return act(*args, **kwargs)
+            yield
         except (ProgramFault, BoxFault) as fault:
             self.fault = fault
             self._kill()
             raise
 
-    def _exchange(self, request: bytes, cpu_limit_seconds: float) -> Any:
-        deadline = self._begin(request, cpu_limit_seconds)
-        data = bytearray()
-        while (size := self._frame_size(data, 0)) is None or len(data) < _LENGTH.size + size:
-            data += self._some(deadline)
-        deadline.check()  # a reply that came late is late
-        if len(data) > _LENGTH.size + size:
-            raise BadReply("it said more than it was asked for")
-        return CallReply(bytes(data[_LENGTH.size :]), self._bounds).value()
-
-    def _send(self, data: bytes, deadline: _Deadline) -> None:
-        view = memoryview(data)
+    def _send(self, request: tuple[Any, ...], cpu_limit_seconds: float) -> _Deadline:
+        data = marshal.dumps(request, codec.MARSHAL_VERSION)
+        deadline = _Deadline(self, cpu_limit_seconds)
+        view = memoryview(_LENGTH.pack(len(data)) + data)
         while view:
             try:
                 view = view[self._channel.send(view) :]
@@ -235,6 +216,7 @@ class Program(contextlib.AbstractContextManager["Program"]):
                 deadline.wait(self._channel, select.POLLOUT)
             except OSError:
                 raise self._why_it_ended() from None
+        return deadline
 
     def _some(self, deadline: _Deadline) -> bytes:
         """The next bytes that the program sends."""
@@ -297,9 +279,9 @@ class _Deadline:
     def __init__(self, program: Program, cpu_limit_seconds: float) -> None:
         limits = program.limits
         self._program = program
-        used = program.cpu_seconds
-        self._cpu_limit = min(used + cpu_limit_seconds, limits.task_cpu_seconds)
-        self._seconds = cpu_limit_seconds if used + cpu_limit_seconds <= limits.task_cpu_seconds else limits.task_cpu_seconds
+        cpu_limit = program.cpu_seconds + cpu_limit_seconds
+        self._cpu_limit = min(cpu_limit, limits.task_cpu_seconds)
+        self._seconds = cpu_limit_seconds if cpu_limit <= limits.task_cpu_seconds else limits.task_cpu_seconds
         self._wall_limit = min(
             program.wall_seconds + cpu_limit_seconds * limits.wall_factor, limits.task_cpu_seconds * limits.wall_factor
         )
@@ -314,8 +296,10 @@ class _Deadline:
         cpu_left = self._cpu_limit - self._program.cpu_seconds
         wall_left = self._wall_limit - self._program.wall_seconds
         if wall_left <= 0:
-            # Time in which it wanted a processor and got none is the machine's, not the program's.
-            wall_left += min(self._program.starved_seconds(), _STARVED_FACTOR * self._wall_limit)
+            # Time in which its main thread wanted a processor and got none is the machine's, not the program's.
+            with contextlib.suppress(OSError, IndexError, ValueError):  # the kernel does not say
+                starved_ns = int(Path(f"/proc/{self._program._pid}/schedstat").read_text("ascii").split()[1])
+                wall_left += min(starved_ns / 1e9, _STARVED_FACTOR * self._wall_limit)
         if cpu_left <= 0:
             raise ProgramTimeout(f"more than {self._seconds:g} s of CPU time")
         if wall_left <= 0:

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter as _clock
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the worker is a script: its neighbours are found by their bare names
@@ -61,7 +61,14 @@ class Calls:
                 (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
                 kind, *rest = marshal.loads(self._exactly(size))  # the trusted side's own bytes
                 if kind == "load":
-                    return exec, (self._compiled(rest[0].removeprefix("\ufeff")), self._names), {}
+                    source = rest[0].removeprefix("\ufeff")
+                    # The first source is program.py; what is loaded into the same module later goes by another name.
+                    file, self._file = self._file, "<loaded later>"
+                    # For inspect and tracebacks, which would read it from the file.
+                    lines = [f"{line}\n" for line in source.removesuffix("\n").split("\n")]
+                    self._sources.cache[file] = len(source), None, lines, file
+                    # Not with the flags of this file: its own ``annotations`` would keep a program's from being evaluated.
+                    return exec, (compile(source, file, "exec", dont_inherit=True), self._names), {}
                 if kind == "evaluate":
                     return eval, (compile(rest[0], "expression", "eval", dont_inherit=True), self._names), {}
                 if kind == "call":
@@ -97,14 +104,6 @@ class Calls:
         except BaseException:  # noqa: BLE001 - an exception that cannot even be described
             payload = b"r" + codec.encode(("Exception", "an exception that cannot be described"))
         self._reply(payload)
-
-    def _compiled(self, source: str) -> CodeType:
-        # The first source is program.py; what is loaded into the same module later goes by another name.
-        file, self._file = self._file, "<loaded later>"
-        # For inspect and tracebacks, which would read it from the file.
-        self._sources.cache[file] = len(source), None, [f"{x}\n" for x in source.removesuffix("\n").split("\n")], file
-        # Not with the flags of this file: its own ``annotations`` would keep a program's annotations from being evaluated.
-        return compile(source, file, "exec", dont_inherit=True)
 
     def _function(self, name: str) -> Any:
         try:

@@ -19,7 +19,8 @@ import marshal
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 MARSHAL_VERSION = 2
@@ -109,8 +110,12 @@ def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS, digests: bool = Fal
     Raises:
         CodecError: too deep, or too large without ``digests``.
     """
-    is_long = type(value) in (list, tuple) and len(value) > _LONG_ITEMS
-    pieces = _pieces(value, bounds, digests) if is_long else iter((_whole(value, bounds, digests),))
+    if type(value) in (list, tuple) and len(value) > _LONG_ITEMS:
+        head = (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
+        parts = (value[start : start + _PIECE_ITEMS] for start in range(0, len(value), _PIECE_ITEMS))
+        pieces = chain((head,), (_whole(part, bounds, digests)[len(head) :] for part in parts))
+    else:
+        pieces = chain((_whole(value, bounds, digests),))
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -127,13 +132,6 @@ def encode_fast(value: Any, bounds: Bounds = DEFAULT_BOUNDS, digests: bool = Fal
         found.update(piece)
         size += len(piece)
     return Digest(found.digest(), size)
-
-
-def _pieces(value: Any, bounds: Bounds, digests: bool) -> Iterator[bytes]:
-    """The bytes of a long list or tuple, some items at a time."""
-    yield (b"[" if type(value) is list else b"(") + _LENGTH.pack(len(value))
-    for start in range(0, len(value), _PIECE_ITEMS):
-        yield _whole(value[start : start + _PIECE_ITEMS], bounds, digests)[1 + _LENGTH.size :]
 
 
 def _whole(value: Any, bounds: Bounds, digests: bool) -> bytes:
@@ -242,9 +240,7 @@ class _Decoder:
         self._items_left = bounds.items
 
     def take(self, depth: int) -> Any:
-        return self._value(self._raw(1), depth)
-
-    def _value(self, tag: bytes, depth: int) -> Any:
+        tag = self._raw(1)
         # Bounds first: a tag may claim 4 GiB of items, and each level of nesting is a call on the trusted side's stack.
         if depth > self._bounds.depth:
             raise CodecError(f"nested deeper than {self._bounds.depth}")
@@ -311,8 +307,9 @@ class _Decoder:
 
     def _dict(self, depth: int) -> dict[Any, Any]:
         pairs = []
-        while (tag := self._raw(1)) != _END_OF_DICT:
-            pairs.append((self._value(tag, depth + 1), self.take(depth + 1)))
+        while not self._data.startswith(_END_OF_DICT, self.position):
+            pairs.append((self.take(depth + 1), self.take(depth + 1)))
+        self.position += len(_END_OF_DICT)
         self._check_hashes(key for key, _ in pairs)
         made = dict(pairs)
         if len(made) != len(pairs):

@@ -77,7 +77,7 @@ _REFUSED_WHERE_SHARED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _NOT_THERE_WHERE_SHARED = {"openat2": (437, 437, _ENOSYS), "fallocate": (285, 47, _EOPNOTSUPP)}
 """Its flags cannot be seen; it takes disk space faster than anyone can watch."""
-_OWN_PROCESS_ONLY = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}
+_PRLIMIT64, _SCHED_SETAFFINITY = (302, 261), (203, 122)
 _SIGNALS = {"kill": (62, 129, 1), "tkill": (200, 130, 1), "tgkill": (234, 131, 2), "rt_sigqueueinfo": (129, 138, 1),
             "rt_tgsigqueueinfo": (297, 240, 2)}  # fmt: skip
 """The third number is the place of the signal among the arguments; the first argument is whom it is for."""
@@ -95,7 +95,6 @@ _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _PRCTL = (157, 167)
 _SETRLIMIT = (160, 164)
-_PRLIMIT64 = (302, 261)
 _NEWEST_SYSCALL = 460
 """Numbers above it are newer than this list, and unknown to it: they do not exist for a program."""
 
@@ -131,7 +130,7 @@ def become_nobody(keep_search: bool = False) -> None:
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         if keep_search:
-            _set_capabilities(1 << _CAP_DAC_READ_SEARCH)
+            keep_capabilities(1 << _CAP_DAC_READ_SEARCH)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 1)
 
@@ -254,10 +253,6 @@ def empty_bounding_set() -> None:
 def keep_capabilities(mask: int) -> None:
     """Give up every capability of this process but those in the mask. Nothing it becomes can have more: it never can."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    _set_capabilities(mask)
-
-
-def _set_capabilities(mask: int) -> None:
     header = struct.pack("=Ii", 0x20080522, 0)
     _check(_libc.capset(header, struct.pack("=6I", mask, mask, 0, 0, 0, 0)), "capset")
 
@@ -297,9 +292,9 @@ def filter_program(machine: str) -> bytes:
     lines += _when(_CLONE3[column], [_refuse(_ENOSYS)])
     lines += _when(_CLONE[column], [_argument(0), _op(_IF_ANY_BIT, _CLONE_THREAD, 1, 0), _refuse(_EPERM), _ALLOW])
     dangerous = (_PR_SET_SECCOMP, _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG)
-    lines += _when(_PRCTL[column], _none_of(0, dangerous))
-    lines += _when(_SETRLIMIT[column], _none_of(0, (resource.RLIMIT_CPU,)))
-    lines += _when(_PRLIMIT64[column], _none_of(1, (resource.RLIMIT_CPU,)))
+    lines += _when(_PRCTL[column], _choose(0, dangerous, _refuse(_EPERM), _ALLOW))
+    lines += _when(_SETRLIMIT[column], _choose(0, (resource.RLIMIT_CPU,), _refuse(_EPERM), _ALLOW))
+    lines += _when(_PRLIMIT64[column], _choose(1, (resource.RLIMIT_CPU,), _refuse(_EPERM), _ALLOW))
     return b"".join([*lines, _ALLOW])
 
 
@@ -315,14 +310,14 @@ def shared_filter_program(machine: str, pid: int) -> bytes:
         lines += _when(numbers[column], [_refuse(_EPERM)])
     for *either, error in _NOT_THERE_WHERE_SHARED.values():
         lines += _when(either[column], [_refuse(error)])
-    for numbers in _OWN_PROCESS_ONLY.values():
-        lines += _when(numbers[column], _only(0, (0, pid), _EPERM))
+    for numbers in (_PRLIMIT64, _SCHED_SETAFFINITY):
+        lines += _when(numbers[column], _choose(0, (0, pid), _ALLOW, _refuse(_EPERM)))
     for *either, place in _SIGNALS.values():
         own = [_argument(0), _op(_IF_EQUAL, pid, 1, 0), _refuse(_EPERM)]
-        lines += _when(either[column], [*own, *_none_of(place, (_SIGKILL, _SIGSTOP))])
+        lines += _when(either[column], [*own, *_choose(place, (_SIGKILL, _SIGSTOP), _refuse(_EPERM), _ALLOW)])
     lines += _when(_OPEN[column], _check_open(1)) + _when(_OPENAT[column], _check_open(2))
-    lines += _when(_FCNTL[column], _none_of(1, _REFUSED_FCNTL))
-    lines += _when(_IOCTL[column], _only(1, _ALLOWED_IOCTL, _ENOTTY))
+    lines += _when(_FCNTL[column], _choose(1, _REFUSED_FCNTL, _refuse(_EPERM), _ALLOW))
+    lines += _when(_IOCTL[column], _choose(1, _ALLOWED_IOCTL, _ALLOW, _refuse(_ENOTTY)))
     # Through a pair of datagram sockets, messages can be sent to any socket that has a name. A stream cannot.
     lines += _when(_SOCKETPAIR[column], [_argument(1), _op(_AND, 0xF), _op(_IF_EQUAL, 1, 1, 0), _refuse(_EPERM), _ALLOW])
     return b"".join([*lines, _ALLOW])
@@ -358,14 +353,10 @@ def _when(number: int | None, lines: list[bytes]) -> list[bytes]:
     return [] if number is None else [_op(_IF_EQUAL, number, 0, len(lines)), *lines]
 
 
-def _only(place: int, values: tuple[int, ...], error: int) -> list[bytes]:
-    checks = [part for value in values for part in (_op(_IF_EQUAL, value, 0, 1), _ALLOW)]
-    return [_argument(place), *checks, _refuse(error)]
-
-
-def _none_of(place: int, values: tuple[int, ...]) -> list[bytes]:
-    checks = [part for value in values for part in (_op(_IF_EQUAL, value, 0, 1), _refuse(_EPERM))]
-    return [_argument(place), *checks, _ALLOW]
+def _choose(place: int, values: tuple[int, ...], answer: bytes, otherwise: bytes) -> list[bytes]:
+    """One answer where an argument is any of the values, and another where it is none."""
+    checks = [part for value in values for part in (_op(_IF_EQUAL, value, 0, 1), answer)]
+    return [_argument(place), *checks, otherwise]
 
 
 def _check_open(place: int) -> list[bytes]:

@@ -37,7 +37,8 @@ class FreshModules:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._away: dict[str, ModuleType] = {}
+        self.away: dict[str, ModuleType] = {}
+        """Those that no program has imported yet."""
         self._visible = 0
         self._imported_by: dict[str, set[str]] = defaultdict(set)
         for name in sys.modules.keys() - AT_START:
@@ -79,21 +80,17 @@ class FreshModules:
         if len(sys.modules) == self._visible:
             return
         found = {name: sys.modules.pop(name) for name in sys.modules.keys() - AT_START - {"program"}}
-        self._away |= found
+        self.away |= found
         for name, module in found.items():
             parent, _, child = name.rpartition(".")
-            holder = self._away.get(parent) or sys.modules.get(parent)
+            holder = self.away.get(parent) or sys.modules.get(parent)
             if holder is not None and vars(holder).get(child) is module:
                 delattr(holder, child)
         self._visible = len(sys.modules)
 
-    def module(self, name: str) -> ModuleType:
-        """One that no program has imported yet."""
-        return self._away[name]
-
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """For the import system. A module is handed out once: imported again, it is read from its file as anywhere."""
-        real = self._away[name].__spec__ if name in self._away else None
+        real = self.away[name].__spec__ if name in self.away else None
         if real is None:
             return None
         spec = ModuleSpec(name, self, origin=real.origin)  # type: ignore[arg-type] # it is all that is asked of a loader
@@ -103,7 +100,7 @@ class FreshModules:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """For the import system."""
-        module = self._away[spec.name]
+        module = self.away[spec.name]
         self._spec = module.__spec__
         return module
 
@@ -113,7 +110,7 @@ class FreshModules:
         module.__spec__ = self._spec
         while waiting:
             name = waiting.pop()
-            found = self._away.pop(name, None)
+            found = self.away.pop(name, None)
             if found is not None:
                 sys.modules[name] = shown[name] = found
                 waiting += self._imported_by[name]

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+Paths = Sequence[Path]
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH, _LOG_NOTHING = 1, 1, 1
 
@@ -76,7 +78,7 @@ def version() -> int:
     return max(found, 0)
 
 
-def around(root: Path, hidden: Sequence[Path]) -> list[Path]:
+def around(root: Path, hidden: Paths) -> list[Path]:
     """What to grant so that all below ``root`` is granted but the ``hidden`` folders: rules cannot take back.
 
     Symbolic links are left out where something is hidden: the rule would be for what they point at.
@@ -105,15 +107,7 @@ class Rulesets:
         OSError: there is no Landlock.
     """
 
-    def __init__(
-        self,
-        abi: int,
-        readable: Sequence[Path],
-        hidden: Sequence[Path],
-        listable: Sequence[Path],
-        devices: Sequence[Path],
-        base: Path,
-    ) -> None:
+    def __init__(self, abi: int, readable: Paths, hidden: Paths, listable: Paths, devices: Paths, base: Path) -> None:
         self._rights = rights(abi)
         self._exact = self._ruleset()
         shared = [(path, _READ_DIR) for path in listable] + [(path, self._rights.device) for path in devices]

@@ -23,7 +23,6 @@ import site
 import socket
 import struct
 import sys
-import types
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -83,7 +82,7 @@ def main() -> None:
             raise RuntimeError(f"importing {', '.join(warm)} started threads, which a fork would lose")
     else:
         modules = FreshModules(_WARM_MODULES)  # libraries are too large to be put away: thousands of modules
-    sources = sys.modules["linecache"] if modules is None else modules.module("linecache")
+    sources = sys.modules["linecache"] if modules is None else modules.away["linecache"]
     box = _Box(isolation, modules, _look_new(), sources)
     if modules is not None:
         modules.put_away()
@@ -97,7 +96,7 @@ def main() -> None:
     supervisors: list[socket.socket] = []
     while (order := _next_order(control)) is not None:
         if level == "bubblewrap":
-            supervisor = _idle_supervisor(supervisors) or _new_supervisor(supervisors, control, order, box)
+            supervisor = _free_supervisor(supervisors, control, order, box)
             # Not by send_fds: it imports a module at each call, which programs would then see.
             sockets = _DESCRIPTORS.pack(order.program.fileno(), order.status.fileno())
             supervisor.sendmsg([json.dumps(order.limits).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, sockets)])
@@ -139,18 +138,13 @@ def _next_order(control: socket.socket) -> _Order | None:
     return _Order(program, status, json.loads(message))
 
 
-def _idle_supervisor(supervisors: list[socket.socket]) -> socket.socket | None:
-    """A supervisor whose last program has ended; those that are no more are forgotten."""
+def _free_supervisor(supervisors: list[socket.socket], control: socket.socket, order: _Order, box: _Box) -> socket.socket:
+    """A supervisor whose last program has ended, else a new one; those that are no more are forgotten."""
     for supervisor in select.select(supervisors, [], [], 0)[0]:
         if supervisor.recv(1) == _FREE:
             return supervisor
         supervisors.remove(supervisor)
         supervisor.close()
-    return None
-
-
-def _new_supervisor(supervisors: list[socket.socket], control: socket.socket, order: _Order, box: _Box) -> socket.socket:
-    """A supervisor that is to be given this order first."""
     supervisor, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         for other in (control, order.program, order.status, supervisor, *supervisors):
@@ -169,10 +163,12 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, box: _Box) -> NoRetur
     order = None
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        fault = _enter(tmp_bytes, names_itself=box.modules is None)
-        while (order := _next_order(orders)) is not None:
-            if fault is not None:
-                raise fault
+        order = _next_order(orders)
+        confine.enter_namespaces(tmp_bytes, names_itself=box.modules is None)
+        if os.fork() != 0:
+            os._exit(0)  # only the first process of a process namespace can lead out of those that it makes in it
+        confine.empty_bounding_set()
+        while order is not None:
             with confine.process_namespace():
                 if order.limits["tmp_bytes"] != tmp_bytes:
                     tmp_bytes = order.limits["tmp_bytes"]
@@ -186,22 +182,11 @@ def _supervise_many(orders: socket.socket, tmp_bytes: int, box: _Box) -> NoRetur
             if not free:
                 break
             order.status.close()
+            order = _next_order(orders)
     except OSError as error:
         if order is not None:
             order.status.send(json.dumps({"fault": str(error)}).encode())
     os._exit(0)
-
-
-def _enter(tmp_bytes: int, names_itself: bool) -> OSError | None:
-    """Go on as the first process of a new process namespace, which alone can lead out of those that it makes in it."""
-    try:
-        confine.enter_namespaces(tmp_bytes, names_itself)
-        if os.fork() != 0:
-            os._exit(0)
-        confine.empty_bounding_set()
-    except OSError as error:
-        return error
-    return None
 
 
 def _supervise(order: _Order, box: _Box) -> NoReturn:
@@ -232,44 +217,42 @@ def _run_program(order: _Order, box: _Box) -> bytes:
 
 
 class _ProgramProcess(BaseException):
-    """Raised in a program's process, to leave all functions of the processes that it was forked from: their calls would
-    count against the program's depth of recursion.
+    """Raised with the order and the box in a program's process, to leave all functions of the processes that it was forked
+    from: their calls would count against the program's depth of recursion.
     """
 
-    def __init__(self, order: _Order, box: _Box) -> None:
-        self._order, self._box = order, box
 
-    def begin(self) -> Calls:
-        """Shut this process in, and be ready for the program."""
-        limits, isolation = self._order.limits, self._box.isolation
-        try:
-            if isolation is not None:
-                isolation.enter()
-            os.setsid()
-            # Only this one socket stays: a descriptor of the status or control socket would let a program forge its own end.
-            os.dup2(self._order.program.fileno(), _PROGRAM_FD)
-            os.closerange(_PROGRAM_FD + 1, 1 << 16)
-            nothing = os.open("/dev/null", os.O_RDWR)
-            for standard in (0, 1, 2):
-                os.dup2(nothing, standard)
-            os.close(nothing)
-            self._order.program.detach()
-            self._order.status.detach()
-            stream = socket.socket(fileno=_PROGRAM_FD)
-            confine.die_with_parent()
-            # The filter comes last: it refuses to change the CPU limit and the death signal, which are set here.
-            confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
-            if isolation is not None:
-                isolation.lock()
-            else:
-                confine.keep_capabilities(0)
-                confine.filter_system_calls()
-        except OSError as error:
-            os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
-            os._exit(1)
-        # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
-        stream.send(b"R")
-        return Calls(stream, limits["reply_bytes"], self._box.module, self._box.sources)
+def _begin_program(order: _Order, box: _Box) -> Calls:
+    """Shut this process in, and be ready for the program."""
+    limits, isolation = order.limits, box.isolation
+    try:
+        if isolation is not None:
+            isolation.enter()
+        os.setsid()
+        # Only this one socket stays: a descriptor of the status or control socket would let a program forge its own end.
+        os.dup2(order.program.fileno(), _PROGRAM_FD)
+        os.closerange(_PROGRAM_FD + 1, 1 << 16)
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        os.close(nothing)
+        order.program.detach()
+        order.status.detach()
+        stream = socket.socket(fileno=_PROGRAM_FD)
+        confine.die_with_parent()
+        # The filter comes last: it refuses to change the CPU limit and the death signal, which are set here.
+        confine.limit_resources(limits["memory_bytes"], limits["cpu_seconds"], limits["tmp_bytes"], limits["processes"])
+        if isolation is not None:
+            isolation.lock()
+        else:
+            confine.keep_capabilities(0)
+            confine.filter_system_calls()
+    except OSError as error:
+        os.write(_PROGRAM_FD, b"X" + str(error).encode()[:500])
+        os._exit(1)
+    # The first byte carries this process's credentials, which the kernel writes: so the other side learns its pid.
+    stream.send(b"R")
+    return Calls(stream, limits["reply_bytes"], box.module, box.sources)
 
 
 def _look_new() -> ModuleType:
@@ -288,7 +271,7 @@ def _look_new() -> ModuleType:
     sys.path.insert(0, "")
     for own in _OWN_MODULES:
         sys.modules.pop(own, None)
-    main_module = types.ModuleType("__main__")
+    main_module = ModuleType("__main__")
     main_module.__dict__.update(__builtins__=builtins, __annotations__={}, __loader__=BuiltinImporter)
     sys.modules["__main__"] = main_module
     spec = ModuleSpec("program", SourceFileLoader("program", FILE), origin=FILE)
@@ -301,7 +284,7 @@ if __name__ == "__main__":
     try:
         main()
     except _ProgramProcess as process:
-        calls = process.begin()
+        calls = _begin_program(*process.args)
         left = process  # with the frames that were left: to free them takes time, and copies of the pages that they are on
     # The calls are made here and not in a function, so that a program may recurse as deep as in a Python of its own.
     while True:
