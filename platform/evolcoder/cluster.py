@@ -63,7 +63,9 @@ def ray_session() -> Iterator[None]:
     else:
         options["runtime_env"] = {"py_modules": [str(Path(__file__).parent)]}
     try:
-        _require_listener(address)
+        host, separator, port = address.removeprefix("ray://").rpartition(":")
+        if separator and port.isdigit():  # look whether anything listens there: Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
         with _native_stderr_aside():
             ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -82,17 +84,6 @@ def beside_the_driver() -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
-def _require_listener(address: str) -> None:
-    """Look whether anything listens there: Ray itself would try for minutes.
-
-    Raises:
-        OSError: nothing does.
-    """
-    host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if separator and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 def _use_own_token() -> None:

@@ -17,7 +17,7 @@ from evolcoder.cluster import ray_session
 from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
 from evolcoder.errors import EvolcoderError
-from evolcoder.sandbox.probe import probe
+from evolcoder.sandbox.checked import probe
 
 PACKAGES = ("ray", "torch", "transformers", "deepspeed", "openai", "pyarrow", "evalplus")
 

@@ -17,12 +17,12 @@ import pytest
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox import box as box_module
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.checked import probe, self_check
 from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.inside.codec import encode
 from evolcoder.sandbox.inside.confine import filter_program
 from evolcoder.sandbox.isolation import Level, ResourceLimits, box_command, find_bwrap
 from evolcoder.sandbox.outcomes import BadReply, BoxFault, ProgramEnded, ProgramFault, ProgramRaised, ProgramTimeout
-from evolcoder.sandbox.probe import probe, self_check
 from evolcoder.sandbox.program import Program
 
 LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=0.5, task_cpu_seconds=1.0, memory_bytes=512 << 20)

@@ -11,9 +11,9 @@ import pytest
 
 from evolcoder.errors import SandboxError
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.checked import self_check
 from evolcoder.sandbox.isolation import Interpreter
 from evolcoder.sandbox.outcomes import ProgramRaised
-from evolcoder.sandbox.probe import self_check
 
 STARTS_A_THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
 SOURCE = """

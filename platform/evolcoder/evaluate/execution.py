@@ -14,7 +14,7 @@ from evolcoder.evaluate.benchmarks.base import Benchmark, Problem
 from evolcoder.evaluate.judge import Job, Submission, judge
 from evolcoder.records import Verdict
 from evolcoder.sandbox.box import BoxSettings
-from evolcoder.sandbox.warm_boxes import WarmBoxes
+from evolcoder.sandbox.checked import WarmBoxes
 
 Judge = Callable[[Job], Awaitable[Verdict]]
 

@@ -117,8 +117,7 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
             if self._folder is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(_END_SECONDS)  # it ends its programs and clears up
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
             self._process.wait(_END_SECONDS)
             self._process = None
         if self._folder is not None:

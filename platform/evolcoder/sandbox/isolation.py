@@ -149,12 +149,11 @@ def box_command(
         return [*start, str(here / "worker.py"), "landlock", str(control_fd), plan], variables
     variables |= {name: f"{FOLDERS}/{name}" for name, _ in python.folders}
     mounts = [(here / name, f"{INSIDE}/{name}") for name in _FILES]
-    folders = [INSIDE]
+    folders = [INSIDE, PACKAGES]
     if interpreter is None:
-        folders.append(PACKAGES)
         mounts += [(place, f"{PACKAGES}/{place.name}") for place in _package_places(packages)]
     else:
-        folders += [PACKAGES, FOLDERS]
+        folders.append(FOLDERS)
         mounts += [(interpreter.site_packages, PACKAGES)]
         mounts += [(place, f"{FOLDERS}/{name}") for name, place in interpreter.folders]
     command = [

@@ -108,11 +108,10 @@ class Program(contextlib.AbstractContextManager["Program"]):
         index, data = 0, bytearray()
         with self._guarded():
             deadline = self._send(("calls", name, tuple(arguments)), limit)
-        while index < len(arguments):
-            start, used = index, 0
-            found: list[tuple[int, CallReply]] = []
-            with self._guarded():
+            while index < len(arguments):
                 data += self._some(deadline)
+                start, used = index, 0
+                found: list[tuple[int, CallReply]] = []
                 while True:
                     if index < len(frames) and data.startswith(frames[index], used):
                         used += len(frames[index])
@@ -122,13 +121,12 @@ class Program(contextlib.AbstractContextManager["Program"]):
                     else:
                         break
                     index += 1
-            del data[:used]
-            yield from found
-            if index == start + 1:
-                with self._guarded():
+                del data[:used]
+                yield from found
+                if index == start + 1:
                     deadline.check()  # a reply that came late is late
-            if index > start:
-                deadline = _Deadline(self, limit)
+                if index > start:
+                    deadline = _Deadline(self, limit)
 
     def _reply_at(self, place: int, data: bytearray) -> CallReply | None:
         """The reply that begins there; None when it has not come as a whole yet."""

@@ -50,7 +50,13 @@ class AppendLog:
             return
         with explain_write_errors(self._folder / f"{self._name}.jsonl"):
             if self._file is None:
-                self._file = self._open()
+                path = self._folder.local_path / f"{self._name}.jsonl"
+                # A kill may have cut the last line short: without a line end, the first line of this process would be lost
+                # with it. Unbuffered, for what was appended must outlive the process, however it ends.
+                torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+                self._file = path.open("ab", buffering=0)
+                if torn:
+                    self._file.write(b"\n")
             rest = memoryview(line)
             while rest:  # a raw write may be short when the disk fills; the next one says so
                 rest = rest[self._file.write(rest) :]
@@ -73,13 +79,3 @@ class AppendLog:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _open(self) -> FileIO:
-        path = self._folder.local_path / f"{self._name}.jsonl"
-        # A kill may have cut the last line short: without a line end, the first line of this process would be lost with it.
-        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-        # Unbuffered: what was appended must outlive the process, however it ends.
-        file = path.open("ab", buffering=0)
-        if torn:
-            file.write(b"\n")
-        return file

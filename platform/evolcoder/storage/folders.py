@@ -94,8 +94,8 @@ class Folder:
         selector = pafs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
         prefix = self.path.rstrip("/") + "/"
         files = (info.path for info in self.filesystem.get_file_info(selector) if info.is_file)
-        relative = ("/" + path.lstrip("/") if prefix.startswith("/") else path for path in files)
-        return sorted(n for n in (path.removeprefix(prefix) for path in relative) if fnmatch.fnmatchcase(n, pattern))
+        whole = ("/" + path.lstrip("/") if prefix.startswith("/") else path for path in files)
+        return sorted(fnmatch.filter((path.removeprefix(prefix) for path in whole), pattern))
 
     def make(self) -> Folder:
         """Create the folder and its parents; returns itself."""

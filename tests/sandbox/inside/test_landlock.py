@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.checked import self_check
 from evolcoder.sandbox.inside import landlock
 from evolcoder.sandbox.inside.confine import shared_filter_program
 from evolcoder.sandbox.isolation import ResourceLimits
 from evolcoder.sandbox.outcomes import ProgramEnded, ProgramRaised
-from evolcoder.sandbox.probe import self_check
 
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
 LIMITS = ResourceLimits(import_cpu_seconds=2, call_cpu_seconds=2, task_cpu_seconds=4, memory_bytes=512 << 20, tmp_bytes=4 << 20)

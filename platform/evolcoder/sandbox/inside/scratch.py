@@ -14,7 +14,6 @@ import os
 import resource
 import select
 import signal
-import stat
 import time
 from pathlib import Path
 
@@ -138,26 +137,22 @@ def remove(folder: str) -> None:
 
 def _empty(top: int) -> None:
     """Folders in folders are moved up and then emptied in turn: neither the stack nor a path can get too long."""
-    while names := os.listdir(top):
-        for name in names:
-            if not _is_folder(name, top):
-                os.unlink(name, dir_fd=top)
+    while entries := list(os.scandir(top)):
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=top)
                 continue
-            inner = _open_folder(name, top)
+            inner = _open_folder(entry.name, top)
             try:
-                for below in os.listdir(inner):
-                    if _is_folder(below, inner):
-                        os.close(_open_folder(below, inner))
-                        os.rename(below, f".{os.urandom(12).hex()}", src_dir_fd=inner, dst_dir_fd=top)
+                for below in list(os.scandir(inner)):
+                    if below.is_dir(follow_symlinks=False):
+                        os.close(_open_folder(below.name, inner))
+                        os.rename(below.name, f".{os.urandom(12).hex()}", src_dir_fd=inner, dst_dir_fd=top)
                     else:
-                        os.unlink(below, dir_fd=inner)
+                        os.unlink(below.name, dir_fd=inner)
             finally:
                 os.close(inner)
-            os.rmdir(name, dir_fd=top)
-
-
-def _is_folder(name: str, above: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode)
+            os.rmdir(entry.name, dir_fd=top)
 
 
 def _open_folder(name: str, above: int) -> int:

@@ -1,7 +1,8 @@
-"""Whether a level of isolation holds on this machine: it is tried, not guessed."""
+"""Boxes that are tried and not trusted: whether a level of isolation holds on this machine, and checked boxes kept warm."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ _HOLDS: dict[Level, str] = {
     "landlock": "the kernel's Landlock (version {abi}), no network, no files but an own folder, no new processes",
     "none": "programs run with limits, but nothing keeps them from your files and network",
 }
+_MOST_WARM = 2
+"""A warm box of DS-1000's holds libraries such as TensorFlow in memory: those of the settings used last are kept, no more."""
 
 
 class SandboxReport(NamedTuple):
@@ -59,3 +62,41 @@ def probe(level: Level = "bubblewrap") -> SandboxReport:
     except SandboxError as error:
         return SandboxReport(False, error.message)
     return SandboxReport(True, f"{level}: {_HOLDS[level].format(abi=landlock.version())}")
+
+
+class WarmBoxes(AbstractContextManager["WarmBoxes"]):
+    """For one thread, which starts and uses them all. Use it as a context manager; leaving ends all boxes.
+
+    Args:
+        settings: of the box that is started at once.
+
+    Raises:
+        SandboxError: the level cannot be had on this machine.
+    """
+
+    def __init__(self, settings: BoxSettings) -> None:
+        self._boxes: dict[BoxSettings, Sandbox] = {}  # the one used last is at the end
+        self.get(settings)
+
+    def __exit__(self, *_: object) -> None:
+        while self._boxes:
+            self._boxes.popitem()[1].close()
+
+    def get(self, settings: BoxSettings) -> Sandbox:
+        """The box of these settings, which has passed its self-check. It may end the one that was unused for longest.
+
+        Raises:
+            SandboxError: it cannot be started, or does not hold.
+        """
+        box = self._boxes.pop(settings, None)
+        if box is None:
+            if len(self._boxes) >= _MOST_WARM:
+                self._boxes.pop(next(iter(self._boxes))).close()
+            box = Sandbox(settings)
+            try:
+                self_check(box)
+            except BaseException:
+                box.close()
+                raise
+        self._boxes[settings] = box
+        return box

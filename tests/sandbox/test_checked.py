@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from evolcoder.errors import SandboxError
-from evolcoder.sandbox import warm_boxes
+from evolcoder.sandbox import checked
 from evolcoder.sandbox.box import BoxSettings, Sandbox
+from evolcoder.sandbox.checked import WarmBoxes
 from evolcoder.sandbox.isolation import ResourceLimits
-from evolcoder.sandbox.warm_boxes import WarmBoxes
 
 FIRST, SECOND, THIRD = (BoxSettings(limits=ResourceLimits(threads=threads)) for threads in (30, 31, 32))
 
@@ -32,7 +32,7 @@ def test_a_box_that_does_not_hold_is_closed_and_not_kept(monkeypatch: pytest.Mon
         raise SandboxError("it leaks")
 
     with WarmBoxes(FIRST) as boxes:
-        monkeypatch.setattr(warm_boxes, "self_check", refuse)
+        monkeypatch.setattr(checked, "self_check", refuse)
         for _ in range(2):
             with pytest.raises(SandboxError, match="it leaks"):
                 boxes.get(SECOND)
