@@ -6,7 +6,7 @@ Makes nothing up: what is not there is listed as missing. Computes no scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import takewhile
 from operator import itemgetter
@@ -69,14 +69,8 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     }
     trainings = {entry.model: (entry, manifest) for entry, manifest in made if entry.kind == "train"}
     variants = {model: entry.variant for model, (entry, _) in trainings.items() if entry.variant is not None}
-    # Evol Stop's model of the round that it took is the run's own under another name: it counts as no second training.
-    trained: dict[str, str] = {}
-    for model in sorted(variants, key=lambda model: model != TUNED):
-        trained.setdefault(variants[model].folder, model)
-    scored: dict[tuple[str, str], tuple[str, str]] = {}
-    for model, benchmark in answered:
-        scored.setdefault((variants[model].folder if model in variants else model, benchmark), (model, benchmark))
-    once = set(scored.values())
+    trained = _once([(model,) for model in sorted(variants, key=lambda model: model != TUNED)], variants)
+    once = _once(answered, variants)
     beside = [found for place in settings.study.beside for found in scores_beside(place)]
     evaluated = [(entry.benchmark, entry.stage.folder) for entry in evaluations]
     costs = stage_costs(made, run.root)
@@ -100,7 +94,7 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "published_rounds": {"source": PUBLISHED_ROUNDS_SOURCE, "rounds": list(PUBLISHED_ROUNDS)},
         "rounds": _rounds(rounds, run.report),
         "dataset": dataset.summary if dataset is not None else None,
-        "trainings": [_training(model, variants[model], *trainings[model]) for model in trained.values()],
+        "trainings": [_training(model, variants[model], *trainings[model]) for (model,) in trained],
         "variants": variant_rows(summaries, variants, answered) if settings.study.several_models else [],
         "over_seeds": seeds_together({key: one.rates for key, one in answered.items() if key in once}, variants),
         "costs": costs,
@@ -113,6 +107,16 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
     evidence["limits"] = limits(evidence)
     evidence["findings"] = findings(evidence)
     return evidence
+
+
+def _once(names: Iterable[tuple[str, ...]], variants: Mapping[str, Variant]) -> list[tuple[str, ...]]:
+    """Of names that begin with a model the first of each: Evol Stop's model of the round that it took is the run's own under
+    another name, and counts as no second training.
+    """
+    first: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for model, *rest in names:
+        first.setdefault((variants[model].folder if model in variants else model, *rest), (model, *rest))
+    return list(first.values())
 
 
 def _missing(settings: RunSettings, run: RunFolder, found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str, str]]:
