@@ -263,10 +263,12 @@ def test_bad_sample_files(text: str, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_tasks_that_are_left_out(local_ray: None, oracle: Any, tmp_path: Path) -> None:
-    settings = EvaluateSettings(limit=3, leave_out=("HumanEval/0",), workers=1)
+    settings = EvaluateSettings(limit=3, leave_out=("HumanEval/0", "Mbpp/11"), workers=1)
     run(oracle, Folder.open(tmp_path), settings)
     score = json.loads((tmp_path / "score.json").read_text())
     assert "HumanEval/0 left out (evaluate.leave_out): the score is over the others." in score["warnings"]
+    rescore(settings, Folder.open(tmp_path), None, quiet())
+    assert json.loads((tmp_path / "score.json").read_text())["warnings"] == score["warnings"]
     lines = (tmp_path / "verdicts.jsonl").read_text().splitlines()
     assert [json.loads(line)["task_id"] for line in lines] == ["HumanEval/1", "HumanEval/55", "HumanEval/109"]
     with pytest.raises(SettingsError, match="leave_out names HumanEval/164, which is no task of humaneval"):

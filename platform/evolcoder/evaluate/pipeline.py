@@ -176,7 +176,7 @@ def _judge_answers(
         # The longest first, so that the last judge to end does not keep everyone waiting.
         longest = sorted(completions, key=lambda one: benchmark.reference_seconds(problems[one.task_id]), reverse=True)
         asyncio.run(judging.run(longest, job))
-    absent = identity.get("leave_out") or []
+    absent = sorted(problems.keys() & {benchmark.task_id(name) for name in identity.get("leave_out") or ()})
     warnings = _absence(absent)
     covered = len({completion.task_id for completion in completions})
     if covered < len(problems) - len(absent) and identity.get("limit") is None:

@@ -221,7 +221,7 @@ class Gateway:
         if isinstance(error, HTTPException):  # an unknown route or method
             error = RequestError(f"{request.method} {request.url.path}: {error.detail}.", status=error.status_code)
         # What was refused before it was taken up is counted here; the rest is counted where it ends.
-        elif request.url.path.startswith("/v1/") and not getattr(request.state, "counted", False):
+        elif "/v1/" in request.url.path and not getattr(request.state, "counted", False):
             assert isinstance(error, RequestError)
             self._metrics.requests.labels(request.url.path, str(error.status)).inc()
         assert isinstance(error, RequestError)
