@@ -235,6 +235,19 @@ def test_a_study_that_still_decides_picks_nothing(tmp_path: Path) -> None:
     assert "Why it goes on" in html
 
 
+def test_a_stage_whose_settings_changed_is_missing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, rounds=1)
+    make_rounds(settings)
+    make_trainings(settings, run_variants(settings)[0])
+    place = RunFolder.open(settings).train("1")
+    manifest = json.loads(place.read_text("manifest.json"))
+    manifest["identity"] = {"learning_rate": 2 * settings.train.learning_rate}
+    place.write_text("manifest.json", json.dumps(manifest))
+    draw_report(settings)
+    missing = evidence_of(settings)["missing"]
+    assert {"stage": "train on rounds 0-1", "state": "to do again: learning_rate changed since"} in missing
+
+
 def test_a_stage_whose_source_changed_is_missing(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, rounds=1)
     make_rounds(settings)

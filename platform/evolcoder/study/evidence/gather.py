@@ -19,6 +19,7 @@ from evolcoder.run.variants import TUNED, Variant
 from evolcoder.settings.run import RunSettings, StudySettings
 from evolcoder.settings.section import AUTO
 from evolcoder.stages.listing import RunStage, run_stages
+from evolcoder.stages.progress import stage_status
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
@@ -84,7 +85,7 @@ def gather(settings: RunSettings, run: RunFolder) -> Evidence:
         "name": settings.name,
         "development": development,
         "explorer": run.root.exists(EXPLORER),
-        "missing": _missing(settings, run, found),
+        "missing": _missing(settings, run, [entry for entry, _ in found]),
         "scores": scores + [score for score, _ in beside],
         "comparisons": comparisons,
         "by_round": by_round([score for score in scores if (score["role"], score["benchmark"]) in once], variants),
@@ -119,14 +120,10 @@ def _once(names: Iterable[tuple[str, ...]], variants: Mapping[str, Variant]) -> 
     return list(first.values())
 
 
-def _missing(settings: RunSettings, run: RunFolder, found: Sequence[tuple[RunStage, Manifest | None]]) -> list[dict[str, str]]:
+def _missing(settings: RunSettings, run: RunFolder, found: Sequence[RunStage]) -> list[dict[str, str]]:
     """What is to be made, or to be made again, before the run is what its settings ask for."""
-    missing = []
-    for entry, manifest in found:
-        if manifest is None:
-            missing.append({"stage": entry.label, "state": "to do"})
-        elif changed := entry.stage.changed_inputs(manifest):
-            missing.append({"stage": entry.label, "state": f"to do again: {', '.join(changed)} changed since"})
+    states = [(entry, stage_status(entry)) for entry in found]
+    missing = [{"stage": entry.label, "state": state.text} for entry, state in states if not state.done]
     if settings.evolve.rounds == AUTO and not decided(settings, run).ended:
         missing.append({"stage": "what follows from Evol Stop", "state": "it has not ended"})
     return missing
