@@ -54,6 +54,7 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy benchmarks --exclude benchmarks/peers
 
 clean:
 	rm -rf .venv build dist *.egg-info platform/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -60,7 +60,7 @@ def compare(
     """
     chosen = benchmark_named(benchmark)
     dataset = benchmark.removesuffix("+")
-    rows = {row["task_id"]: row for row in benchmark_rows(chosen.data)}  # type: ignore[attr-defined]
+    rows = {row["task_id"]: row for row in benchmark_rows(chosen.file.name)}
     problems = [p for p in chosen.problems()[::every] if not tasks or p.task_id in tasks]
     statuses: Counter[str] = Counter()
     differences = []
@@ -119,9 +119,8 @@ class _Theirs:
                 return str(status)
         return "pass"
 
-    def _restored(self, inputs: Sequence[Any]) -> list[Any]:
-        restored: list[Any] = mbpp_deserialize_inputs(self._row["task_id"], inputs) if self._dataset == "mbpp" else inputs
-        return restored
+    def _restored(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        return mbpp_deserialize_inputs(self._row["task_id"], inputs) if self._dataset == "mbpp" else inputs
 
 
 @contextlib.contextmanager

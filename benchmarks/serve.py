@@ -43,7 +43,7 @@ class Bare:
 
         from evolcoder.serve.engines.loading import load_model, usable_cores
 
-        torch.set_num_threads(usable_cores())
+        torch.set_num_threads(usable_cores(1))
         self._loaded = load_model(folder, None)
 
     def tokens_per_second(self, prompts: list[str]) -> float:

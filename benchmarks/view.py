@@ -271,7 +271,7 @@ def main() -> None:
             print_header("as", "what", "median", "worst", "files loaded")
             counts = {"repeats": chosen.repeats, "rows": chosen.rows, "problems": chosen.problems}
             measure(browser, base, "laptop", 1, **counts, viewport={"width": 1280, "height": 800})
-            phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 2}
+            phone: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 2}
             measure(browser, base, "phone", chosen.slow_down, **counts, **phone)
         browser.close()
 
