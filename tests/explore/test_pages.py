@@ -222,7 +222,7 @@ def test_two_models_side_by_side_filtered_by_what_flipped(open_page: Open, addre
         page.locator(".side").nth(1).wait_for()
         assert page.locator(".side").count() == 2
         page.get_by_role("link", name="Back to the comparison").click()
-        page.wait_for_url("**/compare/**")
+        page.wait_for_function("expected => document.querySelectorAll('tbody tr').length === expected", arg=len(tasks))
         assert page.locator("tbody th").all_inner_texts() == tasks
 
 
