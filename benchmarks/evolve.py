@@ -24,24 +24,22 @@ import tempfile
 import threading
 import time
 import urllib.request
-import venv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from benchmarks.common import parser, print_header, print_row
+from benchmarks.common import PEERS, parser, peer_interpreter, print_header, print_row
 
 from evolcoder.endpoint.scripted.server import Script
 from evolcoder.evolve.rules.operators import OPERATORS
-from evolcoder.storage.cache import cache_folder
 from evolcoder.storage.hashes import stable_hash
 
 CONCURRENCY = 256
 LATENCY_SECONDS = 0.2
 MODEL = Script.model
-PEERS = {
+PACKAGES = {
     "curator": ["bespokelabs-curator==0.1.31"],
     "distilabel": ["distilabel[openai]==1.5.3", "requests"],
     "data_designer": ["data-designer==0.9.7"],
@@ -210,21 +208,10 @@ def _command(name: str, folder: Path, seeds: Path, base_url: str) -> tuple[Seque
             )
         )
         return [sys.executable, "-m", "evolcoder.cli", "evolve", str(run)], environment
-    script = Path(__file__).parent / "peers" / f"{name}_run.py"
+    script = PEERS / f"{name}_run.py"
     environment |= {"HOME": str(folder), "CURATOR_CACHE_DIR": str(folder / "curator")}
     environment |= {"TELEMETRY_ENABLED": "false", "NEMO_TELEMETRY_ENABLED": "false"}
-    return [str(_interpreter(name)), str(script), base_url, MODEL, str(seeds), str(CONCURRENCY)], environment
-
-
-def _interpreter(name: str) -> Path:
-    """The Python of a peer's own virtual environment."""
-    place = cache_folder() / "benchmark-peers" / stable_hash(*PEERS[name])
-    python = place / "bin/python"
-    if not (place / "ready").exists():
-        venv.create(place, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS[name]], check=True)
-        (place / "ready").touch()
-    return python
+    return [str(peer_interpreter(PACKAGES[name])), str(script), base_url, MODEL, str(seeds), str(CONCURRENCY)], environment
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def _wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
 
 
 def _checkpoints(training: Path) -> bool:
-    return any(training.glob("checkpoints/*/checkpoint_*"))
+    return any(training.glob("checkpoints/*/step-*/manifest.json"))
 
 
 def _workers() -> list[int]:

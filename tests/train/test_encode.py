@@ -39,20 +39,20 @@ def test_a_long_row_is_cut_on_the_right_and_has_no_eos(tiny_tokenizer: Any) -> N
     cut = encode([("Say hi.", "", "hello")], tiny_tokenizer, len(whole.tokens) - 1)
     assert cut.rows[0].tokens == whole.tokens[:-1]
     assert tiny_tokenizer.eos_token_id not in cut.rows[0].tokens
-    assert (cut.truncated, cut.dropped) == (1, 0)
+    assert (cut.overlong, cut.dropped) == ([0], 0)
 
 
 def test_a_row_that_just_fits_is_not_counted_as_cut(tiny_tokenizer: Any) -> None:
     whole = encode([("Say hi.", "", "hello")], tiny_tokenizer, LONG).rows[0]
     fits = encode([("Say hi.", "", "hello")], tiny_tokenizer, len(whole.tokens))
-    assert (fits.rows[0], fits.truncated) == (whole, 0)
+    assert (fits.rows[0], fits.overlong) == (whole, [])
 
 
 def test_a_row_without_room_for_a_response_is_dropped_and_counted(tiny_tokenizer: Any) -> None:
     rows = [("Say hi.", "", "hello"), ("long " * 100, "", "x")]
     length = len(tiny_tokenizer(alpaca_prompt(rows[0][0]))["input_ids"]) + 1
     encoded = encode(rows, tiny_tokenizer, length)
-    assert (len(encoded.rows), encoded.truncated, encoded.dropped) == (1, 1, 1)
+    assert (len(encoded.rows), encoded.overlong, encoded.dropped) == (1, [0], 1)
     assert len(encoded.rows[0].tokens) == encoded.rows[0].prompt_tokens + 1
 
 

@@ -36,8 +36,8 @@ def train_each(model: str) -> list[Curve]:
         port = probe.getsockname()[1]
     os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    from evolcoder.train.loop import build_engine
-    from evolcoder.train.steps import loss_tokens, optimizer_step
+    from evolcoder.train.engine import build_engine
+    from evolcoder.train.steps import loss_tokens, optimizer_step, padded
 
     rows = [EncodedRow(list(range(3, 40)), 20), EncodedRow(list(range(50, 65)), 4)]
     curves: list[Curve] = []
@@ -46,10 +46,11 @@ def train_each(model: str) -> list[Curve]:
             {"zero_stage": zero, "offload": offload, "global_batch_size": 2, "micro_batch_size": 1, "weight_decay": 0.1}
         )
         nowhere = Folder.open("/nonexistent")
-        job = TrainingJob(settings, Path(model), up_to(0), 3, False, nowhere, nowhere, None)
+        job = TrainingJob(settings, Path(model), up_to(0), 3, False, False, nowhere, nowhere, None)
         engine = build_engine(job, precision)  # type: ignore[arg-type]
-        batches, counted = [[row] for row in rows], loss_tokens(rows)
-        curves.append([optimizer_step(engine, batches, counted, rate, 0) for rate in (1e-2, 0.0, 1e-2)])
+        batches, counted = [padded([row], 0) for row in rows], loss_tokens(rows)
+        results = [optimizer_step(engine, batches, counted, rate) for rate in (1e-2, 0.0, 1e-2)]
+        curves.append([(result.loss, result.grad_norm) for result in results])
     return curves
 
 

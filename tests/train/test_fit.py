@@ -8,10 +8,7 @@ from ray.train.v2._internal.exceptions import (
 )
 
 from evolcoder.errors import ClusterError, TrainingError
-from evolcoder.settings.run import TrainSettings
-from evolcoder.storage.folders import Folder
 from evolcoder.train import fit as fit_module
-from evolcoder.train.checkpoints import check_layout, layout
 from evolcoder.train.fit import explain_failure
 
 LOST = WorkerHealthCheckFailedError("A worker health check failed.", RuntimeError("The actor died.\nMore lines."))
@@ -43,11 +40,3 @@ def test_what_the_controller_cannot_do_is_final() -> None:
     error, lost = explain_failure(ControllerError(InsufficientClusterResourcesError("Too few GPUs.\nReduce.")))
     assert isinstance(error, ClusterError)
     assert (error.message, lost) == ("Ray Train could not run the workers: Too few GPUs", False)
-
-
-def test_a_checkpoint_of_another_layout_is_refused_with_the_settings_to_go_back_to() -> None:
-    saved = layout(TrainSettings(workers=2, global_batch_size=4, zero_stage=3), "bf16")
-    check_layout(saved, dict(saved), 7, Folder.open("/w"))
-    with pytest.raises(TrainingError) as refusal:
-        check_layout(saved, layout(TrainSettings(workers=1, zero_stage=3), "bf16"), 7, Folder.open("/w"))
-    assert "interrupted after step 7 with train.workers=2; go on with the same, or delete /w" in refusal.value.message

@@ -44,6 +44,34 @@ def test_deepspeed_keeps_the_whole_shape_beside_a_partitioned_parameter() -> Non
     assert "param.ds_shape = param.shape" in source, "DeepSpeed keeps the shape under another name: see whole_shape"
 
 
+def test_deepspeed_keeps_flat_32_bit_parameters_and_links_them_where_checkpoints_look() -> None:
+    from deepspeed.runtime import bf16_optimizer
+    from deepspeed.runtime.zero import stage3, stage_1_and_2
+
+    for module in (stage_1_and_2, bf16_optimizer):
+        source = inspect.getsource(module)
+        for name in ("self._hp_optimizer_states_linked", "def _lazy_init_hp_params_optimizer_state", "optimizer.param_groups"):
+            assert name in source, f"DeepSpeed's {module.__name__} no longer has {name}: see link_moments"
+    for name in ("self.fp32_partitioned_groups_flat", "ds_tensor"):
+        assert name in inspect.getsource(stage3), f"DeepSpeed's stage 3 no longer has {name}: see start_moments"
+
+
+def test_deepspeeds_dynamic_loss_scale_is_described_by_what_checkpoints_keep() -> None:
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler
+
+    def scaler() -> Any:
+        its = DynamicLossScaler(init_scale=2**16, scale_window=2, min_scale=1, delayed_shift=2, consecutive_hysteresis=False)
+        return SimpleNamespace(optimizer=SimpleNamespace(loss_scaler=its))
+
+    told, fresh = scaler(), scaler()
+    told.optimizer.loss_scaler.__dict__ |= {"cur_scale": 2**13, "cur_iter": 9, "last_overflow_iter": 4, "cur_hysteresis": 1}
+    internals.set_loss_scaler_state(fresh, internals.loss_scaler_state(told))
+    assert vars(fresh.optimizer.loss_scaler) == vars(told.optimizer.loss_scaler), "see loss_scaler_state"
+    plain: Any = SimpleNamespace(optimizer=SimpleNamespace())
+    internals.set_loss_scaler_state(plain, internals.loss_scaler_state(told))
+    assert internals.loss_scaler_state(plain) == {}
+
+
 def test_the_shape_of_a_partitioned_parameter_is_never_that_of_an_empty_tensor() -> None:
     whole: Any = SimpleNamespace(shape=(4, 2))
     assert internals.whole_shape(whole, partitioned=False) == (4, 2)

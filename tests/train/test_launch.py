@@ -43,7 +43,7 @@ def plain_losses(settings: RunSettings, run: RunFolder, model_folder: Path) -> l
 
     work = run.root / "reference"
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    prepare(run.dataset, dataset_manifest(run.dataset), up_to(1), tokenizer, settings.train.sequence_length, work)
+    prepare(run.dataset, dataset_manifest(run.dataset), up_to(1), tokenizer, settings.train, work)
     rows = read_table(work, ENCODED_FILE)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
@@ -212,6 +212,79 @@ def test_a_base_model_that_cannot_be_trained_so_is_refused_before_anything_start
         train(settings, run, training(settings, run), tiny_base("gpt_bigcode"), watch())
     with pytest.raises(ModelError, match=r"is an encoder-decoder \(t5\); give a decoder-only model"):
         train(settings, run, training(settings, run), tiny_base("t5"), watch())
+
+
+def test_a_training_ends_early_and_keeps_the_model_of_its_best_step(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
+) -> None:
+    """At such a rate the loss on what is held out rises soon; the model is that of a training that ended at its lowest."""
+    import torch
+    from safetensors.torch import load_file
+
+    chosen: dict[str, Any] = {
+        "held_out": 0.3,
+        "evaluate_steps": 2,
+        "learning_rate": 0.02,
+        "schedule": "constant",
+        "warmup_steps": 0,
+    }
+    settings, run = make_run(max_steps=40, early_stop_patience=2, **chosen)
+    watcher = watch()
+    manifest = train(settings, run, training(settings, run), tiny_model, watcher)
+    losses = {row["step"]: row["held_out_loss"] for row in metrics(run) if "held_out_loss" in row}
+    best = min(losses, key=lambda step: losses[step])
+    assert list(losses) == list(range(2, best + 5, 2))
+    assert manifest.summary["steps"] == best + 4 < 40
+    assert (manifest.summary["model_of_step"], manifest.summary["held_out_loss"]) == (best, losses[best])
+    assert f"back to step {best}" in watcher.text
+    assert manifest.summary["rows"] + manifest.summary["held_out_rows"] == 12
+
+    short, other = make_run("short", max_steps=best, **chosen)
+    train(short, other, training(short, other), tiny_model, watch())
+    models = [load_file(place.train(1).local_path / "model/model.safetensors") for place in (run, other)]
+    for name, weight in models[1].items():
+        assert torch.equal(models[0][name], weight), name
+
+
+@pytest.mark.parametrize(
+    ("workers", "zero", "precision"),
+    [(1, 2, "fp32"), pytest.param(2, 3, "bf16", marks=pytest.mark.long), pytest.param(1, 0, "fp32", marks=pytest.mark.long)],
+)
+def test_an_adapter_learns_and_is_exported_by_itself_and_merged(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any, workers: int, zero: int, precision: str
+) -> None:
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    settings, run = make_run(
+        lora={"rank": 4, "alpha": 16}, learning_rate=0.05, max_steps=12, workers=workers, zero_stage=zero, precision=precision
+    )
+    train(settings, run, training(settings, run), tiny_model, watch())
+    found = metrics(run)
+    assert found[-1]["loss"] < found[0]["loss"] - 0.1
+    place = run.train(1).local_path
+    merged = AutoModelForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    untouched = {name: weight.clone() for name, weight in base.state_dict().items()}
+    with_adapter = PeftModel.from_pretrained(base, place / "adapter")
+    ids = torch.tensor([list(range(3, 40))])
+    tolerance = 1e-4 if precision == "fp32" else 0.05
+    torch.testing.assert_close(with_adapter(ids).logits, merged(ids).logits, rtol=tolerance, atol=tolerance)
+    assert {name for name, weight in merged.state_dict().items() if not torch.allclose(weight, untouched[name], atol=1e-3)} == {
+        name for name in untouched if "_proj" in name
+    }
+    assert all("lora_" in name for name in load_file(place / "adapter/adapter_model.safetensors"))
+    assert _served(place / "model", "Add 3 and 3.") == _generated(place / "model", "Add 3 and 3.")
+
+
+def test_targets_of_an_adapter_that_are_not_there_are_named(
+    local_ray: None, make_run: MakeRun, tiny_model: Path, watch: Any
+) -> None:
+    settings, run = make_run(lora={"targets": ["q_proj", "c_attn"]})
+    with pytest.raises(TrainingError, match=r"no layer of the base model is called 'c_attn'; its linear layers are .*q_proj"):
+        train(settings, run, training(settings, run), tiny_model, watch())
 
 
 @pytest.mark.long

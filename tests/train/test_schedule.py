@@ -1,13 +1,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolcoder.errors import ModelError
 from evolcoder.settings.run import TrainSettings
-from evolcoder.train.schedule import global_batch, learning_rate, micro_batch_size, micro_batches, total_steps
+from evolcoder.train.schedule import (
+    best_step,
+    global_batch,
+    is_over,
+    learning_rate,
+    measures_held_out,
+    micro_batch_size,
+    micro_batches,
+    packed_micro_batches,
+    packs_rows,
+    total_steps,
+)
 
 
 def rates(schedule: str, warmup: int = 4, steps: int = 12) -> list[float]:
@@ -81,6 +94,56 @@ def test_every_row_of_a_batch_falls_to_exactly_one_worker(lengths: list[int], la
 def test_rows_of_like_length_go_together_longest_first() -> None:
     assert micro_batches([10, 11, 12, 13], [5, 9, 6, 8], rank=0, workers=1, micro_batch_size=2) == [[11, 13], [12, 10]]
     assert micro_batches([10, 11, 12, 13], [5, 9, 6, 8], rank=1, workers=2, micro_batch_size=1) == [[13], [10]]
+
+
+@given(st.lists(st.integers(1, 50), min_size=8, max_size=8), st.sampled_from([1, 2, 4, 8]), st.integers(50, 400))
+def test_packed_rows_fall_to_exactly_one_worker_and_fit(lengths: list[int], workers: int, capacity: int) -> None:
+    rows = list(range(8))
+    dealt = [packed_micro_batches(rows, lengths, rank, workers, capacity) for rank in range(workers)]
+    assert sorted(row for worker in dealt for micro in worker for row in micro) == rows
+    assert len({len(worker) for worker in dealt}) == 1
+    assert all(0 < sum(lengths[row] for row in micro) <= capacity for worker in dealt for micro in worker)
+
+
+@given(st.lists(st.integers(20, 500), min_size=64, max_size=64))
+def test_packs_are_few_and_even(lengths: list[int]) -> None:
+    packs = packed_micro_batches(range(64), lengths, 0, 1, 2048)
+    sizes = [sum(lengths[row] for row in pack) for pack in packs]
+    assert len(packs) <= -(-sum(lengths) // 2048) + 1
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= max(lengths)
+
+
+def test_packing_is_left_to_the_kinds_of_model_that_keep_rows_apart() -> None:
+    assert packs_rows(TrainSettings(), "llama")
+    assert packs_rows(TrainSettings(packing=True), "gpt_bigcode")
+    assert not packs_rows(TrainSettings(packing=False), "llama")
+    assert not packs_rows(TrainSettings(), "codegen")
+    with pytest.raises(ModelError, match=r"a codegen model .*gpt_bigcode, llama, qwen2, starcoder2.* auto or false"):
+        packs_rows(TrainSettings(packing=True), "codegen")
+
+
+def measured(*losses: float | None) -> list[dict[str, Any]]:
+    """A training whose loss on what is held out was measured after some steps."""
+    rows: list[dict[str, Any]] = [{"step": step} for step in range(1, len(losses) + 1)]
+    return [row if loss is None else row | {"held_out_loss": loss} for row, loss in zip(rows, losses, strict=True)]
+
+
+def test_a_training_ends_early_when_nothing_got_better_for_as_long_as_patience_says() -> None:
+    assert best_step(measured(None, None)) is None
+    assert best_step(measured(None, 3.0, None, 2.0, None, 2.0, None, 2.5)) == 4
+    flat = [None, 3.0, None, 2.0, None, 2.0, None]
+    assert not is_over(measured(*flat), 2)
+    assert is_over(measured(*flat, 2.5), 2)
+    assert not is_over(measured(*flat, 1.9), 2)
+    assert not is_over(measured(*flat, 2.5), None)
+    assert not is_over(measured(None), 1)
+
+
+def test_what_is_held_out_is_measured_every_so_often_and_at_the_end() -> None:
+    settings = TrainSettings(held_out=0.1, evaluate_steps=4)
+    assert [step for step in range(1, 11) if measures_held_out(settings, step, 10)] == [4, 8, 10]
+    assert not any(measures_held_out(TrainSettings(evaluate_steps=4), step, 10) for step in range(1, 11))
 
 
 def test_steps_come_from_the_settings_or_from_the_epochs() -> None:

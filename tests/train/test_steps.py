@@ -8,13 +8,22 @@ import pytest
 import torch
 
 from evolcoder.train.encode import EncodedRow
-from evolcoder.train.steps import IGNORED, collate, loss_tokens, response_loss_sum
+from evolcoder.train.loss import IGNORED
+from evolcoder.train.steps import loss_tokens, packed, padded, response_loss_sum
 
 
-def test_collate_pads_on_the_right_and_labels_only_the_response() -> None:
-    ids, labels = collate([EncodedRow([5, 6, 7, 8], 2), EncodedRow([5, 9], 1)], pad_id=0)
-    assert ids.tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
-    assert labels.tolist() == [[IGNORED, IGNORED, 7, 8], [IGNORED, 9, IGNORED, IGNORED]]
+def test_rows_are_padded_on_the_right_and_only_the_response_is_labelled() -> None:
+    batch = padded([EncodedRow([5, 6, 7, 8], 2), EncodedRow([5, 9], 1)], pad_id=0)
+    assert batch.ids.tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
+    assert batch.labels.tolist() == [[IGNORED, IGNORED, 7, 8], [IGNORED, 9, IGNORED, IGNORED]]
+    assert batch.lengths is None
+
+
+def test_packed_rows_lie_one_behind_the_other_and_no_first_token_is_labelled() -> None:
+    batch = packed([EncodedRow([5, 6, 7, 8], 2), EncodedRow([5, 9], 0)])
+    assert batch.ids.tolist() == [[5, 6, 7, 8, 5, 9]]
+    assert batch.labels.tolist() == [[IGNORED, IGNORED, 7, 8, IGNORED, 9]]
+    assert batch.lengths == [4, 2]
 
 
 def test_loss_tokens_are_the_labels_that_something_precedes() -> None:
@@ -34,11 +43,13 @@ def test_the_loss_is_that_of_each_row_alone_over_its_response(tiny_model: Path, 
         logits = model(input_ids=torch.tensor([row.tokens])).logits[0].log_softmax(-1).detach()
         expected -= sum(float(logits[place - 1, row.tokens[place]]) for place in range(row.prompt_tokens, len(row.tokens)))
     engine: Any = _Engine(model, forward_takes_logits_to_keep)
-    assert float(response_loss_sum(engine, *collate(rows, pad_id=0))) == pytest.approx(expected, rel=1e-5)
+    assert float(response_loss_sum(engine, padded(rows, pad_id=0))) == pytest.approx(expected, rel=1e-5)
 
 
 class _Engine:
     """A model called as a DeepSpeed engine is."""
+
+    device = torch.device("cpu")
 
     def __init__(self, model: Any, takes_logits_to_keep: bool) -> None:
         self._model = model

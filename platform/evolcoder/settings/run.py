@@ -6,7 +6,7 @@ of the fingerprint, so changing them never makes a finished stage stale.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,8 +16,21 @@ from evolcoder.settings.evolve import EvolveSettings, SeedSettings, TeacherSetti
 from evolcoder.settings.section import AUTO, EMBEDDED, BenchmarkName, PositiveFloat, PositiveInt, Section, Text
 
 
+class LoraSettings(Section):
+    """Low-rank adaptation: the base model stays as it is, and small matrices beside its own are trained."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveInt = 32
+    """What the adapter adds is scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Literal["all-linear"] | Annotated[tuple[Text, ...], Field(min_length=1)] = "all-linear"
+    """The names of the layers that get one; all-linear: all linear layers but the head."""
+
+
 class TrainSettings(Section):
-    NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "zero_stage", "offload", "checkpoint_steps"})
+    NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "packing", "zero_stage", "offload"}) | {
+        "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints",
+    }  # fmt: skip
 
     base_model: str = EMBEDDED
     data_rounds: Annotated[int, Field(ge=0)] | None = None
@@ -26,16 +39,39 @@ class TrainSettings(Section):
     global_batch_size: PositiveInt = 512
     micro_batch_size: PositiveInt | None = None
     sequence_length: Annotated[int, Field(ge=64)] = 2048
+    overlong: Literal["truncate", "drop", "error"] = "truncate"
+    """What becomes of a row that is longer; truncate: it loses its end, and so its EOS."""
+    packing: bool | Literal["auto"] = "auto"
+    """Rows lie one behind the other in a micro-batch, and none is padded; auto: where the model is known to keep them apart."""
     learning_rate: PositiveFloat = 2.0e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 30
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    lora: LoraSettings | None = None
+    """Train an adapter instead of all weights."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     offload: Literal["optimizer", "all"] | None = None
     workers: PositiveInt = 1
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The share of seed families whose rows, all of them, are not trained on; the loss on them is measured."""
+    evaluate_steps: PositiveInt = 25
+    """After every so many steps, and the last one, the loss on the rows that are held out is measured."""
+    early_stop_patience: PositiveInt | None = None
+    """End after so many of these in a row without a lower loss than the best, and keep the model of the best."""
     checkpoint_steps: PositiveInt = 50
+    checkpoint_minutes: PositiveFloat | None = None
+    """Also after as long as this."""
+    keep_checkpoints: PositiveInt = 2
     seed: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """What came later is a part of it only where it is set: trainings that were finished before stay as they are."""
+        later: dict[str, Any] = {"overlong": "truncate", "lora": None, "held_out": 0.0, "early_stop_patience": None}
+        decides = {name: value for name, value in super().identity().items() if later.get(name, ...) != value}
+        if self.early_stop_patience is None:  # it looks, and changes nothing
+            del decides["evaluate_steps"]
+        return decides
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:
@@ -49,6 +85,10 @@ class TrainSettings(Section):
             raise ValueError(
                 f"train.global_batch_size={self.global_batch_size} must be a multiple of train.workers x "
                 f"train.micro_batch_size = {self.workers} x {self.micro_batch_size}"
+            )
+        if self.early_stop_patience is not None and not self.held_out:
+            raise ValueError(
+                "train.early_stop_patience looks at the loss on rows that are held out; set train.held_out to a share like 0.05"
             )
         if self.offload == "optimizer" and self.zero_stage == 0:
             raise ValueError("train.offload=optimizer needs train.zero_stage of 1, 2 or 3, not 0")

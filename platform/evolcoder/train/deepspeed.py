@@ -28,7 +28,7 @@ def working_precision(settings: TrainSettings, gpu: bool, gpu_has_bf16: bool, cp
     return settings.precision
 
 
-def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_size: int, gpu: bool) -> dict[str, Any]:
+def deepspeed_config(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str, Any]:
     """DeepSpeed's configuration.
 
     The optimizer is torch's fused AdamW everywhere: it runs on GPU and CPU, offloaded or not, and needs no compiler where
@@ -47,9 +47,9 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, micro_batch_
     if settings.offload == "all":
         zero["offload_param"] = host
     config: dict[str, Any] = {
-        "train_batch_size": settings.global_batch_size,
-        "train_micro_batch_size_per_gpu": micro_batch_size,
-        "gradient_accumulation_steps": settings.global_batch_size // (settings.workers * micro_batch_size),
+        # What a step consists of is said to the engine at each step. Only that gradients are accumulated must be known before.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 2,
         "gradient_clipping": 1.0,
         "steps_per_print": 1_000_000_000,  # never: the launcher shows progress
         # Else DeepSpeed refuses to offload any optimizer but its own, which is compiled at first use.

@@ -1,8 +1,8 @@
 """From instruction rows to token rows: the Alpaca prompt, the response right after it, then EOS.
 
 Over-long rows are cut on the right, as the released WizardCoder script does: such a row keeps the start of its response
-and has no EOS, so nothing teaches the model to stop in the middle. A row whose prompt alone fills the sequence has
-nothing to learn from and is dropped. Both are counted. Pure but for the tokenizer that is passed in.
+and has no EOS, so nothing teaches the model to stop in the middle. Or they are dropped. A row whose prompt alone fills the
+sequence has nothing to learn from and is dropped always. All are counted. Pure but for the tokenizer that is passed in.
 """
 
 from __future__ import annotations
@@ -37,15 +37,21 @@ class EncodedRow:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of some rows. ``truncated`` rows are among ``rows``; ``dropped`` ones are not."""
+    """What became of some rows. ``overlong`` are the places of those that were longer than the sequence: cut, and so among
+    ``rows``, or dropped, as was asked. ``dropped`` counts those whose prompts filled it.
+    """
 
     rows: list[EncodedRow]
-    truncated: int
+    overlong: list[int]
     dropped: int
 
 
 def encode(
-    rows: Sequence[tuple[str, str, str]], tokenizer: Tokenizer, sequence_length: int, vocabulary: int | None = None
+    rows: Sequence[tuple[str, str, str]],
+    tokenizer: Tokenizer,
+    sequence_length: int,
+    vocabulary: int | None = None,
+    drop_overlong: bool = False,
 ) -> Encoded:
     """Encode (instruction, input, response) rows to at most ``sequence_length`` tokens each.
 
@@ -66,8 +72,9 @@ def encode(
     response_ids = words(tokenizer, responses)
     start = leading(tokenizer)
     encoded: list[EncodedRow] = []
-    truncated = dropped = 0
-    for prompt, joint, response in zip(prompt_ids, joint_ids, response_ids, strict=True):
+    overlong: list[int] = []
+    dropped = 0
+    for place, (prompt, joint, response) in enumerate(zip(prompt_ids, joint_ids, response_ids, strict=True)):
         # What is generated follows the prompt's own tokens. Where the two texts encode differently together (a merge
         # over the border), they are encoded apart, or training would show tokens that serving never produces.
         body = joint if joint[: len(prompt)] == prompt else prompt + response
@@ -76,7 +83,10 @@ def encode(
         if prompt_tokens >= sequence_length:
             dropped += 1
             continue
-        truncated += len(tokens) > sequence_length
+        if len(tokens) > sequence_length:
+            overlong.append(place)
+            if drop_overlong:
+                continue
         tokens = tokens[:sequence_length]
         if vocabulary is not None and max(tokens) >= vocabulary:
             raise ModelError(
@@ -84,7 +94,7 @@ def encode(
                 f"{vocabulary - 1} alone; give the folder the tokenizer that the model was trained with."
             )
         encoded.append(EncodedRow(tokens, prompt_tokens))
-    return Encoded(encoded, truncated, dropped)
+    return Encoded(encoded, overlong, dropped)
 
 
 def to_batch(rows: Sequence[EncodedRow]) -> pa.RecordBatch:

@@ -23,40 +23,75 @@ from evolcoder.models import CARD_FILE
 from evolcoder.run.variants import TUNED
 from evolcoder.text.rendering import alpaca_chat_template
 from evolcoder.text.templates import alpaca_prompt
-from evolcoder.train.internals import gathered_weights
-from evolcoder.train.job import MODEL_FOLDER, TrainingJob
+from evolcoder.train.deepspeed import Precision
+from evolcoder.train.engine import DTYPES, load_model, with_adapter
+from evolcoder.train.internals import full_state, gathered_weights
+from evolcoder.train.job import ADAPTER_FOLDER, MODEL_FOLDER, TrainingJob
 
 SHARD_SIZE = "5GB"
 
 
-def export(engine: Any, tokenizer: Any, job: TrainingJob) -> None:
-    """Write the trained model to ``job.out/model``. Every rank calls it; rank 0 writes.
+def export(engine: Any, tokenizer: Any, job: TrainingJob, precision: Precision) -> None:
+    """Write the trained model to ``job.out/model``, and an adapter by itself beside it. Every rank calls it; rank 0 writes.
 
     Raises:
         TrainingError: the written model does not load, or its logits are not finite.
     """
-    # ZeRO-3's parts are gathered by all ranks together: none may leave before.
-    gathered = gathered_weights(engine) if engine.zero_optimization_partition_weights() else None
-    if torch.distributed.get_rank() != 0:
+    # Parts are gathered by all ranks together: none may leave before.
+    weights = _adapter_weights(engine) if job.settings.lora else _all_weights(engine)
+    if torch.distributed.get_rank() != 0 or weights is None:
         return
-    weights = gathered or {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}
     # Beside the final place when that is a disk, so that publishing is a rename.
     nearby = job.out.make().local_path if job.out.is_local else None
     with tempfile.TemporaryDirectory(prefix="evolcoder-model-", dir=nearby) as temporary:
         folder = Path(temporary) / MODEL_FOLDER
-        write_model(engine.module, weights, tokenizer, folder)
+        if job.settings.lora:
+            merged = merge_adapter(weights, tokenizer, job, precision, Path(temporary) / ADAPTER_FOLDER)
+            write_model(merged, merged.state_dict(), tokenizer, folder)
+        else:
+            write_model(engine.module, weights, tokenizer, folder)
         card = {"prompt_style": "wizardcoder", "base_model": job.settings.base_model, "data_rounds": job.variant.rounds[-1]}
         if job.variant.name != TUNED:
             card["variant"] = job.variant.label
         (folder / CARD_FILE).write_text(json.dumps(card, indent=1), "utf-8")
         verify_model(folder)
-        # No manifest vouches for the old one: it went when training began.
-        job.out.delete(MODEL_FOLDER)
-        place = job.out / MODEL_FOLDER
-        if nearby:
-            shutil.move(folder, place.local_path)
-        else:
-            pafs.copy_files(str(folder), place.make().path, pafs.LocalFileSystem(), place.filesystem)
+        for made in sorted(Path(temporary).iterdir()):
+            # No manifest vouches for the old one: it went when training began.
+            job.out.delete(made.name)
+            place = job.out / made.name
+            if nearby:
+                shutil.move(made, place.local_path)
+            else:
+                pafs.copy_files(str(made), place.make().path, pafs.LocalFileSystem(), place.filesystem)
+
+
+def _all_weights(engine: Any) -> dict[str, torch.Tensor] | None:
+    if engine.zero_optimization_partition_weights():
+        return gathered_weights(engine)
+    return {name: weight.detach().cpu() for name, weight in engine.module.state_dict().items()}
+
+
+def _adapter_weights(engine: Any) -> dict[str, torch.Tensor]:
+    """In 32 bits, as they were trained."""
+    trained = [(name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad]
+    return {name: full_state(engine, parameter, "weight").detach().cpu() for name, parameter in trained}
+
+
+def merge_adapter(
+    weights: dict[str, torch.Tensor], tokenizer: Any, job: TrainingJob, precision: Precision, folder: Path
+) -> Any:
+    """Save an adapter with these weights to ``folder``; returns the base model with it merged in, in the working precision.
+
+    They are merged in 32 bits: what an adapter adds is often less than 16 bits tell apart.
+    """
+    assert job.settings.lora is not None
+    model = with_adapter(load_model(job.base_model, "fp32"), job.settings.lora)
+    model.load_state_dict(weights, strict=False)
+    model.peft_config["default"].base_model_name_or_path = job.settings.base_model
+    model.save_pretrained(folder)
+    tokenizer.chat_template = alpaca_chat_template(tokenizer)
+    tokenizer.save_pretrained(folder)
+    return model.merge_and_unload().to(DTYPES[precision])
 
 
 def write_model(model: Any, weights: dict[str, torch.Tensor], tokenizer: Any, folder: Path) -> None:

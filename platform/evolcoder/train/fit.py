@@ -15,7 +15,6 @@ from typing import Any
 import ray
 import ray.exceptions
 from ray.train import (
-    CheckpointConfig,
     ControllerError,
     FailureConfig,
     RunConfig,
@@ -124,7 +123,6 @@ def _fit(job: TrainingJob) -> Exception | None:
     from evolcoder.train.loop import train_worker
 
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(NODES_START_SECONDS))
-    # The run's name is the training's identity, so only checkpoints of this very training are resumed.
     storage_path, _, name = job.work.path.rpartition("/")
     trainer = TorchTrainer(
         train_worker,
@@ -143,7 +141,6 @@ def _fit(job: TrainingJob) -> Exception | None:
             failure_config=FailureConfig(
                 max_failures=0, controller_failure_limit=MAX_RESTARTS, max_preemption_failures=MAX_PREEMPTIONS
             ),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
     failure: Exception | None = None

@@ -12,25 +12,31 @@ from evolcoder.storage.folders import Folder
 from evolcoder.train.deepspeed import Precision
 
 ENCODED_FILE = "encoded.arrow"
+HELD_OUT_FILE = "held-out.arrow"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FOLDER = "model"
+ADAPTER_FOLDER = "adapter"
 
 MetricsRow = dict[str, Any]
-"""step (from 1), loss, learning_rate, grad_norm, tokens, response_tokens, seconds, skipped_steps."""
+"""step (from 1), loss, learning_rate, grad_norm, tokens, response_tokens, padding (its share of what was computed), seconds,
+ended_at (seconds since 1970), memory_bytes (rank 0's peak), skipped_steps; held_out_loss where it was measured.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
     """Everything a worker needs; picklable.
 
-    ``out`` is the stage's folder, ``work`` the folder of this training's encoded rows and checkpoints, which belongs to
-    Ray Train, and ``board`` the handle of the ``Board`` on which rank 0 leaves a ``TrainingReport``.
+    ``packs`` says whether rows lie one behind the other in a micro-batch. ``out`` is the stage's folder, ``work`` the folder of
+    this training's encoded rows and checkpoints, and ``board`` the handle of the ``Board`` on which rank 0 leaves a
+    ``TrainingReport``.
     """
 
     settings: TrainSettings
     base_model: Path
     variant: Variant
     steps: int
+    packs: bool
     gpu: bool
     out: Folder
     work: Folder

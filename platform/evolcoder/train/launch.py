@@ -18,16 +18,16 @@ from evolcoder.errors import ModelError
 from evolcoder.models import check_tokenizer, read_config
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import Variant, own_variant
-from evolcoder.settings.run import RunSettings
+from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import fingerprint
 from evolcoder.storage.stage import Manifest, Stage
 from evolcoder.train.identity import STAGE
 from evolcoder.train.internals import most_resources
-from evolcoder.train.job import METRICS_FILE, MODEL_FOLDER, TrainingJob
+from evolcoder.train.job import ADAPTER_FOLDER, METRICS_FILE, MODEL_FOLDER, TrainingJob
 from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
 from evolcoder.train.resources import choose_device
-from evolcoder.train.schedule import total_steps
+from evolcoder.train.schedule import best_step, packs_rows, total_steps
 
 CHECKPOINTS = "checkpoints"
 _PREPARING = threading.Lock()
@@ -84,9 +84,9 @@ def train_one(
         with _PREPARING:
             job, prepared = _prepare_job(settings, stage, variant, rows, dataset, base_model, reporter)
             from evolcoder.train.fit import fit  # imports Ray, which the session must set up first
-        stage.begin()
+        stage.begin(ADAPTER_FOLDER)
         precision = fit(replace(job, cpus_each=cpus_each), reporter)
-    return _publish(stage, prepared, precision, reporter)
+    return _publish(stage, prepared, settings.train, precision, reporter)
 
 
 def _prepare_job(
@@ -101,30 +101,36 @@ def _prepare_job(
     import ray
 
     wanted = settings.train.model_copy(update={"seed": variant.seed})
-    tokenizer, vocabulary = _read_base_model(base_model, wanted.sequence_length)
+    tokenizer, vocabulary, packs = _read_base_model(base_model, wanted)
     gpu, missing = choose_device(wanted, ray.cluster_resources(), most_resources())
     kind = "GPU" if gpu else "CPU"
     if missing:
         reporter.say(f"waiting for the cluster to start {missing} more {kind}s")
     content = fingerprint({"identity": stage.resolved_identity, "inputs": stage.input_hashes()})
     work = stage.folder / f"{CHECKPOINTS}/{content}"
-    prepared = prepare(rows, dataset, variant, tokenizer, wanted.sequence_length, work, vocabulary)
+    prepared = prepare(rows, dataset, variant, tokenizer, wanted, work, vocabulary)
     steps = total_steps(wanted, prepared.rows)
     reporter.say(
         f"{prepared.rows:,} rows of {variant.label} ({prepared.tokens:,} tokens), {steps:,} steps of "
         f"{wanted.global_batch_size} rows on {wanted.workers} {kind} worker{'s' if wanted.workers > 1 else ''}"
     )
-    if prepared.truncated:
-        reporter.warn(f"{prepared.truncated:,} rows exceed train.sequence_length={wanted.sequence_length} and lose their end")
+    if prepared.held_out:
+        reporter.say(f"{prepared.held_out:,} rows of other seed families are held out")
+    if prepared.overlong:
+        fate = "are left out" if wanted.overlong == "drop" else "lose their end"
+        reporter.warn(
+            f"{prepared.overlong:,} rows exceed train.sequence_length={wanted.sequence_length} and {fate}, such as "
+            f"{', '.join(prepared.examples)}"
+        )
     if prepared.dropped:
         reporter.warn(
             f"{prepared.dropped:,} rows are left out: their prompt alone fills train.sequence_length={wanted.sequence_length}"
         )
-    return TrainingJob(wanted, base_model, variant, steps, gpu, stage.folder, work, start_board()), prepared
+    return TrainingJob(wanted, base_model, variant, steps, packs, gpu, stage.folder, work, start_board()), prepared
 
 
-def _read_base_model(folder: Path, sequence_length: int) -> tuple[Any, int | None]:
-    """Its tokenizer, and how many tokens its embedding has, if known.
+def _read_base_model(folder: Path, wanted: TrainSettings) -> tuple[Any, int | None, bool]:
+    """Its tokenizer, how many tokens its embedding has, if known, and whether rows are packed for it.
 
     Raises:
         ModelError: it is not of a kind that is trained here, cannot hold sequences of this length, or has no usable tokenizer.
@@ -133,9 +139,10 @@ def _read_base_model(folder: Path, sequence_length: int) -> tuple[Any, int | Non
     if config.get("is_encoder_decoder"):
         raise ModelError(f"The base model {folder} is an encoder-decoder ({config['model_type']}); give a decoder-only model.")
     lengths = [config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)]
-    if lengths and sequence_length > min(lengths):
+    if lengths and wanted.sequence_length > min(lengths):
         raise ModelError(
-            f"train.sequence_length={sequence_length} is more than the {min(lengths)} tokens that {folder} can hold; lower it."
+            f"train.sequence_length={wanted.sequence_length} is more than the {min(lengths)} tokens that {folder} can hold; "
+            "lower it."
         )
     from transformers import AutoTokenizer
 
@@ -144,16 +151,16 @@ def _read_base_model(folder: Path, sequence_length: int) -> tuple[Any, int | Non
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder} has no usable tokenizer: {' '.join(str(error).split())[:300]}") from error
     check_tokenizer(tokenizer, folder)
-    return tokenizer, (config.get("text_config") or config).get("vocab_size")
+    return tokenizer, (config.get("text_config") or config).get("vocab_size"), packs_rows(wanted, config["model_type"])
 
 
-def _publish(stage: Stage, prepared: Prepared, precision: str, reporter: Reporter) -> Manifest:
+def _publish(stage: Stage, prepared: Prepared, wanted: TrainSettings, precision: str, reporter: Reporter) -> Manifest:
     out = stage.folder
     steps = [json.loads(line) for line in out.read_text(METRICS_FILE).splitlines()]
     summary = {
         "rows": prepared.rows,
-        "truncated_rows": prepared.truncated,
-        "dropped_rows": prepared.dropped,
+        "truncated_rows": 0 if wanted.overlong == "drop" else prepared.overlong,
+        "dropped_rows": prepared.dropped + (prepared.overlong if wanted.overlong == "drop" else 0),
         "steps": len(steps),
         "first_loss": steps[0]["loss"],
         "last_loss": steps[-1]["loss"],
@@ -161,13 +168,26 @@ def _publish(stage: Stage, prepared: Prepared, precision: str, reporter: Reporte
         "seconds": round(sum(step["seconds"] for step in steps), 1),
         "precision": precision,
     }
-    files = [METRICS_FILE, *(f"{MODEL_FOLDER}/{name}" for name in (out / MODEL_FOLDER).names(recursive=True))]
+    if prepared.held_out:
+        best = best_step(steps)
+        kept = best if wanted.early_stop_patience is not None and best is not None else len(steps)
+        summary |= {
+            "held_out_rows": prepared.held_out,
+            "held_out_loss": steps[kept - 1]["held_out_loss"],
+            "model_of_step": kept,
+        }
+    folders = (MODEL_FOLDER, ADAPTER_FOLDER)
+    files = [METRICS_FILE, *(f"{made}/{name}" for made in folders for name in (out / made).names(recursive=True))]
     manifest = stage.publish(files, summary)
     out.delete(CHECKPOINTS)
-    losses = [round(summary[name], 4) for name in ("first_loss", "last_loss")]
+    losses = {
+        name.replace("_", " "): round(summary[name], 4)
+        for name in ("first_loss", "last_loss", "held_out_loss")
+        if name in summary
+    }
     reporter.table(
         "Training",
-        ["steps", "rows", "tokens", "first loss", "last loss", "precision", "time"],
-        [[len(steps), prepared.rows, summary["tokens"], *losses, precision, format_seconds(summary["seconds"])]],
+        ["steps", "rows", "tokens", *losses, "precision", "time"],
+        [[len(steps), prepared.rows, summary["tokens"], *losses.values(), precision, format_seconds(summary["seconds"])]],
     )
     return manifest

@@ -1,4 +1,4 @@
-"""What every training worker does: build the engine, resume, step to the end, export. It runs inside Ray Train.
+"""What every training worker does: have the engine built, resume, step to the end, export. It runs inside Ray Train.
 
 Failures that the user can mend leave as ``TrainingError``; the launcher shows them and does not try again. Anything else
 is the launcher's to judge.
@@ -10,9 +10,11 @@ import json
 import math
 import os
 import re
+import resource
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,30 @@ import numpy as np
 import pyarrow as pa
 import ray.train
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
-from evolcoder.errors import ModelError, TrainingError
-from evolcoder.models import load_weights
+from evolcoder.errors import TrainingError
 from evolcoder.storage.arrow_files import read_table
 from evolcoder.train import checkpoints
-from evolcoder.train.deepspeed import Precision, deepspeed_config, working_precision
-from evolcoder.train.encode import row_of
+from evolcoder.train.deepspeed import Precision, working_precision
+from evolcoder.train.encode import EncodedRow, row_of
+from evolcoder.train.engine import build_engine
 from evolcoder.train.export import export
-from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
-from evolcoder.train.job import ENCODED_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
-from evolcoder.train.schedule import global_batch, learning_rate, micro_batch_size, micro_batches
-from evolcoder.train.steps import loss_tokens, optimizer_step
+from evolcoder.train.job import ENCODED_FILE, HELD_OUT_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
+from evolcoder.train.schedule import (
+    best_step,
+    global_batch,
+    is_over,
+    learning_rate,
+    measures_held_out,
+    micro_batch_size,
+    micro_batches,
+    packed_micro_batches,
+)
+from evolcoder.train.steps import MicroBatch, loss_tokens, optimizer_step, packed, padded, response_loss_sum
 
-LARGE_MODEL_PARAMETERS = 1_000_000_000
 METRICS_INTERVAL_SECONDS = 5.0
-"""The whole file is written each time, so not after every step but the last."""
+"""The whole file is written each time, so not after every step."""
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -68,21 +77,32 @@ def _train(job: TrainingJob) -> None:
     tokenizer = AutoTokenizer.from_pretrained(job.base_model)
     engine = build_engine(job, precision)
     rows = read_table(job.work, ENCODED_FILE)
-    history = checkpoints.resume(engine, job, precision)
+    held_out = [row_of(table, index) for table in (read_table(job.work, HELD_OUT_FILE),) for index in range(table.num_rows)]
+    history, damages = checkpoints.resume(engine, job)
+    for damage in damages:
+        reports.phase(damage)
     reports.phase(f"going on after step {len(history)}" if history else "training")
-    for step in range(len(history), job.steps):
-        history.append(_train_step(engine, rows, job, step, pad_id=tokenizer.eos_token_id))
+    due, patience, pad_id = checkpoints.Due(job.settings), job.settings.early_stop_patience, tokenizer.eos_token_id
+    while (step := len(history)) < job.steps and not is_over(history, patience):
+        history.append(_train_step(engine, rows, job, step, pad_id))
+        if measures_held_out(job.settings, step + 1, job.steps):
+            history[-1]["held_out_loss"] = _held_out_loss(engine, held_out, job, pad_id)
         reports.step(history)
-        if (step + 1) % job.settings.checkpoint_steps == 0 and step + 1 < job.steps:
-            checkpoints.save(engine, job, history, precision)
+        is_best = patience is not None and best_step(history) == step + 1
+        if is_best or (due(step + 1) and step + 1 < job.steps):
+            checkpoints.save(engine, job, history)
+    reports.write(history)
+    best = best_step(history)
+    if patience is not None and best is not None and best < len(history):
+        reports.phase(f"back to step {best}, whose loss on the rows that are held out was lowest")
+        checkpoints.load(engine, job, best)
     reports.phase("exporting the model")
-    export(engine, tokenizer, job)
+    export(engine, tokenizer, job, precision)
 
 
 def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
     settings = job.settings
-    context = ray.train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
+    rank = torch.distributed.get_rank()
     started = time.perf_counter()
     # Dropout, where a model has any, is drawn anew from here: a resumed step is the same step. Each rank has a stream of its
     # own, or all of them would drop the same positions.
@@ -93,24 +113,60 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
     batch = [row_of(rows, index) for index in indices]
     lengths = [len(row.tokens) for row in batch]
     counted = loss_tokens(batch)
-    mine = micro_batches(batch, lengths, rank, workers, engine.train_micro_batch_size_per_gpu())
     rate = learning_rate(settings, step, job.steps)
-    loss, norm = optimizer_step(engine, mine, counted, rate, pad_id)
-    if not math.isfinite(loss):
+    result = optimizer_step(engine, _own_micro_batches(batch, job, pad_id), counted, rate)
+    if not math.isfinite(result.loss):
         raise TrainingError(
-            f"The loss is {loss} at step {step + 1}: training has diverged; lower train.learning_rate "
+            f"The loss is {result.loss} at step {step + 1}: training has diverged; lower train.learning_rate "
             "or lengthen train.warmup_steps, or use bf16 instead of fp16."
         )
     return {
         "step": step + 1,
-        "loss": loss,
+        "loss": result.loss,
         "learning_rate": rate,
-        "grad_norm": norm,
+        "grad_norm": result.grad_norm,
         "tokens": sum(lengths),
         "response_tokens": counted,
+        "padding": round(1 - sum(lengths) / result.computed_tokens, 4),
         "seconds": round(time.perf_counter() - started, 3),
+        "ended_at": round(time.time(), 3),
+        "memory_bytes": _peak_memory(job.gpu),
         "skipped_steps": engine.skipped_steps,
     }
+
+
+def _own_micro_batches(rows: Sequence[EncodedRow], job: TrainingJob, pad_id: int) -> list[MicroBatch]:
+    """What of these rows this worker takes; of a global batch all take as many."""
+    rank, workers = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    size, lengths = micro_batch_size(job.settings, job.gpu), [len(row.tokens) for row in rows]
+    if job.packs:
+        capacity = size * job.settings.sequence_length
+        return [packed(own) for own in packed_micro_batches(rows, lengths, rank, workers, capacity)]
+    return [padded(own, pad_id) for own in micro_batches(rows, lengths, rank, workers, size)]
+
+
+def _held_out_loss(engine: Any, rows: Sequence[EncodedRow], job: TrainingJob, pad_id: int) -> float:
+    """The loss per response token on these rows. Every rank calls it."""
+    mine = _own_micro_batches(rows, job, pad_id)
+    counts: list[int] = [0] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(counts, len(mine))
+    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    engine.eval()
+    with torch.no_grad():
+        for batch in mine:
+            total += response_loss_sum(engine, batch)
+        for _ in range(max(counts) - len(mine)):  # ZeRO-3 gathers layers for all workers together, so none may sit out
+            response_loss_sum(engine, packed(rows[:1]) if job.packs else padded(rows[:1], pad_id))
+    engine.train()
+    torch.distributed.all_reduce(total)
+    return float(total) / loss_tokens(rows)
+
+
+def _peak_memory(gpu: bool) -> int:
+    """The most bytes that rank 0 has held so far, of its GPU, or of its process where there is none."""
+    if gpu:
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class _RankZeroReports:
@@ -134,55 +190,13 @@ class _RankZeroReports:
         self._report.row = history[-1]
         if self._is_rank_zero:
             self._job.board.report.remote(self._fit_id, self._report)
-            if len(history) == self._job.steps or time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
-                self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
-                self._written = time.monotonic()
+            if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
+                self.write(history)
 
-
-def build_engine(job: TrainingJob, precision: Precision) -> Any:
-    """A DeepSpeed engine around the base model, ready to train; its collectives are set up if they are not yet."""
-    import deepspeed
-
-    if not job.gpu:
-        use_no_compiled_collectives()
-    deepspeed.init_distributed()  # before the model: ZeRO-3 divides it among the workers while it is loaded
-    config = deepspeed_config(job.settings, precision, micro_batch_size(job.settings, job.gpu), job.gpu)
-    model = _load_model(job.base_model, precision, config)
-    if job.gpu or model.num_parameters() > LARGE_MODEL_PARAMETERS:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=_parameter_groups(model, job))
-    return engine
-
-
-def _load_model(folder: Path, precision: Precision, config: dict[str, Any]) -> Any:
-    """The base model in the working precision; under ZeRO-3 each worker holds only its part from the start."""
-    from transformers.integrations import HfDeepSpeedConfig
-
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    partitioned = HfDeepSpeedConfig(config) if config["zero_optimization"]["stage"] == 3 else None
-    try:
-        return load_weights(AutoModelForCausalLM, folder, AutoConfig.from_pretrained(folder), dtype)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise TrainingError(f"The base model in {folder} cannot be loaded: {reason}") from error
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):  # which ZeRO-3's own way of loading raises
-            raise
-        raise ModelError(f"{folder} has weights of other sizes than its config.json says.") from error
-    finally:
-        del partitioned  # transformers partitions every model that is loaded while this object lives
-
-
-def _parameter_groups(model: Any, job: TrainingJob) -> list[dict[str, Any]]:
-    """Weight decay is for matrices; norms and biases have none."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if job.settings.weight_decay == 0:
-        return [{"params": trained}]
-    partitioned = job.settings.zero_stage == 3
-    matrices = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) > 1]
-    others = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) <= 1]
-    return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    def write(self, history: list[MetricsRow]) -> None:
+        if self._is_rank_zero:
+            self._job.out.write_text(METRICS_FILE, "".join(json.dumps(row) + "\n" for row in history))
+            self._written = time.monotonic()
 
 
 def cpu_flags() -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,27 +11,33 @@ from typing import Any
 
 from evolcoder.errors import DataError, RunFolderError
 from evolcoder.run.variants import Variant
+from evolcoder.settings.run import TrainSettings
 from evolcoder.storage.arrow_files import arrow_writer, read_batches
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.hashes import stable_hash
 from evolcoder.storage.stage import Manifest, verified_manifest
 from evolcoder.train.encode import ENCODED_SCHEMA, encode, to_batch
 from evolcoder.train.identity import DATASET
-from evolcoder.train.job import ENCODED_FILE
+from evolcoder.train.job import ENCODED_FILE, HELD_OUT_FILE
 
 ROWS_PER_BATCH = 1000
+EXAMPLES = 3
 _TEXTS = ("instruction", "input", "response")
 _texts: Callable[[Mapping[str, Any]], tuple[str, str, str]] = itemgetter(*_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``rows`` are trained on; ``truncated`` of them were cut; ``dropped`` ones had no room for a response."""
+    """``rows`` are trained on, ``held_out`` ones are not; both make ``tokens``. ``overlong`` ones were too long, and were
+    cut or dropped as was asked, ``examples`` are ids of some; ``dropped`` ones had no room for a response.
+    """
 
     rows: int
-    truncated: int
+    overlong: int
+    examples: list[str]
     dropped: int
     tokens: int
+    held_out: int = 0
 
 
 def dataset_manifest(folder: Folder) -> Manifest:
@@ -61,11 +68,12 @@ def prepare(
     manifest: Manifest,
     variant: Variant,
     tokenizer: Any,
-    sequence_length: int,
+    settings: TrainSettings,
     work: Folder,
     vocabulary: int | None = None,
 ) -> Prepared:
-    """Encode the rows that the variant takes into ``work``, in the order of the training set.
+    """Encode the rows that the variant takes into ``work``, in the order of the training set; those that are held out into a
+    file of their own.
 
     Args:
         vocabulary: rows of the model's embedding, if known.
@@ -74,26 +82,47 @@ def prepare(
         DataError: no row is left to train on.
         ModelError: the tokenizer does not suit the model.
     """
-    rows = truncated = dropped = tokens = 0
+    length = settings.sequence_length
+    counts: Counter[str] = Counter()
+    examples: list[str] = []
     work.make()
-    ids = None if variant.matched is None else _matching_ids(dataset, manifest, variant, tokenizer, sequence_length)
-    with arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as writer:
+    ids = None if variant.matched is None else _matching_ids(dataset, manifest, variant, tokenizer, length)
+    with (
+        arrow_writer(work, ENCODED_FILE, ENCODED_SCHEMA) as trained,
+        arrow_writer(work, HELD_OUT_FILE, ENCODED_SCHEMA) as held_out,
+    ):
         for batch in _batches(dataset, manifest):
-            taken = (row for row in batch if _is_taken(row, variant) and (ids is None or row["id"] in ids))
-            encoded = encode([_texts(row) for row in taken], tokenizer, sequence_length, vocabulary)
-            writer.write_batch(to_batch(encoded.rows))
-            rows += len(encoded.rows)
-            truncated += encoded.truncated
-            dropped += encoded.dropped
-            tokens += sum(len(row.tokens) for row in encoded.rows)
-    if not rows:
-        why = (
-            f"all {dropped} prompts fill train.sequence_length={sequence_length} by themselves; raise it"
-            if dropped
-            else "it is empty; look at the rejects of the rounds"
+            taken = [row for row in batch if _is_taken(row, variant) and (ids is None or row["id"] in ids)]
+            for writer, kind in ((trained, "rows"), (held_out, "held_out")):
+                its = [row for row in taken if is_held_out(row["root_id"], settings.held_out) == (writer is held_out)]
+                encoded = encode([_texts(row) for row in its], tokenizer, length, vocabulary, settings.overlong != "truncate")
+                writer.write_batch(to_batch(encoded.rows))
+                examples += [its[place]["id"] for place in encoded.overlong[: EXAMPLES - len(examples)]]
+                counts["overlong"] += len(encoded.overlong)
+                counts[kind] += len(encoded.rows)
+                counts["dropped"] += encoded.dropped
+                counts["tokens"] += sum(len(row.tokens) for row in encoded.rows)
+    if examples and settings.overlong == "error":
+        raise DataError(
+            f"{counts['overlong']:,} rows of {dataset} are longer than train.sequence_length={length}, such as "
+            f"{', '.join(examples)}; raise it, or set train.overlong to truncate or drop."
         )
+    if not counts["rows"]:
+        why = "it is empty; look at the rejects of the rounds"
+        if counts["dropped"] or examples:
+            why = f"all {counts['dropped'] + counts['overlong']} are too long for train.sequence_length={length}; raise it"
         raise DataError(f"No row of {variant.label} in {dataset} can be trained on: {why}.")
-    return Prepared(rows, truncated, dropped, tokens)
+    if settings.held_out and not counts["held_out"]:
+        raise DataError(
+            f"train.held_out={settings.held_out} holds out none of the few seed families of {variant.label}; raise it, or set "
+            "it to 0."
+        )
+    return Prepared(counts["rows"], counts["overlong"], examples, counts["dropped"], counts["tokens"], counts["held_out"])
+
+
+def is_held_out(root_id: str, share: float) -> bool:
+    """Whether a seed's family is held out: by a hash, so that it is in every round, in every variant and under every seed."""
+    return int(stable_hash("held out", root_id)[:12], 16) < share * 16**12
 
 
 def _is_taken(row: Mapping[str, Any], variant: Variant) -> bool:
@@ -125,6 +154,6 @@ def _batches(dataset: Folder, manifest: Manifest) -> Iterator[list[dict[str, Any
     """The rows of the set in its order, a few at a time."""
     for entry in manifest.files:
         if entry.path.startswith("train-") and entry.path.endswith(".arrow"):
-            for batch in read_batches(dataset, entry.path, ["id", "round", "operator", *_TEXTS]):
+            for batch in read_batches(dataset, entry.path, ["id", "root_id", "round", "operator", *_TEXTS]):
                 for start in range(0, batch.num_rows, ROWS_PER_BATCH):
                     yield batch.slice(start, ROWS_PER_BATCH).to_pylist()

@@ -6,18 +6,22 @@ another number of workers trains on the same rows in the same steps.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+from evolcoder.errors import ModelError
 from evolcoder.settings.run import TrainSettings
 
 Row = TypeVar("Row")
 CPU_TOKENS_PER_MICRO_BATCH = 2048
 GPU_TOKENS_PER_MICRO_BATCH = 8192
 """Padding included. They decide memory and speed alone: the loss curve is the same with any micro-batch."""
+PACKABLE_MODELS = frozenset({"gpt_bigcode", "llama", "qwen2", "starcoder2"})
+"""Model types of which tests/train/test_packing.py holds that packed rows have the loss and the gradients of rows alone."""
 
 
 def total_steps(settings: TrainSettings, rows: int) -> int:
@@ -43,6 +47,24 @@ def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
     if settings.schedule == "linear":
         return peak * (1 - progress)
     return peak
+
+
+def measures_held_out(settings: TrainSettings, step: int, steps: int) -> bool:
+    """Whether the loss on what is held out is measured after step ``step`` (from 1) of ``steps``."""
+    return settings.held_out > 0 and (step % settings.evaluate_steps == 0 or step == steps)
+
+
+def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step after which the loss on what is held out was lowest, the first of several; None while none was measured."""
+    measured = [row for row in history if "held_out_loss" in row]
+    return min(measured, key=lambda row: row["held_out_loss"])["step"] if measured else None
+
+
+def is_over(history: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
+    """Whether a training ends early: its last ``patience`` measurements were no better than one before them."""
+    measured = [row["step"] for row in history if "held_out_loss" in row]
+    best = best_step(history)
+    return patience is not None and best is not None and len(measured) - 1 - measured.index(best) >= patience
 
 
 def global_batch(seed: int, step: int, batch_size: int, rows: int) -> list[int]:
@@ -73,6 +95,47 @@ def micro_batches(
     by_length = sorted(range(len(batch)), key=lambda place: -lengths[place])
     starts = range(rank * micro_batch_size, len(batch), workers * micro_batch_size)
     return [[batch[place] for place in by_length[start : start + micro_batch_size]] for start in starts]
+
+
+def packed_micro_batches(
+    batch: Sequence[Row], lengths: Sequence[int], rank: int, workers: int, capacity: int
+) -> list[list[Row]]:
+    """The micro-batches of one worker where rows lie one behind the other, at most ``capacity`` tokens in each, fullest first.
+
+    All workers have as many (where there are rows enough for each), the fewest for which this finds room: the longest row goes
+    where there are fewest tokens yet (Graham 1969), so that they are about even, no worker waits for another, and nothing is
+    padded.
+
+    Args:
+        lengths: tokens of each row of ``batch``, none more than ``capacity``.
+    """
+    longest_first = sorted(range(len(batch)), key=lambda place: -lengths[place])
+    count = workers * -(-sum(lengths) // (workers * capacity))
+    while True:
+        # A heap of (tokens, number, rows): of two that are equally full the first is taken, on every worker the same.
+        packs: list[tuple[int, int, list[int]]] = [(0, number, []) for number in range(count)]
+        for place in longest_first:
+            tokens, number, places = heapq.heappop(packs)
+            heapq.heappush(packs, (tokens + lengths[place], number, [*places, place]))
+        if max(packs)[0] <= capacity:
+            break
+        count += workers
+    packs.sort(key=lambda pack: (-pack[0], pack[1]))
+    return [[batch[place] for place in places] for _, _, places in packs[rank::workers] if places]
+
+
+def packs_rows(settings: TrainSettings, model_type: str) -> bool:
+    """Whether rows lie one behind the other in a micro-batch of this kind of model.
+
+    Raises:
+        ModelError: it was asked for, and nobody has seen that this kind of model keeps them apart.
+    """
+    if settings.packing is True and model_type not in PACKABLE_MODELS:
+        raise ModelError(
+            f"train.packing=true: it was never verified that a {model_type} model keeps packed rows apart (those that do: "
+            f"{', '.join(sorted(PACKABLE_MODELS))}); set train.packing to auto or false."
+        )
+    return settings.packing is not False and model_type in PACKABLE_MODELS
 
 
 def micro_batch_size(settings: TrainSettings, gpu: bool) -> int:

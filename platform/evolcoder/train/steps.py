@@ -5,60 +5,96 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed
-from torch.nn import functional
 
+from evolcoder.train.attention import LENGTHS
 from evolcoder.train.encode import EncodedRow
-
-IGNORED = -100
-"""As cross-entropy's own default and every label of transformers has it."""
+from evolcoder.train.loss import IGNORED, summed_cross_entropy
 
 
-def collate(rows: Sequence[EncodedRow], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels of one micro-batch, both (rows, longest), padded on the right.
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Token ids and labels, both (rows, width); labels are the token ids where the loss counts and ``IGNORED`` elsewhere.
 
-    Labels are the token ids where the loss counts (response and EOS) and ``IGNORED`` elsewhere.
+    ``lengths`` are those of the instruction rows that lie one behind the other in the one row of a packed batch; None: each
+    has a row of its own.
     """
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    lengths: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """``grad_norm`` is that of the gradients before clipping; None when the step was skipped. ``computed_tokens`` are those of
+    all workers' micro-batches, padding among them.
+    """
+
+    loss: float
+    grad_norm: float | None
+    computed_tokens: int
+
+
+def padded(rows: Sequence[EncodedRow], pad_id: int) -> MicroBatch:
+    """One below the other, padded on the right."""
     width = max(len(row.tokens) for row in rows)
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
     labels = torch.full((len(rows), width), IGNORED, dtype=torch.long)
     for place, row in enumerate(rows):
-        tokens = torch.tensor(row.tokens, dtype=torch.long)
-        ids[place, : len(tokens)] = tokens
-        labels[place, row.prompt_tokens : len(tokens)] = tokens[row.prompt_tokens :]
-    return ids, labels
+        ids[place, : len(row.tokens)] = torch.tensor(row.tokens, dtype=torch.long)
+        labels[place, : len(row.tokens)] = _labels(row)
+    return MicroBatch(ids, labels)
+
+
+def packed(rows: Sequence[EncodedRow]) -> MicroBatch:
+    """One behind the other."""
+    ids = torch.tensor([token for row in rows for token in row.tokens], dtype=torch.long)
+    labels = torch.cat([_labels(row) for row in rows])
+    return MicroBatch(ids[None], labels[None], [len(row.tokens) for row in rows])
+
+
+def _labels(row: EncodedRow) -> torch.Tensor:
+    """The first token of a row has nothing before it to predict it from, and in a packed batch another row's end."""
+    labels = torch.tensor(row.tokens, dtype=torch.long)
+    labels[: max(row.prompt_tokens, 1)] = IGNORED
+    return labels
 
 
 def loss_tokens(rows: Sequence[EncodedRow]) -> int:
-    """How many tokens the loss of these rows counts. The first token of a row has nothing before it to predict it from."""
+    """How many tokens the loss of these rows counts."""
     return sum(len(row.tokens) - max(row.prompt_tokens, 1) for row in rows)
 
 
-def response_loss_sum(engine: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def response_loss_sum(engine: Any, batch: MicroBatch) -> torch.Tensor:
     """Cross-entropy summed over the labelled tokens, in 32 bits.
 
-    No attention mask is passed: padding is on the right, and a causal model's real tokens do not see what follows them.
-    Logits are asked for from the first labelled position on only, when the model can do so: the prompt's are not used.
+    No attention mask is passed: padding is on the right, and a causal model's real tokens do not see what follows them; rows
+    that are packed are kept apart by their positions and lengths. Logits are asked for only where a label is next, when the
+    model can do so: the prompt's are not used.
     """
-    first = int((labels != IGNORED).any(dim=0).nonzero()[0, 0]) - 1
+    ids, labels = batch.ids.to(engine.device), batch.labels.to(engine.device)
     options: dict[str, Any] = {}
-    if "logits_to_keep" in inspect.signature(engine.module.forward).parameters:
-        options["logits_to_keep"] = ids.shape[1] - first
-        targets = labels[:, first + 1 :]
+    if batch.lengths is not None:
+        options["position_ids"] = torch.cat([torch.arange(length, device=ids.device) for length in batch.lengths])[None]
+        options[LENGTHS] = batch.lengths
+    before = (labels != IGNORED).any(dim=0).nonzero()[:, 0] - 1
+    model = engine.module.get_base_model() if hasattr(engine.module, "get_base_model") else engine.module  # of an adapter
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        options["logits_to_keep"] = before
+        logits = engine(input_ids=ids, use_cache=False, **options).logits
     else:
-        targets = labels[:, 1:]
-    logits = engine(input_ids=ids, use_cache=False, **options).logits[:, :-1]
-    return functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
-    )
+        logits = engine(input_ids=ids, use_cache=False, **options).logits[:, before]
+    return summed_cross_entropy(logits.flatten(0, 1), labels[:, before + 1].flatten())
 
 
 def optimizer_step(
-    engine: Any, micro_batches: Sequence[Sequence[EncodedRow]], batch_loss_tokens: int, learning_rate: float, pad_id: int
-) -> tuple[float, float | None]:
+    engine: Any, micro_batches: Sequence[MicroBatch], batch_loss_tokens: int, learning_rate: float
+) -> StepResult:
     """Forward and backward over this worker's micro-batches, then one step of the optimizer on all workers.
 
     The loss of the step is the sum over all response tokens of the global batch, divided by their number: every token
@@ -66,29 +102,31 @@ def optimizer_step(
     hence the factor; its own division by the number of micro-batches is turned off.
 
     Args:
+        micro_batches: on every worker as many.
         batch_loss_tokens: ``loss_tokens`` of the whole global batch, the same on every worker.
-
-    Returns:
-        The loss, and the norm of the gradients before clipping; None when the step was skipped.
     """
     workers = torch.distributed.get_world_size()
     scale = workers / batch_loss_tokens
     # In 64 bits, so that the reported loss does not depend on how the sum is divided among micro-batches.
-    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    totals = torch.zeros(2, dtype=torch.float64, device=engine.device)
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
     norm = None
-    for rows in micro_batches:
-        ids, labels = (tensor.to(engine.device) for tensor in collate(rows, pad_id))
-        loss_sum = response_loss_sum(engine, ids, labels)
+    for number, batch in enumerate(micro_batches):
+        # Packed, a step has as many micro-batches as its rows need, which DeepSpeed cannot count by itself.
+        last = number == len(micro_batches) - 1
+        engine.set_gradient_accumulation_boundary(last)
+        loss_sum = response_loss_sum(engine, batch)
         engine.backward(loss_sum * scale, scale_wrt_gas=False)
-        if engine.is_gradient_accumulation_boundary() and isinstance(engine.optimizer, torch.optim.Optimizer):
+        if last and isinstance(engine.optimizer, torch.optim.Optimizer):
             # In 32 bits without ZeRO, DeepSpeed leaves the gradients on the parameters and reports no norm itself. Only at
             # the boundary does step() apply the gradients, and clear them: their norm must be taken before it.
             gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
             norm = float(torch.nn.utils.get_total_norm(gradients))
         engine.step()
-        total += loss_sum.detach()
-    torch.distributed.all_reduce(total)
+        totals[0] += loss_sum.detach()
+        totals[1] += batch.ids.numel()
+    torch.distributed.all_reduce(totals)
     norm = engine.get_global_grad_norm() if norm is None else norm
-    return float(total) / batch_loss_tokens, float(norm) if norm is not None and math.isfinite(norm) else None
+    finite = float(norm) if norm is not None and math.isfinite(norm) else None
+    return StepResult(float(totals[0]) / batch_loss_tokens, finite, int(totals[1]))
