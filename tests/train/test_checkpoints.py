@@ -24,8 +24,10 @@ Layout = tuple[int, int, str | None]
 ROWS = [EncodedRow([(5 * n + 11 * row) % 200 + 3 for n in range(12 + 5 * row)], 4 + row) for row in range(8)]
 
 
-def train_a_while(model: str, work: str, layout: Layout, precision: str, until: int, out: str) -> None:
+def train_a_while(model: str, work: str, layout: Layout, precision: str, until: int, out: str, largest_file_bytes: int) -> None:
     """Go on from the last checkpoint to step ``until``, save, and leave the losses of all steps."""
+    import resource
+
     from evolcoder.train.engine import build_engine
     from evolcoder.train.schedule import packed_micro_batches
     from evolcoder.train.steps import loss_tokens, optimizer_step, packed
@@ -42,17 +44,22 @@ def train_a_while(model: str, work: str, layout: Layout, precision: str, until: 
         batches, counted = [packed(rows) for rows in mine], loss_tokens(ROWS)
         result = optimizer_step(engine, batches, counted, 1e-2 if step % 3 else 3e-3)
         history.append({"step": step + 1, "loss": result.loss, "grad_norm": result.grad_norm})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, -1))
     checkpoints.save(engine, job, history)
     if os.environ["RANK"] == "0":
         Path(out).write_text(json.dumps({"history": history, "damages": damages}), "utf-8")
 
 
-def phase(model: Path, work: Path, layout: Layout, precision: str, until: int) -> dict[str, Any]:
+def phase(model: Path, work: Path, layout: Layout, precision: str, until: int, largest_file_bytes: int = -1) -> dict[str, Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     out = work.parent / f"{work.name}-{until}.json"
-    arguments = [sys.executable, __file__, json.dumps([str(model), str(work), layout, precision, until, str(out)])]
+    arguments = [
+        sys.executable,
+        __file__,
+        json.dumps([str(model), str(work), layout, precision, until, str(out), largest_file_bytes]),
+    ]
     common = os.environ | {
         "DS_ACCELERATOR": "cpu",
         "MASTER_ADDR": "127.0.0.1",
@@ -93,6 +100,18 @@ def test_a_training_goes_on_with_other_workers_stages_and_offload(
         assert row["loss"] == pytest.approx(wanted["loss"], rel=tolerance), row["step"]
         assert row["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=10 * tolerance), row["step"]
     assert unbroken[-1]["loss"] < unbroken[0]["loss"] - 0.1
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before_it(tiny_model: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    phase(tiny_model, work, (1, 2, None), "fp32", 2)
+    with pytest.raises(
+        AssertionError, match=r"TrainingError: .*step-000003.* cannot be written \(File too large\).*of step 2\)"
+    ):
+        phase(tiny_model, work, (1, 2, None), "fp32", 3, largest_file_bytes=50_000)
+    assert [path.name for path in work.iterdir()] == ["step-000002"]
+    assert len(phase(tiny_model, work, (1, 2, None), "fp32", 3)["history"]) == 3
 
 
 @pytest.mark.slow

@@ -144,7 +144,12 @@ def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
 
     storage = Folder(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "bucket") if other_storage else None
     settings, run = make_run(
-        storage=storage, workers=workers, micro_batch_size=micro, zero_stage=zero, offload=offload, checkpoint_steps=1
+        storage=storage,
+        workers=workers,
+        micro_batch_size=micro,
+        zero_stage=zero,
+        offload=offload,
+        checkpoint_steps=1,
     )
     train(settings, run, training(settings, run), tiny_model, watch())
     expected = plain_losses(settings, run, tiny_model)

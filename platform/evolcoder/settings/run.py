@@ -28,7 +28,7 @@ class LoraSettings(Section):
 
 
 class TrainSettings(Section):
-    NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "packing", "zero_stage", "offload"}) | {
+    NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "packing", "gradient_checkpointing", "zero_stage", "offload"}) | {
         "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints",
     }  # fmt: skip
 
@@ -48,6 +48,8 @@ class TrainSettings(Section):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Activations are computed again in the backward pass instead of kept; auto: on a GPU, and for a billion parameters."""
     lora: LoraSettings | None = None
     """Train an adapter instead of all weights."""
     zero_stage: Literal[0, 1, 2, 3] = 2

@@ -83,6 +83,7 @@ def save(engine: Any, job: TrainingJob, history: list[MetricsRow]) -> None:
                 if step not in kept:
                     job.work.delete(_name(step))
     except RunFolderError as error:
+        stage.folder.delete()  # it may be what fills the disk
         whole = [step for step in _steps(job.work) if (job.work / _name(step)).exists(MANIFEST)]
         last = f"the last checkpoint is of step {whole[0]}" if whole else "there is no checkpoint yet"
         raise TrainingError(f"{error.message.rstrip('.')} ({last}).") from error

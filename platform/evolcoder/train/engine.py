@@ -33,7 +33,10 @@ def build_engine(job: TrainingJob, precision: Precision) -> Any:
         model.set_attn_implementation(PACKED)
     if job.settings.lora is not None:
         model = with_adapter(model, job.settings.lora)
-    if job.gpu or model.num_parameters() > LARGE_MODEL_PARAMETERS:
+    recompute = job.settings.gradient_checkpointing
+    if recompute == "auto":
+        recompute = job.gpu or model.num_parameters() > LARGE_MODEL_PARAMETERS
+    if recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=_parameter_groups(model, job))
