@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,17 @@ from typing import Any
 import psutil
 from benchmarks.common import PEERS, parser, peer_interpreter, print_header, print_row
 
+from evolcoder.console import Reporter
 from evolcoder.embedded import embedded_model_folder
 from evolcoder.records import INSTRUCTION_SCHEMA, Instruction
+from evolcoder.run.folder import RunFolder
+from evolcoder.settings.files import load_settings
 from evolcoder.storage.arrow_files import arrow_bytes
 from evolcoder.storage.folders import Folder
 from evolcoder.storage.stage import Stage
 from evolcoder.train.encode import encode
+from evolcoder.train.identity import train_stage
+from evolcoder.train.launch import train
 
 LENGTH = 512
 BATCH = 32
@@ -46,7 +52,11 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, default=8)
     arguments.add_argument("--only", default=",".join(NAMES))
     arguments.add_argument("--folder", type=Path, help="the embedded model when left out")
+    arguments.add_argument("--run", type=Path, help=SUPPRESS)
     given = arguments.parse_args()
+    if given.run is not None:
+        _train(given.run)
+        return
     print_header("", "steps", "useful tokens/s", "padding", "first step after", "peak memory of one process", "last loss")
     rates = {}
     with tempfile.TemporaryDirectory() as place:
@@ -92,7 +102,7 @@ def _measure(name: str, model: Path, rows: Sequence[tuple[str, str, str]], steps
     started, peak = time.time(), [0]
     with (
         open(place / "log", "wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=place) as process,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
     ):
         watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
         watcher.start()
@@ -120,7 +130,15 @@ def _evolcoder(model: Path, rows: Sequence[tuple[str, str, str]], steps: int, pl
     train |= {"precision": "bf16", "learning_rate": 1e-5, "warmup_steps": 0, "schedule": "constant", "packing": packing}
     settings = {"name": "bench", "storage": str(place / "runs"), "evolve": {"rounds": 1}, "train": train}
     (place / "run.yaml").write_text(json.dumps(settings), "utf-8")
-    return [sys.executable, "-m", "evolcoder.cli", "train", str(place / "run.yaml")]
+    return [sys.executable, "-m", "benchmarks.train", "--run", str(place / "run.yaml")]
+
+
+def _train(file: Path) -> None:
+    """What `evolcoder train` does, but for the rounds that the training set was merged from: there are none."""
+    settings = load_settings(file)
+    run, base = RunFolder.open(settings), Path(settings.train.base_model)
+    stage = train_stage(settings, run, (), Stage("dataset", run.dataset, {}), lambda: "benchmark")
+    train(settings, run, stage, base, Reporter("plain"))
 
 
 def _watch(pid: int, peak: list[int]) -> None:
@@ -128,10 +146,10 @@ def _watch(pid: int, peak: list[int]) -> None:
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         try:
             for one in [root, *root.children(recursive=True)]:
-                peak[0] = max(peak[0], one.memory_full_info().uss)
+                peak[0] = max(peak[0], one.memory_info().rss)  # what counts more exactly stops the process meanwhile
         except psutil.Error:
             continue  # one ended in between
-        time.sleep(0.5)
+        time.sleep(1.0)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_each_limit_is_told_where_it_holds_and_only_there() -> None:
     assert "dataset (to do)" in about(missing=[{"stage": "dataset", "state": "to do"}])["Not finished"]
     stopped = about(stopping={"development": "mbpp-dev"})["What was used for what"]
     assert stopped.startswith("mbpp-dev alone chose how many rounds to evolve.")
-    assert about(scores=[score("tuned", warnings=["no sandbox"])])["Said by the evaluation"] == "no sandbox"
+    assert about(scores=[score("tuned", warnings=["no sandbox"])])["Said by the evaluation"] == "tuned on humaneval: no sandbox"
 
 
 def test_a_p_value_at_the_level_tells_nothing() -> None:

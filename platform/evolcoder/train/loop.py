@@ -58,6 +58,8 @@ def train_worker(config: dict[str, Any]) -> None:
         # Ray gives a worker as many threads as CPUs it asked for: one. Its share of the machine is more.
         beside = ray.train.get_context().get_local_world_size()
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
+        # Where a model is nearly right its gradients are tiny, and processors compute slowly with numbers below 1e-38.
+        torch.set_flush_denormal(True)
     try:
         _train(job)
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -37,7 +37,9 @@ def limits(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
         found.append(("What was used for what", _roles(evidence, own)))
         text = "Published numbers were measured with other prompts, harnesses and sampling: context, not a comparison."
         found.append(("Other harnesses", text))
-    found += [("Said by the evaluation", text) for text in dict.fromkeys(w for score in own for w in score.get("warnings", ()))]
+    for score in own:
+        where = f"{score['role']} on {score['benchmark']}"
+        found += [("Said by the evaluation", f"{where}: {text}") for text in score.get("warnings", ())]
     return [{"about": about, "text": text} for about, text in found]
 
 

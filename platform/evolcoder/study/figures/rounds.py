@@ -24,7 +24,10 @@ def by_round(evidence: Mapping[str, Any], benchmark: str) -> Figure | None:
         return None
     picked = picked_round(evidence) if entries[0]["development"] else None
     title = f"{benchmark}: {'development set' if entries[0]['development'] else 'test set'}"
-    said = [f"{row['kind'].replace('k', str(row['round']), 1)} {told(row)}" for row in rows]
+    in_order = sorted(rows, key=lambda row: (row["kind"] != CUMULATIVE, row["round"]))
+    said = [
+        f"{row['kind'].replace('k', str(row['round']), 1)} {told(row)}".replace("rounds 0 to 0", "round 0") for row in in_order
+    ]
     words = f"pass@1 by round on {benchmark} in percent, with 95 % intervals: {'; '.join(said)}."
     if picked is not None:
         words += f" Round {picked} was picked."
