@@ -43,7 +43,7 @@ def test_the_papers_preset_is_fp16_with_dynamic_loss_scale_under_zero_3() -> Non
     assert config["fp16"]["loss_scale"] == 0
     assert config["zero_optimization"]["stage"] == 3
     assert config["optimizer"]["params"]["lr"] == 2e-5
-    assert (config["train_batch_size"], train.max_steps, train.warmup_steps, train.schedule) == (512, 200, 30, "cosine")
+    assert (train.global_batch_size, train.max_steps, train.warmup_steps, train.schedule) == (512, 200, 30, "cosine")
 
 
 @pytest.mark.parametrize(
