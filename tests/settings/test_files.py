@@ -70,6 +70,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
         ("name: ../up", "name="),
         ("name: x\nevolv: {}", "unknown key 'evolv' (did you mean evolve?)"),
         ("name: x\nevolve: {ruonds: 3}", "unknown key 'evolve.ruonds' (did you mean evolve.rounds?)"),
+        ("name: x\ntrain: {lora: {rnak: 3}}", "unknown key 'train.lora.rnak' (did you mean train.lora.rank?)"),
         ("name: x\nevolve: 3", "evolve=3"),
         ("name: x\nevolve: {rounds: many}", 'evolve.rounds="many"'),
         ("name: x\nevolve: {rounds: 0}", "evolve.rounds=0"),

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -112,8 +112,9 @@ def _explain(problem: Any) -> str:
         model: type[BaseModel] = RunSettings
         for part in location[:-1]:
             annotation = model.model_fields[part].annotation if part in model.model_fields else None
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
+            for option in (annotation, *get_args(annotation)):  # a section that may be left out is one of two types
+                if isinstance(option, type) and issubclass(option, BaseModel):
+                    model = option
         return f"unknown key {dotted!r}{suggestion(location[-1], model.model_fields, '.'.join(location[:-1]))}"
     if problem["type"] == "missing":
         return f"the key {dotted!r} is missing"

@@ -41,14 +41,14 @@ class TrainSettings(Section):
     sequence_length: Annotated[int, Field(ge=64)] = 2048
     overlong: Literal["truncate", "drop", "error"] = "truncate"
     """What becomes of a row that is longer; truncate: it loses its end, and so its EOS."""
-    packing: bool | Literal["auto"] = "auto"
+    packing: Literal["auto", True, False] = "auto"
     """Rows lie one behind the other in a micro-batch, and none is padded; auto: where the model is known to keep them apart."""
     learning_rate: PositiveFloat = 2.0e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 30
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
-    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    gradient_checkpointing: Literal["auto", True, False] = "auto"
     """Activations are computed again in the backward pass instead of kept; auto: on a GPU, and for a billion parameters."""
     lora: LoraSettings | None = None
     """Train an adapter instead of all weights."""
