@@ -28,7 +28,7 @@ _texts: Callable[[Mapping[str, Any]], tuple[str, str, str]] = itemgetter(*_TEXTS
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``rows`` are trained on, ``held_out`` ones are not; both make ``tokens``. ``overlong`` ones were too long, and were
+    """``rows`` are trained on and have ``tokens``; ``held_out`` ones are not. ``overlong`` ones were too long, and were
     cut or dropped as was asked, ``examples`` are ids of some; ``dropped`` ones had no room for a response.
     """
 
@@ -101,7 +101,8 @@ def prepare(
                 counts["overlong"] += len(encoded.overlong)
                 counts[kind] += len(encoded.rows)
                 counts["dropped"] += encoded.dropped
-                counts["tokens"] += sum(len(row.tokens) for row in encoded.rows)
+                if writer is trained:
+                    counts["tokens"] += sum(len(row.tokens) for row in encoded.rows)
     if examples and settings.overlong == "error":
         raise DataError(
             f"{counts['overlong']:,} rows of {dataset} are longer than train.sequence_length={length}, such as "
