@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,3 +292,18 @@ def test_what_is_not_a_number_is_not_there(tmp_path: Path) -> None:
         (seed,), shown = load(tmp_path / name)
         assert (seed.input, seed.response) == ("", "x[::-1]")
         assert "left out" not in shown
+
+
+def test_a_parquet_file_is_read_in_no_thread_that_could_abort_a_process_that_ends(tmp_path: Path) -> None:
+    """pyarrow's threads, while they start, abort a process that ends: the user saw the right sentence, then a crash."""
+    (tmp_path / "seeds.parquet").write_bytes(_parquet(ROWS))
+    code = """if True:
+        import io, os, sys
+        from evolcoder.console import Reporter
+        from evolcoder.evolve.seeds.load import load_seeds
+        from evolcoder.settings.evolve import SeedSettings
+        before = os.listdir("/proc/self/task")
+        load_seeds(SeedSettings(path=sys.argv[1]), Reporter("plain", io.StringIO()))
+        assert os.listdir("/proc/self/task") == before
+    """
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "seeds.parquet")], check=True)

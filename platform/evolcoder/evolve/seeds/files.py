@@ -107,8 +107,8 @@ def read_json_lines(name: str, data: bytes) -> Iterator[RawRow]:
 def _read_columns(name: str, suffix: str, data: bytes, fields: Collection[str], named: Collection[str]) -> Iterator[RawRow]:
     try:
         if suffix == ".parquet":
-            # In this thread alone: when an error ended the process, those of pyarrow could still be at work, and it aborted.
-            table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
+            # In this thread alone: where an error ended the process while a thread of pyarrow was still starting, it aborted.
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         else:  # an Arrow IPC file, or an IPC stream, which is what `datasets` writes as ``.arrow``
             table = (pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)).read_all()
         present = [field for field in fields if field in table.column_names]
