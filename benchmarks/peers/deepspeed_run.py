@@ -1,4 +1,8 @@
-"""The work of ``benchmarks/train.py`` as a short script of DeepSpeed's own kind: MODEL ROWS STEPS BATCH MICRO OUT."""
+"""The work of ``benchmarks/train.py`` as a short script of DeepSpeed's own kind.
+
+MODEL ROWS STEPS BATCH MICRO OUT [RECOMPUTE RANK]: RECOMPUTE is 1 to compute activations again in the backward pass, RANK that
+of an adapter, or 0.
+"""
 
 import json
 import os
@@ -24,10 +28,16 @@ if not torch.cuda.is_available():  # else it compiles an operator of its own at 
 
 def main() -> None:
     started = time.perf_counter()
-    model_folder, rows_file, steps, batch, micro, out = sys.argv[1:]
+    model_folder, rows_file, steps, batch, micro, out, recompute, rank = [*sys.argv[1:], "0", "0"][:8]
     with open(rows_file) as stream:
         rows = [json.loads(line) for line in stream]
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.bfloat16)
+    if rank != "0":
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=int(rank), target_modules="all-linear", task_type="CAUSAL_LM"))
+    if recompute == "1":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     config = {
         "train_micro_batch_size_per_gpu": int(micro),
@@ -40,7 +50,9 @@ def main() -> None:
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-5, "torch_adam": True, "fused": True}},
     }
-    engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=list(model.parameters()))
+    engine, *_ = deepspeed.initialize(
+        model=model, config=config, model_parameters=[p for p in model.parameters() if p.requires_grad]
+    )
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     measured = []
     for step in range(int(steps)):
@@ -64,7 +76,8 @@ def main() -> None:
         if step == 0:
             first = time.perf_counter() - started
     with open(out, "w") as stream:
-        json.dump({"first_step_seconds": first, "steps": measured}, stream)
+        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        json.dump({"first_step_seconds": first, "steps": measured, "memory_bytes": memory}, stream)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,13 @@ Layout = tuple[int, int, str | None]
 ROWS = [EncodedRow([(5 * n + 11 * row) % 200 + 3 for n in range(12 + 5 * row)], 4 + row) for row in range(8)]
 
 
-def train_a_while(model: str, work: str, layout: Layout, precision: str, until: int, out: str, largest_file_bytes: int) -> None:
+def train_a_while(
+    model: str, work: str, layout: Layout, precision: str, until: int, out: str, largest_file_bytes: int, gpu: bool
+) -> None:
     """Go on from the last checkpoint to step ``until``, save, and leave the losses of all steps."""
     import resource
 
-    from evolcoder.train.engine import build_engine
+    from evolcoder.train.engine import build_engine, settle
     from evolcoder.train.schedule import packed_micro_batches
     from evolcoder.train.steps import loss_tokens, optimizer_step, packed
 
@@ -36,7 +38,8 @@ def train_a_while(model: str, work: str, layout: Layout, precision: str, until: 
     settings = TrainSettings.model_validate(
         {"zero_stage": zero, "offload": offload, "workers": workers, "global_batch_size": 8, "weight_decay": 0.1}
     )
-    job = TrainingJob(settings, Path(model), up_to(0), until, True, False, Folder.open(work), Folder.open(work), None)
+    job = TrainingJob(settings, Path(model), up_to(0), until, True, gpu, Folder.open(work), Folder.open(work), None)
+    job = settle(job, precision)  # type: ignore[arg-type]
     engine = build_engine(job, precision)  # type: ignore[arg-type]
     history, damages = checkpoints.resume(engine, job)
     mine = packed_micro_batches(ROWS, [len(row.tokens) for row in ROWS], int(os.environ["RANK"]), workers, 64)
@@ -50,7 +53,9 @@ def train_a_while(model: str, work: str, layout: Layout, precision: str, until: 
         Path(out).write_text(json.dumps({"history": history, "damages": damages}), "utf-8")
 
 
-def phase(model: Path, work: Path, layout: Layout, precision: str, until: int, largest_file_bytes: int = -1) -> dict[str, Any]:
+def phase(
+    model: Path, work: Path, layout: Layout, precision: str, until: int, largest_file_bytes: int = -1, gpu: bool = False
+) -> dict[str, Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -58,10 +63,10 @@ def phase(model: Path, work: Path, layout: Layout, precision: str, until: int, l
     arguments = [
         sys.executable,
         __file__,
-        json.dumps([str(model), str(work), layout, precision, until, str(out), largest_file_bytes]),
+        json.dumps([str(model), str(work), layout, precision, until, str(out), largest_file_bytes, gpu]),
     ]
     common = os.environ | {
-        "DS_ACCELERATOR": "cpu",
+        **({} if gpu else {"DS_ACCELERATOR": "cpu"}),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",

@@ -74,10 +74,8 @@ def test_deepspeeds_dynamic_loss_scale_is_described_by_what_checkpoints_keep() -
 
 def test_the_shape_of_a_partitioned_parameter_is_never_that_of_an_empty_tensor() -> None:
     whole: Any = SimpleNamespace(shape=(4, 2))
-    assert internals.whole_shape(whole, partitioned=False) == (4, 2)
-    assert internals.whole_shape(SimpleNamespace(shape=(0,), ds_shape=(4, 2)), partitioned=True) == (4, 2)
-    with pytest.raises(AttributeError, match="ds_shape"):
-        internals.whole_shape(whole, partitioned=True)
+    assert internals.whole_shape(whole) == (4, 2)
+    assert internals.whole_shape(SimpleNamespace(shape=(0,), ds_shape=(4, 2))) == (4, 2)
 
 
 def test_ray_says_what_a_cluster_may_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:

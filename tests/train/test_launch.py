@@ -264,7 +264,13 @@ def test_an_adapter_learns_and_is_exported_by_itself_and_merged(
     from transformers import AutoModelForCausalLM
 
     settings, run = make_run(
-        lora={"rank": 4, "alpha": 16}, learning_rate=0.05, max_steps=12, workers=workers, zero_stage=zero, precision=precision
+        lora={"rank": 4, "alpha": 16},
+        learning_rate=0.05,
+        max_steps=12,
+        weight_decay=0.01,
+        workers=workers,
+        zero_stage=zero,
+        precision=precision,
     )
     train(settings, run, training(settings, run), tiny_model, watch())
     found = metrics(run)

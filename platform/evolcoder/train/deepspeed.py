@@ -12,6 +12,9 @@ Precision = Literal["fp16", "bf16", "fp32"]
 CPU_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As /proc/cpuinfo names them: x86's two extensions, and Arm's."""
 
+MOST_REDUCED_TOGETHER = 500_000_000
+"""Gradients, as DeepSpeed has it; it makes a buffer for so many however few parameters are trained."""
+
 
 def working_precision(settings: TrainSettings, gpu: bool, gpu_has_bf16: bool, cpu_flags: frozenset[str]) -> Precision:
     """The precision that ``train.precision`` means on this hardware.

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from evolcoder.errors import ModelError, TrainingError
 from evolcoder.models import load_weights
 from evolcoder.settings.run import LoraSettings
 from evolcoder.train.attention import PACKED
-from evolcoder.train.deepspeed import Precision, deepspeed_config
+from evolcoder.train.deepspeed import MOST_REDUCED_TOGETHER, Precision, deepspeed_config
 from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
 from evolcoder.train.job import TrainingJob
+from evolcoder.train.memory import fitting
+from evolcoder.train.model_size import read_shape
+from evolcoder.train.schedule import micro_batch_size
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def build_engine(job: TrainingJob, precision: Precision) -> Any:
-    """A DeepSpeed engine around the base model, ready to train; its collectives are set up if they are not yet."""
+def settle(job: TrainingJob, precision: Precision) -> TrainingJob:
+    """The job with the micro-batch and recomputation that the settings leave open, the same on every worker.
+
+    Collectives are set up here: before the model, which ZeRO-3 divides among the workers while it is loaded.
+    """
     import deepspeed
 
     if not job.gpu:
         use_no_compiled_collectives()
-    deepspeed.init_distributed()  # before the model: ZeRO-3 divides it among the workers while it is loaded
+    deepspeed.init_distributed()
+    shape, rows = read_shape(job.base_model, job.settings), micro_batch_size(job.settings, job.gpu)
+    recompute = job.settings.gradient_checkpointing
+    if job.gpu and shape is not None:
+        smallest = torch.tensor(torch.cuda.mem_get_info()[1], device="cuda")
+        torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN)
+        rows, recompute = fitting(job.settings, shape, precision, int(smallest))
+    elif recompute == "auto":
+        recompute = job.gpu or (shape is not None and shape.parameters > LARGE_MODEL_PARAMETERS)
+    return replace(
+        job, settings=job.settings.model_copy(update={"micro_batch_size": rows, "gradient_checkpointing": recompute})
+    )
+
+
+def build_engine(job: TrainingJob, precision: Precision) -> Any:
+    """A DeepSpeed engine around the base model, ready to train.
+
+    Args:
+        job: with nothing left open, as ``settle`` makes it.
+    """
+    import deepspeed
+
     config = deepspeed_config(job.settings, precision, job.gpu)
     model = load_model(job.base_model, precision, config)
     if job.packs:
         model.set_attn_implementation(PACKED)
     if job.settings.lora is not None:
         model = with_adapter(model, job.settings.lora)
-    recompute = job.settings.gradient_checkpointing
-    if recompute == "auto":
-        recompute = job.gpu or model.num_parameters() > LARGE_MODEL_PARAMETERS
-    if recompute:
+    if job.settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
+    trained = sum(math.prod(whole_shape(one)) for one in model.parameters() if one.requires_grad)
+    config["zero_optimization"]["reduce_bucket_size"] = min(MOST_REDUCED_TOGETHER, trained)
     engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=_parameter_groups(model, job))
     return engine
 
@@ -88,7 +117,6 @@ def _parameter_groups(model: Any, job: TrainingJob) -> list[dict[str, Any]]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if job.settings.weight_decay == 0:
         return [{"params": trained}]
-    partitioned = job.settings.zero_stage == 3
-    matrices = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) > 1]
-    others = [parameter for parameter in trained if len(whole_shape(parameter, partitioned)) <= 1]
+    matrices = [parameter for parameter in trained if len(whole_shape(parameter)) > 1]
+    others = [parameter for parameter in trained if len(whole_shape(parameter)) <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]

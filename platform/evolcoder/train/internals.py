@@ -33,9 +33,9 @@ def gathered_weights(engine: Any) -> dict[str, Any] | None:
     return weights
 
 
-def whole_shape(parameter: Any, partitioned: bool) -> tuple[int, ...]:
+def whole_shape(parameter: Any) -> tuple[int, ...]:
     """The shape of a parameter; where ZeRO-3 has partitioned it, its own shape is that of an empty tensor."""
-    return tuple(parameter.ds_shape if partitioned else parameter.shape)
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 STATES = ("weight", "exp_avg", "exp_avg_sq")

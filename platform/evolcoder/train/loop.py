@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from evolcoder.storage.arrow_files import read_table
 from evolcoder.train import checkpoints
 from evolcoder.train.deepspeed import Precision, working_precision
 from evolcoder.train.encode import EncodedRow, row_of
-from evolcoder.train.engine import build_engine
+from evolcoder.train.engine import build_engine, settle
 from evolcoder.train.export import export
 from evolcoder.train.job import ENCODED_FILE, HELD_OUT_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
+from evolcoder.train.model_size import read_shape
 from evolcoder.train.schedule import (
     best_step,
     global_batch,
@@ -42,6 +44,7 @@ from evolcoder.train.schedule import (
     micro_batches,
     packed_micro_batches,
 )
+from evolcoder.train.shape import ModelShape, peak_flops, step_flops
 from evolcoder.train.steps import MicroBatch, loss_tokens, optimizer_step, packed, padded, response_loss_sum
 
 METRICS_INTERVAL_SECONDS = 5.0
@@ -77,7 +80,9 @@ def _train(job: TrainingJob) -> None:
     reports = _RankZeroReports(job, precision)
     reports.phase("loading the model")
     tokenizer = AutoTokenizer.from_pretrained(job.base_model)
+    job = settle(job, precision)
     engine = build_engine(job, precision)
+    use = _Use.of(job) if job.gpu else None
     rows = read_table(job.work, ENCODED_FILE)
     held_out = [row_of(table, index) for table in (read_table(job.work, HELD_OUT_FILE),) for index in range(table.num_rows)]
     history, damages = checkpoints.resume(engine, job)
@@ -86,7 +91,7 @@ def _train(job: TrainingJob) -> None:
     reports.phase(f"going on after step {len(history)}" if history else "training")
     due, patience, pad_id = checkpoints.Due(job.settings), job.settings.early_stop_patience, tokenizer.eos_token_id
     while (step := len(history)) < job.steps and not is_over(history, patience):
-        history.append(_train_step(engine, rows, job, step, pad_id))
+        history.append(_train_step(engine, rows, job, step, pad_id, use))
         if measures_held_out(job.settings, step + 1, job.steps):
             history[-1]["held_out_loss"] = _held_out_loss(engine, held_out, job, pad_id)
         reports.step(history)
@@ -102,7 +107,25 @@ def _train(job: TrainingJob) -> None:
     export(engine, tokenizer, job, precision)
 
 
-def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id: int) -> MetricsRow:
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """How much of a GPU a step uses."""
+
+    shape: ModelShape
+    peak_flops: float
+
+    @classmethod
+    def of(cls, job: TrainingJob) -> _Use | None:
+        """None for a GPU, or a model, that is not known."""
+        shape, peak = read_shape(job.base_model, job.settings), peak_flops(torch.cuda.get_device_name())
+        return None if shape is None or peak is None else cls(shape, peak)
+
+    def share(self, lengths: Sequence[int], response_tokens: int, seconds: float) -> float:
+        """Model FLOPs utilization of all workers' GPUs."""
+        return step_flops(self.shape, lengths, response_tokens) / seconds / self.peak_flops / torch.distributed.get_world_size()
+
+
+def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id: int, use: _Use | None) -> MetricsRow:
     settings = job.settings
     rank = torch.distributed.get_rank()
     started = time.perf_counter()
@@ -122,6 +145,7 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
             f"The loss is {result.loss} at step {step + 1}: training has diverged; lower train.learning_rate "
             "or lengthen train.warmup_steps, or use bf16 instead of fp16."
         )
+    seconds = time.perf_counter() - started
     return {
         "step": step + 1,
         "loss": result.loss,
@@ -130,10 +154,11 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
         "tokens": sum(lengths),
         "response_tokens": counted,
         "padding": round(1 - sum(lengths) / result.computed_tokens, 4),
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": round(seconds, 3),
         "ended_at": round(time.time(), 3),
         "memory_bytes": _peak_memory(job.gpu),
         "skipped_steps": engine.skipped_steps,
+        **({"mfu": round(use.share(lengths, counted, seconds), 4)} if use else {}),
     }
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from evolcoder.train.memory import CHUNK_LOGITS
+
 IGNORED = -100
 """As every label of transformers has it."""
-CHUNK_LOGITS = 1 << 24
-"""How many logits are looked at together: 64 MiB of them in 32 bits."""
 
 
 def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

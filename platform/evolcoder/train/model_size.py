@@ -1,4 +1,4 @@
-"""How many parameters a model has, without loading its weights: a forecast of memory needs no more.
+"""How many parameters a model has, and of what shape it is, without loading its weights: forecasts need no more.
 
 The headers of its safetensors files say it in milliseconds. A folder without any (a configuration alone, weights in
 pickles) is built by transformers on torch's meta device, which allocates nothing but takes seconds to import.
@@ -9,6 +9,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+
+from evolcoder.models import read_config
+from evolcoder.settings.run import TrainSettings
+from evolcoder.train.shape import ModelShape, shape_of, with_adapter_of
+
+
+def read_shape(folder: Path, train: TrainSettings) -> ModelShape | None:
+    """Of the model in ``folder``, with the adapter that is trained beside it; None where its files do not say."""
+    parameters = parameter_count(folder)
+    shape = None if parameters is None else shape_of(read_config(folder), parameters)
+    return with_adapter_of(shape, train.lora.rank) if shape is not None and train.lora is not None else shape
 
 
 def parameter_count(folder: Path) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-from evolcoder.train.attention import LENGTHS
+from evolcoder.train.attention import ROWS, PackedRows
 from evolcoder.train.encode import EncodedRow
 from evolcoder.train.loss import IGNORED, summed_cross_entropy
 
@@ -81,8 +81,9 @@ def response_loss_sum(engine: Any, batch: MicroBatch) -> torch.Tensor:
     options: dict[str, Any] = {}
     if batch.lengths is not None:
         options["position_ids"] = torch.cat([torch.arange(length, device=ids.device) for length in batch.lengths])[None]
-        options[LENGTHS] = batch.lengths
-    before = (labels != IGNORED).any(dim=0).nonzero()[:, 0] - 1
+        options[ROWS] = PackedRows.of(batch.lengths, ids.device)
+    # Of the labels on the host: asking a GPU how many there are would wait for all that it was given to do.
+    before = ((batch.labels != IGNORED).any(dim=0).nonzero()[:, 0] - 1).to(engine.device)
     model = engine.module.get_base_model() if hasattr(engine.module, "get_base_model") else engine.module  # of an adapter
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = before
