@@ -31,6 +31,14 @@ def working_precision(settings: TrainSettings, gpu: bool, gpu_has_bf16: bool, cp
     return settings.precision
 
 
+def overlaps_communication(settings: TrainSettings, gpu: bool) -> bool:
+    """Whether gradients go to the other workers, in a second buffer, while the backward pass goes on.
+
+    It takes CUDA's streams, which a CPU has not, and others to send to: at the end of each pass it waits for the GPU.
+    """
+    return gpu and settings.workers > 1
+
+
 def deepspeed_config(settings: TrainSettings, precision: Precision, gpu: bool) -> dict[str, Any]:
     """DeepSpeed's configuration.
 
@@ -41,8 +49,7 @@ def deepspeed_config(settings: TrainSettings, precision: Precision, gpu: bool) -
     # 32-bit training; stage 1 divides only the optimizer's states, so it stands in for stage 0.
     zero: dict[str, Any] = {"stage": max(settings.zero_stage, 0 if precision == "fp32" else 1)}
     if zero["stage"] > 0:
-        # Communication overlaps with the backward pass on CUDA streams, which a CPU has not.
-        zero |= {"contiguous_gradients": True, "overlap_comm": gpu}
+        zero |= {"contiguous_gradients": True, "overlap_comm": overlaps_communication(settings, gpu)}
     # Page-locked memory, which a GPU copies from and to without the processor; a CPU has no use for it.
     host = {"device": "cpu", "pin_memory": gpu}
     if settings.offload is not None:

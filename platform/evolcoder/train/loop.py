@@ -158,7 +158,7 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
         "ended_at": round(time.time(), 3),
         "memory_bytes": _peak_memory(job.gpu),
         "skipped_steps": engine.skipped_steps,
-        **({"mfu": round(use.share(lengths, counted, seconds), 4)} if use else {}),
+        **({"mfu": round(use.share(lengths, counted, seconds), 5)} if use else {}),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evolcoder.settings.run import TrainSettings
-from evolcoder.train.deepspeed import MOST_REDUCED_TOGETHER, Precision
+from evolcoder.train.deepspeed import MOST_REDUCED_TOGETHER, Precision, overlaps_communication
 from evolcoder.train.schedule import micro_batch_size
 from evolcoder.train.shape import ModelShape
 
@@ -56,8 +56,8 @@ def forecast_memory(
         optimizer = gradients = 0
         if train.offload == "all":
             weights = 0
-    if stage:  # gradients on their way to the others; on a GPU one buffer fills while the other is sent
-        gradients += width * min(MOST_REDUCED_TOGETHER, shape.trained) * (2 if gpu else 1)
+    if stage:  # gradients on their way to the others
+        gradients += width * min(MOST_REDUCED_TOGETHER, shape.trained) * (1 + overlaps_communication(train, gpu))
     kept = layer_elements(shape)
     elements = shape.layers * shape.hidden + kept if recompute else shape.layers * kept
     # Gradients of activations: at the widest place of a layer three of them are alive.
