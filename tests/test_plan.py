@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evolcoder.plan import evolve_table, forecast_evolve, scores_table, study_table, training_memory_gib
+from evolcoder.plan import (
+    TrainingPace,
+    evolve_table,
+    forecast_evolve,
+    memory_table,
+    scores_table,
+    study_table,
+    training_table,
+)
 from evolcoder.run.folder import RunFolder
 from evolcoder.run.variants import run_variants
 from evolcoder.settings.files import load_preset
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.storage.stage import FileEntry, Stage
+from evolcoder.train.shape import ModelShape, with_adapter_of
 
 
 @pytest.fixture
@@ -47,13 +57,64 @@ def test_no_prices_no_dollars(settings: RunSettings) -> None:
     assert forecast_evolve(free, 10).usd is None
 
 
+QWEN_7B = ModelShape(
+    parameters=7_615_616_512, layers=28, hidden=3584, queries=3584, keys=512, inner=18944, vocabulary=152064, tied=False,
+    learned_positions=0, gated=True, dropout=False,
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("stage", "workers", "offload", "bytes_each"),
-    [(0, 1, None, 16), (1, 4, None, 7), (2, 4, None, 5.5), (3, 4, None, 4), (2, 4, "optimizer", 2.5), (3, 4, "all", 0)],
+    ("preset", "workers", "fits"), [("full-8x80gb", 8, True), ("full-8x80gb", 1, False), ("lora-4x24gb", 4, True)]
 )
-def test_memory_by_zero_stage(stage: int, workers: int, offload: str | None, bytes_each: float) -> None:
-    train = TrainSettings(precision="bf16", zero_stage=stage, workers=workers, offload=offload, global_batch_size=8)  # type: ignore[arg-type]
-    assert training_memory_gib(train, 2**30) == pytest.approx(bytes_each)
+def test_presets_for_gpus_fit_as_many_as_they_name(preset: str, workers: int, fits: bool, tmp_path: Path) -> None:
+    train = load_preset(preset, "p", [f"storage={tmp_path}", f"train.workers={workers}"]).train
+    shape = QWEN_7B if train.lora is None else with_adapter_of(QWEN_7B, train.lora.rank)
+    title, columns, rows = memory_table(train, shape)
+    assert title == f"Memory of a worker of {train.workers}, 7,615,616,512 parameters"
+    labels = [str(row[0]) for row in rows]
+    assert {label.endswith(", fits") for label in labels[:4]} == {fits}
+    assert [label for label in labels if "chosen" in label] == [f"GPU, ZeRO 2 (chosen), {'fits' if fits else 'does not fit'}"]
+    assert labels[4].startswith("CPU")
+    for row in rows[:4]:
+        *parts, total = (float(str(cell)) for cell in row[1 : len(columns) - 1])
+        assert sum(parts) == pytest.approx(total, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("train", "labels"),
+    [
+        ({"offload": "all", "zero_stage": 3}, ["GPU, ZeRO 3 (chosen)", "CPU, ZeRO 3"]),
+        ({"offload": "optimizer", "zero_stage": 1}, ["GPU, ZeRO 1 (chosen)", "GPU, ZeRO 2", "GPU, ZeRO 3", "CPU, ZeRO 1"]),
+        ({"precision": "fp16", "zero_stage": 3}, ["GPU, ZeRO 0", "GPU, ZeRO 1", "GPU, ZeRO 2", "GPU, ZeRO 3 (chosen)"]),
+    ],
+)
+def test_memory_is_said_of_what_can_be_run(train: dict[str, Any], labels: list[str]) -> None:
+    assert [row[0] for row in memory_table(TrainSettings.model_validate(train), QWEN_7B)[2]] == labels
+
+
+def test_memory_of_a_model_that_is_not_here_is_not_known() -> None:
+    title, _, rows = memory_table(TrainSettings(), None)
+    assert (title, rows) == (
+        "Memory of a worker: not known, for the base model is not on this machine, or of an unknown kind",
+        [],
+    )
+
+
+def test_hours_and_dollars_of_training_follow_the_pace_that_is_stated_before_the_measured_one(tmp_path: Path) -> None:
+    stated = ["train.tokens_per_second=10000", "train.usd_per_gpu_hour=2.5", f"storage={tmp_path}"]
+    settings = load_preset("full-8x80gb", "p", stated)
+    rows = {str(row[0]): row[1] for row in training_table(settings, forecast_evolve(settings, 1000))[2]}
+    tokens = 2 * 4 * 1000 * 600  # two epochs of seeds and three rounds
+    assert rows["tokens, of typical rows"] == pytest.approx(tokens, rel=0.07)  # the last batch is filled
+    hours = rows["hours at 10,000 tokens a second"]
+    assert hours == pytest.approx(tokens / 10_000 / 3600, rel=0.07)
+    assert rows["dollars of 8 GPUs"] == pytest.approx(float(str(hours)) * 8 * 2.5, rel=0.05)
+    unstated = load_preset("full-8x80gb", "p", [f"storage={tmp_path}"])
+    measured = training_table(unstated, forecast_evolve(settings, 1000), TrainingPace(300, 5000))[2]
+    found = {str(row[0]): row[1] for row in measured}
+    assert found["hours at 5,000 tokens a second"] == pytest.approx(tokens / 2 / 5000 / 3600, rel=0.07)
+    unknown = [str(row[1]) for row in training_table(unstated, forecast_evolve(settings, 1000))[2]]
+    assert "not known: set train.tokens_per_second, of all workers together, or train once" in unknown
 
 
 def test_a_judge_is_one_more_call_a_row(settings: RunSettings) -> None:

@@ -70,7 +70,9 @@ Output = Annotated[
 @app.command(epilog="Example: evolcoder init real --preset laptop")
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The run's name; writes NAME.yaml here.")],
-    preset: Annotated[str, typer.Option(help="laptop, demo, wizardcoder-15b or wizardcoder-3-epochs.")] = "laptop",
+    preset: Annotated[
+        str, typer.Option(help="laptop, demo, full-8x80gb, lora-4x24gb, wizardcoder-15b or wizardcoder-3-epochs.")
+    ] = "laptop",
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write NAME.yaml from a preset, with a comment on each setting."""

@@ -1,7 +1,8 @@
 """What a run would do and cost, before anything is sent: calls, tokens, dollars, training memory. Pure.
 
 Lengths come from the run's own finished rounds when there are any, else from what Code Alpaca's evolved rows are like;
-the range says how far off either may be. It forecasts no training time: that depends on hardware it has not seen.
+the range says how far off either may be. How long training takes depends on hardware: it is said at a pace that the settings
+state, or that a training of this run had.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from evolcoder.settings.evolve import EndpointSettings, TeacherSettings
 from evolcoder.settings.run import RunSettings, TrainSettings
 from evolcoder.settings.section import EMBEDDED
 from evolcoder.storage.stage import Manifest
+from evolcoder.train.deepspeed import Precision
+from evolcoder.train.memory import PROCESS_BYTES, USABLE_SHARE, fitting, forecast_memory, on_cpu
 from evolcoder.train.schedule import total_steps
+from evolcoder.train.shape import ModelShape
 
 CALLS_PER_ROW = 2
 TYPICAL_VERDICT_TOKENS = (350, 4)
@@ -24,12 +28,23 @@ TYPICAL_PROMPT_TOKENS = 400
 """Of both calls of a row together: the operator's prompt with the parent, then the evolved instruction."""
 TYPICAL_COMPLETION_TOKENS = 550
 """Of both calls together: an evolved instruction of about 150 tokens, and a response of about 400."""
+TYPICAL_ROW_TOKENS = 600
+"""Of a training row: the prompt's frame, an evolved instruction and its response."""
+UNKNOWN_GPU_BYTES = 80 * 2**30
 BATCH_HOURS = 24
 """Within this time OpenAI's Batch API answers a batch."""
 _RANGE = (0.6, 1.6)
 """Of what is likely: how far the means of other teachers and seeds may lie from it."""
 
 Rows = list[list[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPace:
+    """What a training's own steps took."""
+
+    tokens_a_row: float
+    tokens_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +95,6 @@ def forecast_evolve(settings: RunSettings, seeds: int, finished: Sequence[Manife
     )
 
 
-def training_memory_gib(train: TrainSettings, parameters: int) -> float:
-    """GPU memory for weights, gradients and Adam's states on each worker, in GiB, without activations.
-
-    Mixed precision keeps 2 + 2 + 12 bytes a parameter; ZeRO stage 1 divides the 12 among the workers, stage 2 also the
-    gradients, stage 3 also the weights (Rajbhandari et al. 2020, section 3). Offloading moves the 12, or everything
-    that stage 3 divides, to CPU memory.
-    """
-    weights, gradients, optimizer = (4.0, 4.0, 8.0) if train.precision == "fp32" else (2.0, 2.0, 12.0)
-    if train.zero_stage >= 1:
-        optimizer /= train.workers
-    if train.zero_stage >= 2:
-        gradients /= train.workers
-    if train.zero_stage >= 3:
-        weights /= train.workers
-    if train.offload is not None:
-        optimizer = 0.0
-    if train.offload == "all":
-        weights = gradients = 0.0
-    return parameters * (weights + gradients + optimizer) / 2**30
-
-
 def evolve_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, list[str], Rows]:
     """The forecast as a table: (title, columns, rows)."""
     source = "lengths measured in this run" if forecast.measured else "typical lengths, not yet measured"
@@ -122,10 +116,19 @@ def evolve_table(settings: RunSettings, forecast: EvolveForecast) -> tuple[str, 
     return title, ["", "low", "likely", "high"], rows
 
 
-def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: int | None) -> tuple[str, list[str], Rows]:
+def training_table(
+    settings: RunSettings, forecast: EvolveForecast, measured: TrainingPace | None = None
+) -> tuple[str, list[str], Rows]:
+    """Steps, and the time and money that they take at a pace that is stated, or was measured.
+
+    Args:
+        measured: of a training of this run; what ``train.tokens_per_second`` states comes before it.
+    """
     train = settings.train
     rows_by_now = forecast.seeds * len(own_variant(settings).rounds)
     steps = total_steps(train, rows_by_now)
+    tokens_a_row = measured.tokens_a_row if measured else min(TYPICAL_ROW_TOKENS, train.sequence_length)
+    tokens = steps * train.global_batch_size * tokens_a_row
     rows: Rows = [
         ["base model", train.base_model],
         ["rows, at most", rows_by_now],
@@ -133,13 +136,44 @@ def training_table(settings: RunSettings, forecast: EvolveForecast, parameters: 
         ["rows a step", train.global_batch_size],
         ["passes over the data", round(steps * train.global_batch_size / max(rows_by_now, 1), 1)],
         ["workers", train.workers],
+        [f"tokens, {'as measured' if measured else 'of typical rows'}", round(tokens)],
     ]
-    if parameters is None:
-        rows.append(["memory", "not known: the base model is not on this machine, or not one that can be measured"])
-    else:
-        rows.append(["parameters", parameters])
-        rows.append(["GiB a worker, before activations", round(training_memory_gib(train, parameters), 1)])
+    pace = train.tokens_per_second or (measured.tokens_per_second if measured else None)
+    if pace is None:
+        rows.append(["hours", "not known: set train.tokens_per_second, of all workers together, or train once"])
+        return "Train", ["", "value"], rows
+    hours = tokens / pace / 3600
+    rows.append([f"hours at {pace:,.0f} tokens a second", float(f"{hours:.2g}")])
+    if train.usd_per_gpu_hour is not None:
+        rows.append([f"dollars of {train.workers} GPUs", round(hours * train.workers * train.usd_per_gpu_hour, 2)])
     return "Train", ["", "value"], rows
+
+
+def memory_table(train: TrainSettings, shape: ModelShape | None) -> tuple[str, list[str], Rows]:
+    """GiB that a worker holds at its peak, by part and ZeRO stage, on a GPU and on a CPU. Whether it fits a GPU, where
+    ``train.gpu_memory_gib`` says how large that is.
+    """
+    columns = ["", "weights", "gradients", "optimizer", "activations", "logits", "GiB in all", "micro-batch"]
+    if shape is None:
+        return "Memory of a worker: not known, for the base model is not on this machine, or of an unknown kind", columns, []
+    precision: Precision = "bf16" if train.precision == "auto" else train.precision
+    size = None if train.gpu_memory_gib is None else int(train.gpu_memory_gib * 2**30)
+    rows: Rows = []
+    for where, stage in [*(("GPU", stage) for stage in range(4)), ("CPU", train.zero_stage)]:
+        gpu = where == "GPU"
+        if (train.offload == "all" and stage < 3) or (train.offload and not stage) or (where == "CPU" and precision == "fp16"):
+            continue  # which is refused
+        staged = train.model_copy(update={"zero_stage": stage})
+        rows_each, recompute = fitting(staged, shape, precision, size or UNKNOWN_GPU_BYTES) if gpu else on_cpu(staged, shape)
+        found = forecast_memory(staged, shape, precision, gpu, rows_each * train.sequence_length, recompute)
+        total = found.total + (0 if gpu else PROCESS_BYTES)
+        parts = [found.weights, found.gradients, found.optimizer, found.activations, found.logits, total]
+        label = f"{where}, ZeRO {stage}" + (" (chosen)" if stage == train.zero_stage and gpu else "")
+        if gpu and size is not None:
+            label += ", fits" if total <= USABLE_SHARE * size else ", does not fit"
+        kept = f"{rows_each} x {train.sequence_length} tokens{', activations computed again' if recompute else ''}"
+        rows.append([label, *(round(part / 2**30, 1) for part in parts), kept])
+    return f"Memory of a worker of {train.workers}, {shape.parameters:,} parameters", columns, rows
 
 
 def study_table(

@@ -23,7 +23,7 @@ from evolcoder.run.variants import BASE, TUNED, all_benchmarks
 from evolcoder.settings.run import RunSettings
 from evolcoder.settings.section import AUTO, EMBEDDED
 from evolcoder.stages.listing import run_stages
-from evolcoder.stages.progress import progress_of, questions_of, stage_status
+from evolcoder.stages.progress import progress_of, questions_of, stage_status, training_pace
 from evolcoder.storage.folders import Folder, shown_path
 
 WATCH_SECONDS = 2.0
@@ -230,8 +230,8 @@ def _stages_now(settings: RunSettings, run: RunFolder) -> tuple[str, list[str], 
 def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     """What the run would do and cost; sends nothing. Where Evol Stop may still end it earlier, the most that it would."""
     from evolcoder.evolve.seeds.load import load_seeds
-    from evolcoder.plan import evolve_table, forecast_evolve, scores_table, study_table, training_table
-    from evolcoder.train.model_size import parameter_count
+    from evolcoder.plan import evolve_table, forecast_evolve, memory_table, scores_table, study_table, training_table
+    from evolcoder.train.model_size import read_shape
 
     run = RunFolder.open(settings)
     entries = run_stages(settings, run)
@@ -246,8 +246,9 @@ def plan(settings: RunSettings, reporter: Reporter, arguments: str) -> None:
     reporter.table(*evolve_table(most, forecast))
     base = settings.train.base_model
     at_hand = base == EMBEDDED or (Path(base).expanduser() / "config.json").is_file()  # a plan downloads nothing
-    parameters = parameter_count(find_model(BASE, settings).folder) if at_hand else None
-    reporter.table(*training_table(most, forecast, parameters))
+    shape = read_shape(find_model(BASE, settings).folder, settings.train) if at_hand else None
+    reporter.table(*training_table(most, forecast, training_pace(entries, settings)))
+    reporter.table(*memory_table(settings.train, shape))
     done = [entry for entry in entries if stage_status(entry).done]
     if len(models) > 1:
         trained = {entry.model for entry in done if entry.kind == "train"}

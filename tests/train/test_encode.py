@@ -102,10 +102,11 @@ def test_no_token_reaches_over_the_end_of_the_prompt() -> None:
 
 
 def test_encoded_rows_survive_arrow(tiny_tokenizer: Any) -> None:
-    rows = encode([("a", "", "b"), ("c", "d", "e")], tiny_tokenizer, LONG).rows
+    rows = encode([("a", "", "b"), ("c", "d", "e")], tiny_tokenizer, LONG, ids=["x", "y"]).rows
+    assert [row.id for row in rows] == ["x", "y"]
     batch = to_batch(rows)
     assert batch.schema == ENCODED_SCHEMA
-    assert batch.to_pylist() == [{"tokens": row.tokens, "prompt_tokens": row.prompt_tokens} for row in rows]
+    assert batch.to_pylist() == [{"tokens": row.tokens, "prompt_tokens": row.prompt_tokens, "id": row.id} for row in rows]
     assert [row_of(pa.Table.from_batches([batch]), n) for n in range(2)] == rows
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from evolcoder.settings.run import TrainSettings
 from evolcoder.train.deepspeed import MOST_REDUCED_TOGETHER
-from evolcoder.train.memory import USABLE_SHARE, fitting, forecast_memory
+from evolcoder.train.memory import PROCESS_BYTES, USABLE_SHARE, fitting, forecast_memory, on_cpu
 from evolcoder.train.shape import ModelShape, with_adapter_of
 
 SEVEN_BILLION = ModelShape(
@@ -106,3 +108,69 @@ def test_what_is_chosen_is_allowed_and_fits_where_anything_does(
 )
 def test_activations_are_kept_where_they_fit_in_micro_batches_that_fill_a_gpu(gib: int, rows: int, recompute: bool) -> None:
     assert fitting(settings(), ONE_BILLION, "bf16", gib * GIB) == (rows, recompute)
+
+
+@pytest.mark.parametrize(
+    ("train", "ways"),
+    [
+        ({}, "raise train.workers, raise train.zero_stage, set train.offload, or train an adapter (train.lora)."),
+        (
+            {"zero_stage": 3, "offload": "all", "lora": {}, "gradient_checkpointing": False},
+            "raise train.workers, or set train.gradient_checkpointing=true.",
+        ),
+    ],
+)
+def test_a_lack_of_memory_is_told_with_what_took_it_and_what_is_left_to_do(
+    tiny_model: Path, tmp_path: Path, train: dict[str, Any], ways: str
+) -> None:
+    from evolcoder.run.variants import up_to
+    from evolcoder.storage.folders import Folder
+    from evolcoder.train.job import TrainingJob
+    from evolcoder.train.loop import _out_of_memory
+
+    chosen = settings(**{"micro_batch_size": 4, "gradient_checkpointing": True, **train})
+    place = Folder.open(str(tmp_path))
+    job = TrainingJob(chosen, tiny_model, up_to(0), 1, True, True, place, place, None)
+    said = _out_of_memory(job, "bf16")
+    assert said.startswith(
+        f"Out of memory with micro-batches of 4 x 2048 tokens at ZeRO stage {chosen.zero_stage}, which take about "
+    )
+    assert re.search(
+        r"GiB a worker \(weights \d+\.\d, gradients \d+\.\d, optimizer \d.*, activations \d.*, logits \d+\.\d\): ", said
+    )
+    assert said.endswith(f": lower train.micro_batch_size or train.sequence_length, {ways}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"sequence_length": 512},
+        {"sequence_length": 512, "gradient_checkpointing": True, "micro_batch_size": 2},
+        {"sequence_length": 256, "micro_batch_size": 1, "lora": {"rank": 8}},
+    ],
+)
+def test_a_training_of_the_embedded_model_holds_what_was_forecast(
+    local_ray: None, make_run: Any, row: Any, watch: Any, train: dict[str, Any]
+) -> None:
+    """On this machine's own precision; every micro-batch is full, as with real rows when they are packed."""
+    import json
+
+    from tests.train.conftest import training
+
+    from evolcoder.embedded import embedded_model_folder
+    from evolcoder.train.launch import train as train_model
+    from evolcoder.train.model_size import read_shape
+
+    rows = [row(n, 0, f"Write program {n}.", f"\nprint({n})" + " # and more" * 400) for n in range(8)]
+    chosen, run = make_run(rows=rows, global_batch_size=8, precision="auto", max_steps=2, **train)
+    base = embedded_model_folder()
+    manifest = train_model(chosen, run, training(chosen, run), base, watch())
+    *_, last = run.train(1).read_text("metrics.jsonl").splitlines()
+    shape = read_shape(base, chosen.train)
+    assert shape is not None
+    size, recompute = on_cpu(chosen.train, shape)
+    tokens = size * chosen.train.sequence_length
+    found = forecast_memory(chosen.train, shape, manifest.summary["precision"], False, tokens, recompute)
+    measured = json.loads(last)["memory_bytes"]
+    assert found.total + PROCESS_BYTES == pytest.approx(measured, rel=0.2), (found, measured)

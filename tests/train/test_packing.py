@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from evolcoder.errors import TrainingError
+from evolcoder.run.variants import up_to
+from evolcoder.settings.run import TrainSettings
+from evolcoder.storage.folders import Folder
 from evolcoder.train.attention import PACKED
 from evolcoder.train.encode import EncodedRow
+from evolcoder.train.engine import build_engine
+from evolcoder.train.job import TrainingJob
 from evolcoder.train.schedule import PACKABLE_MODELS
 from evolcoder.train.steps import MicroBatch, loss_tokens, packed, padded, response_loss_sum
 
@@ -94,3 +102,12 @@ def test_gradients_are_the_same_when_activations_are_computed_again() -> None:
     again.module.train()
     again.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     assert_same(again.learn(packed(ROWS)), Engine("llama", PACKED).learn(packed(ROWS)))
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="the flash-attn package is here")
+def test_an_attention_that_is_not_installed_ends_in_a_sentence(tiny_model: Path, tmp_path: Path) -> None:
+    place = Folder.open(str(tmp_path))
+    chosen = TrainSettings(attention="flash_attention_2", gradient_checkpointing=False)
+    job = TrainingJob(chosen, tiny_model, up_to(0), 1, False, False, place, place, None)
+    with pytest.raises(TrainingError, match=r"train\.attention=flash_attention_2 cannot be had here: .*FlashAttention2"):
+        build_engine(job, "fp32")

@@ -119,6 +119,9 @@ def test_packing_is_left_to_the_kinds_of_model_that_keep_rows_apart() -> None:
     assert packs_rows(TrainSettings(packing=True), "gpt_bigcode")
     assert not packs_rows(TrainSettings(packing=False), "llama")
     assert not packs_rows(TrainSettings(), "codegen")
+    assert not packs_rows(TrainSettings(attention="eager"), "llama")
+    with pytest.raises(ModelError, match=r"train.packing=true keeps rows apart .*, but train.attention is sdpa"):
+        packs_rows(TrainSettings(packing=True, attention="sdpa"), "llama")
     with pytest.raises(ModelError, match=r"a codegen model .*gpt_bigcode, llama, qwen2, starcoder2.* auto or false"):
         packs_rows(TrainSettings(packing=True), "codegen")
 

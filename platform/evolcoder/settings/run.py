@@ -29,7 +29,8 @@ class LoraSettings(Section):
 
 class TrainSettings(Section):
     NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "packing", "gradient_checkpointing", "zero_stage", "offload"}) | {
-        "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints",
+        "attention",
+        "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "gpu_memory_gib", "tokens_per_second", "usd_per_gpu_hour",
     }  # fmt: skip
 
     base_model: str = EMBEDDED
@@ -43,6 +44,8 @@ class TrainSettings(Section):
     """What becomes of a row that is longer; truncate: it loses its end, and so its EOS."""
     packing: Literal["auto", True, False] = "auto"
     """Rows lie one behind the other in a micro-batch, and none is padded; auto: where the model is known to keep them apart."""
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
+    """Who computes it; auto: what keeps packed rows apart, else sdpa. The others are transformers' own, which pad rows."""
     learning_rate: PositiveFloat = 2.0e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 30
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -65,6 +68,11 @@ class TrainSettings(Section):
     checkpoint_minutes: PositiveFloat | None = None
     """Also after as long as this."""
     keep_checkpoints: PositiveInt = 2
+    gpu_memory_gib: PositiveFloat | None = None
+    """Of each GPU of the cluster; for `evolcoder plan`, as are the next two."""
+    tokens_per_second: PositiveFloat | None = None
+    """Of all workers together; None: as a training of this run has measured."""
+    usd_per_gpu_hour: PositiveFloat | None = None
     seed: int = 0
 
     def identity(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolcoder.errors import EvolcoderError
+from evolcoder.plan import TrainingPace
 from evolcoder.run.folder import RunFolder
 from evolcoder.settings.run import RunSettings
 from evolcoder.stages.listing import RunStage
@@ -112,6 +113,18 @@ def _of_training(folder: Folder, settings: RunSettings) -> Progress | None:
     lines = folder.read_text(METRICS_FILE).splitlines()
     loss = f"loss {json.loads(lines[-1])['loss']:.4g}" if lines else ""
     return Progress(len(lines), total, "steps", changed_at, loss)
+
+
+def training_pace(entries: Sequence[RunStage], settings: RunSettings) -> TrainingPace | None:
+    """Of the first training of the run that has taken two steps: the first one is slower than all others."""
+    for entry in entries:
+        if entry.kind == "train" and entry.stage.folder.exists(METRICS_FILE):
+            steps = [json.loads(line) for line in entry.stage.folder.read_text(METRICS_FILE).splitlines()]
+            tokens, seconds = sum(step["tokens"] for step in steps), sum(step["seconds"] for step in steps[1:])
+            if seconds > 0:
+                rows = len(steps) * settings.train.global_batch_size
+                return TrainingPace(tokens / rows, (tokens - steps[0]["tokens"]) / seconds)
+    return None
 
 
 def _of_evaluation(entry: RunStage, settings: RunSettings) -> Progress | None:

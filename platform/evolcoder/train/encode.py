@@ -21,6 +21,7 @@ ENCODED_SCHEMA = pa.schema(
     [
         pa.field("tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("prompt_tokens", pa.int32(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
     ]
 )
 TEMPLATE_HASH = stable_hash(ALPACA_CHAT_TEMPLATE, alpaca_prompt("{instruction}"), alpaca_prompt("{instruction}", "{input}"))
@@ -29,10 +30,11 @@ TEMPLATE_HASH = stable_hash(ALPACA_CHAT_TEMPLATE, alpaca_prompt("{instruction}")
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """``tokens`` are prompt, response and EOS; the loss is on those after the first ``prompt_tokens``."""
+    """``tokens`` are prompt, response and EOS; the loss is on those after the first ``prompt_tokens``. ``id`` is the row's."""
 
     tokens: list[int]
     prompt_tokens: int
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ def encode(
     sequence_length: int,
     vocabulary: int | None = None,
     drop_overlong: bool = False,
+    ids: Sequence[str] = (),
 ) -> Encoded:
     """Encode (instruction, input, response) rows to at most ``sequence_length`` tokens each.
 
     Args:
         vocabulary: rows of the model's embedding; None does not check that each token is one of them.
+        ids: those of the rows, for messages; none of them, where nobody asks.
 
     Raises:
         ModelError: the tokenizer has no EOS token, so the model could not learn where to stop; or a token that the model
@@ -93,16 +97,15 @@ def encode(
                 f"The base model's tokenizer makes the token {max(tokens)}, but its embedding has the tokens 0 to "
                 f"{vocabulary - 1} alone; give the folder the tokenizer that the model was trained with."
             )
-        encoded.append(EncodedRow(tokens, prompt_tokens))
+        encoded.append(EncodedRow(tokens, prompt_tokens, ids[place] if ids else ""))
     return Encoded(encoded, overlong, dropped)
 
 
 def to_batch(rows: Sequence[EncodedRow]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict(
-        {"tokens": [row.tokens for row in rows], "prompt_tokens": [row.prompt_tokens for row in rows]}, schema=ENCODED_SCHEMA
-    )
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in ENCODED_SCHEMA}
+    return pa.RecordBatch.from_pydict(columns, schema=ENCODED_SCHEMA)
 
 
 def row_of(encoded: pa.Table, index: int) -> EncodedRow:
     tokens = encoded["tokens"][index].values.to_numpy().tolist()
-    return EncodedRow(tokens, encoded["prompt_tokens"][index].as_py())
+    return EncodedRow(tokens, encoded["prompt_tokens"][index].as_py(), encoded["id"][index].as_py())

@@ -18,11 +18,10 @@ from evolcoder.train.attention import PACKED
 from evolcoder.train.deepspeed import MOST_REDUCED_TOGETHER, Precision, deepspeed_config
 from evolcoder.train.internals import use_no_compiled_collectives, whole_shape
 from evolcoder.train.job import TrainingJob
-from evolcoder.train.memory import fitting
+from evolcoder.train.memory import fitting, on_cpu
 from evolcoder.train.model_size import read_shape
 from evolcoder.train.schedule import micro_batch_size
 
-LARGE_MODEL_PARAMETERS = 1_000_000_000
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -36,14 +35,15 @@ def settle(job: TrainingJob, precision: Precision) -> TrainingJob:
     if not job.gpu:
         use_no_compiled_collectives()
     deepspeed.init_distributed()
-    shape, rows = read_shape(job.base_model, job.settings), micro_batch_size(job.settings, job.gpu)
-    recompute = job.settings.gradient_checkpointing
-    if job.gpu and shape is not None:
+    shape = read_shape(job.base_model, job.settings)
+    if not job.gpu:
+        rows, recompute = on_cpu(job.settings, shape)
+    elif shape is None:
+        rows, recompute = micro_batch_size(job.settings, gpu=True), job.settings.gradient_checkpointing is not False
+    else:
         smallest = torch.tensor(torch.cuda.mem_get_info()[1], device="cuda")
         torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN)
         rows, recompute = fitting(job.settings, shape, precision, int(smallest))
-    elif recompute == "auto":
-        recompute = job.gpu or (shape is not None and shape.parameters > LARGE_MODEL_PARAMETERS)
     return replace(
         job, settings=job.settings.model_copy(update={"micro_batch_size": rows, "gradient_checkpointing": recompute})
     )
@@ -59,8 +59,7 @@ def build_engine(job: TrainingJob, precision: Precision) -> Any:
 
     config = deepspeed_config(job.settings, precision, job.gpu)
     model = load_model(job.base_model, precision, config)
-    if job.packs:
-        model.set_attn_implementation(PACKED)
+    _set_attention(model, job)
     if job.settings.lora is not None:
         model = with_adapter(model, job.settings.lora)
     if job.settings.gradient_checkpointing:
@@ -70,6 +69,17 @@ def build_engine(job: TrainingJob, precision: Precision) -> Any:
     config["zero_optimization"]["reduce_bucket_size"] = min(MOST_REDUCED_TOGETHER, trained)
     engine, *_ = deepspeed.initialize(model=model, config=config, model_parameters=_parameter_groups(model, job))
     return engine
+
+
+def _set_attention(model: Any, job: TrainingJob) -> None:
+    if job.packs:
+        model.set_attn_implementation(PACKED)
+    elif job.settings.attention != "auto":
+        try:
+            model.set_attn_implementation(job.settings.attention)
+        except (ImportError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise TrainingError(f"train.attention={job.settings.attention} cannot be had here: {reason}") from error
 
 
 def load_model(folder: Path, precision: Precision, config: dict[str, Any] | None = None) -> Any:

@@ -33,6 +33,7 @@ from evolcoder.train.encode import EncodedRow, row_of
 from evolcoder.train.engine import build_engine, settle
 from evolcoder.train.export import export
 from evolcoder.train.job import ENCODED_FILE, HELD_OUT_FILE, METRICS_FILE, MetricsRow, TrainingJob, TrainingReport
+from evolcoder.train.memory import Memory, forecast_memory
 from evolcoder.train.model_size import read_shape
 from evolcoder.train.schedule import (
     best_step,
@@ -47,6 +48,7 @@ from evolcoder.train.schedule import (
 from evolcoder.train.shape import ModelShape, peak_flops, step_flops
 from evolcoder.train.steps import MicroBatch, loss_tokens, optimizer_step, packed, padded, response_loss_sum
 
+NAMED_ROWS = 8
 METRICS_INTERVAL_SECONDS = 5.0
 """The whole file is written each time, so not after every step."""
 
@@ -63,24 +65,37 @@ def train_worker(config: dict[str, Any]) -> None:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
         # Where a model is nearly right its gradients are tiny, and processors compute slowly with numbers below 1e-38.
         torch.set_flush_denormal(True)
-    try:
-        _train(job)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        size = micro_batch_size(job.settings, job.gpu)
-        raise TrainingError(
-            f"Out of memory with micro-batches of {size} x {job.settings.sequence_length} tokens at ZeRO stage "
-            f"{job.settings.zero_stage}: lower train.micro_batch_size or train.sequence_length, raise train.zero_stage "
-            "or train.workers, or set train.offload."
-        ) from error
-
-
-def _train(job: TrainingJob) -> None:
     gpu_has_bf16 = job.gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     precision = working_precision(job.settings, job.gpu, gpu_has_bf16, cpu_flags())
+    job = settle(job, precision)
+    try:
+        _train(job, precision)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainingError(_out_of_memory(job, precision)) from error
+
+
+def _out_of_memory(job: TrainingJob, precision: Precision) -> str:
+    """What was wanted, by part, and what would need less."""
+    settings = job.settings
+    rows, shape = micro_batch_size(settings, job.gpu), read_shape(job.base_model, settings)
+    text = f"Out of memory with micro-batches of {rows} x {settings.sequence_length} tokens at ZeRO stage {settings.zero_stage}"
+    if shape is not None:
+        tokens, recompute = rows * settings.sequence_length, settings.gradient_checkpointing is True
+        memory = forecast_memory(settings, shape, precision, job.gpu, tokens, recompute)
+        parts = ", ".join(f"{name} {getattr(memory, name) / 2**30:.1f}" for name in Memory.__slots__)
+        text += f", which take about {memory.total / 2**30:.1f} GiB a worker ({parts})"
+    ways = ["lower train.micro_batch_size or train.sequence_length", "raise train.workers"]
+    ways += ["raise train.zero_stage"] if settings.zero_stage < 3 else []
+    ways += ["set train.gradient_checkpointing=true"] if settings.gradient_checkpointing is not True else []
+    ways += ["set train.offload"] if settings.offload is None else []
+    ways += ["train an adapter (train.lora)"] if settings.lora is None else []
+    return f"{text}: {', '.join(ways[:-1])}, or {ways[-1]}."
+
+
+def _train(job: TrainingJob, precision: Precision) -> None:
     reports = _RankZeroReports(job, precision)
     reports.phase("loading the model")
     tokenizer = AutoTokenizer.from_pretrained(job.base_model)
-    job = settle(job, precision)
     engine = build_engine(job, precision)
     use = _Use.of(job) if job.gpu else None
     rows = read_table(job.work, ENCODED_FILE)
@@ -141,9 +156,11 @@ def _train_step(engine: Any, rows: pa.Table, job: TrainingJob, step: int, pad_id
     rate = learning_rate(settings, step, job.steps)
     result = optimizer_step(engine, _own_micro_batches(batch, job, pad_id), counted, rate)
     if not math.isfinite(result.loss):
+        rows_there = f"{', '.join(result.diverged[:NAMED_ROWS])}{' and others' if len(result.diverged) > NAMED_ROWS else ''}"
         raise TrainingError(
-            f"The loss is {result.loss} at step {step + 1}: training has diverged; lower train.learning_rate "
-            "or lengthen train.warmup_steps, or use bf16 instead of fp16."
+            f"The loss is {result.loss} at step {step + 1}, on rows {rows_there}: training has diverged; lower "
+            "train.learning_rate or lengthen train.warmup_steps, use bf16 instead of fp16, or look at the rows. The last "
+            "checkpoint is kept."
         )
     seconds = time.perf_counter() - started
     return {

@@ -16,6 +16,11 @@ CHUNK_LOGITS = 1 << 24
 """How many logits the loss looks at together: 64 MiB of them in 32 bits."""
 USABLE_SHARE = 0.92
 """Of a GPU's memory: the rest is the driver's, NCCL's, and lost between blocks."""
+PROCESS_BYTES = int(0.85e9)
+"""What a worker on a CPU holds beside its tensors: Python, torch and Ray."""
+_HOLES = 1.5
+"""How much more a CPU's heap grows than activations are large: micro-batches differ in size, and leave holes in it."""
+LARGE_MODEL_PARAMETERS = 1_000_000_000
 _KERNEL_TOKENS = 4096
 """With fewer in a micro-batch a GPU has less to do in each kernel than it could, and recomputing costs less than that."""
 
@@ -62,8 +67,10 @@ def forecast_memory(
     elements = shape.layers * shape.hidden + kept if recompute else shape.layers * kept
     # Gradients of activations: at the widest place of a layer three of them are alive.
     working = 3 * max(shape.inner, shape.queries)
-    logits = tokens * shape.vocabulary * width + 3 * 4 * CHUNK_LOGITS
-    return Memory(*(int(part) for part in (weights, gradients, optimizer, width * tokens * (elements + working), logits)))
+    logits = tokens * shape.vocabulary
+    logits = width * logits + 3 * 4 * min(logits, CHUNK_LOGITS)
+    activations = width * tokens * (elements + working) * (1 if gpu else _HOLES)
+    return Memory(*(int(part) for part in (weights, gradients, optimizer, activations, logits)))
 
 
 def layer_elements(shape: ModelShape) -> int:
@@ -74,6 +81,14 @@ def layer_elements(shape: ModelShape) -> int:
     """
     hidden, inner = (8, 4) if shape.gated else (4, 2)
     return hidden * shape.hidden + inner * shape.inner + 3 * shape.queries + 2 * shape.keys + shape.dropout * shape.hidden
+
+
+def on_cpu(train: TrainSettings, shape: ModelShape | None) -> tuple[int, bool]:
+    """The same on a CPU, whose memory is not looked at: activations of large models alone are computed again."""
+    recompute = train.gradient_checkpointing
+    if recompute == "auto":
+        recompute = shape is not None and shape.parameters > LARGE_MODEL_PARAMETERS
+    return micro_batch_size(train, gpu=False), recompute
 
 
 def fitting(train: TrainSettings, shape: ModelShape, precision: Precision, gpu_bytes: int) -> tuple[int, bool]:

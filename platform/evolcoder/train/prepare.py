@@ -95,9 +95,10 @@ def prepare(
             taken = [row for row in batch if _is_taken(row, variant) and (ids is None or row["id"] in ids)]
             for writer, kind in ((trained, "rows"), (held_out, "held_out")):
                 its = [row for row in taken if is_held_out(row["root_id"], settings.held_out) == (writer is held_out)]
-                encoded = encode([_texts(row) for row in its], tokenizer, length, vocabulary, settings.overlong != "truncate")
+                texts, its_ids = [_texts(row) for row in its], [row["id"] for row in its]
+                encoded = encode(texts, tokenizer, length, vocabulary, settings.overlong != "truncate", its_ids)
                 writer.write_batch(to_batch(encoded.rows))
-                examples += [its[place]["id"] for place in encoded.overlong[: EXAMPLES - len(examples)]]
+                examples += [its_ids[place] for place in encoded.overlong[: EXAMPLES - len(examples)]]
                 counts["overlong"] += len(encoded.overlong)
                 counts[kind] += len(encoded.rows)
                 counts["dropped"] += encoded.dropped

@@ -128,14 +128,19 @@ def packs_rows(settings: TrainSettings, model_type: str) -> bool:
     """Whether rows lie one behind the other in a micro-batch of this kind of model.
 
     Raises:
-        ModelError: it was asked for, and nobody has seen that this kind of model keeps them apart.
+        ModelError: it was asked for, and nobody has seen that this kind of model, with this attention, keeps them apart.
     """
+    if settings.packing is True and settings.attention != "auto":
+        raise ModelError(
+            f"train.packing=true keeps rows apart by an attention of its own, but train.attention is {settings.attention}; set "
+            "one of the two to auto."
+        )
     if settings.packing is True and model_type not in PACKABLE_MODELS:
         raise ModelError(
             f"train.packing=true: it was never verified that a {model_type} model keeps packed rows apart (those that do: "
             f"{', '.join(sorted(PACKABLE_MODELS))}); set train.packing to auto or false."
         )
-    return settings.packing is not False and model_type in PACKABLE_MODELS
+    return settings.packing is not False and settings.attention == "auto" and model_type in PACKABLE_MODELS
 
 
 def micro_batch_size(settings: TrainSettings, gpu: bool) -> int:

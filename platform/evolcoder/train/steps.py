@@ -21,23 +21,26 @@ class MicroBatch:
     """Token ids and labels, both (rows, width); labels are the token ids where the loss counts and ``IGNORED`` elsewhere.
 
     ``lengths`` are those of the instruction rows that lie one behind the other in the one row of a packed batch; None: each
-    has a row of its own.
+    has a row of its own. ``names`` are the rows' ids.
     """
 
     ids: torch.Tensor
     labels: torch.Tensor
     lengths: list[int] | None = None
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """``grad_norm`` is that of the gradients before clipping; None when the step was skipped. ``computed_tokens`` are those of
-    all workers' micro-batches, padding among them.
+    all workers' micro-batches, padding among them. ``diverged``: where the loss is not finite, the names of the rows in the
+    micro-batches, of any worker, of which it is not.
     """
 
     loss: float
     grad_norm: float | None
     computed_tokens: int
+    diverged: Sequence[str] = ()
 
 
 def padded(rows: Sequence[EncodedRow], pad_id: int) -> MicroBatch:
@@ -48,14 +51,14 @@ def padded(rows: Sequence[EncodedRow], pad_id: int) -> MicroBatch:
     for place, row in enumerate(rows):
         ids[place, : len(row.tokens)] = torch.tensor(row.tokens, dtype=torch.long)
         labels[place, : len(row.tokens)] = _labels(row)
-    return MicroBatch(ids, labels)
+    return MicroBatch(ids, labels, names=[row.id for row in rows])
 
 
 def packed(rows: Sequence[EncodedRow]) -> MicroBatch:
     """One behind the other."""
     ids = torch.tensor([token for row in rows for token in row.tokens], dtype=torch.long)
     labels = torch.cat([_labels(row) for row in rows])
-    return MicroBatch(ids[None], labels[None], [len(row.tokens) for row in rows])
+    return MicroBatch(ids[None], labels[None], [len(row.tokens) for row in rows], [row.id for row in rows])
 
 
 def _labels(row: EncodedRow) -> torch.Tensor:
@@ -112,7 +115,7 @@ def optimizer_step(
     totals = torch.zeros(2, dtype=torch.float64, device=engine.device)
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
-    norm = None
+    norm, losses = None, []
     for number, batch in enumerate(micro_batches):
         # Packed, a step has as many micro-batches as its rows need, which DeepSpeed cannot count by itself.
         last = number == len(micro_batches) - 1
@@ -125,9 +128,16 @@ def optimizer_step(
             gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
             norm = float(torch.nn.utils.get_total_norm(gradients))
         engine.step()
-        totals[0] += loss_sum.detach()
+        losses.append(loss_sum.detach())
+        totals[0] += losses[-1]
         totals[1] += batch.ids.numel()
     torch.distributed.all_reduce(totals)
     norm = engine.get_global_grad_norm() if norm is None else norm
     finite = float(norm) if norm is not None and math.isfinite(norm) else None
-    return StepResult(float(totals[0]) / batch_loss_tokens, finite, int(totals[1]))
+    loss, diverged = float(totals[0]) / batch_loss_tokens, []
+    if not math.isfinite(loss):
+        own = [name for batch, part in zip(micro_batches, losses, strict=True) if not part.isfinite() for name in batch.names]
+        everyone: list[list[str]] = [[]] * workers
+        torch.distributed.all_gather_object(everyone, own)
+        diverged = [name for names in everyone for name in names]
+    return StepResult(loss, finite, int(totals[1]), diverged)
