@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cluster.preempted import STEPS as PREEMPTED_STEPS
 from tests.cluster.trainings import STEPS
 from tests.train.conftest import arithmetic_rows, tiny_model, tiny_tokenizer, write_dataset  # noqa: F401 - two are fixtures
 
@@ -41,3 +42,22 @@ def test_two_models_train_side_by_side_as_they_do_alone_and_go_on_after_a_kill(
         assert all(any(f"{name}: going on after step" in text for text in said[kind]) for name in ("tuned", "rounds-0"))
     assert sum("was lost" in text for text in said["worker"]) == 1
     assert sum("going on after step" in text for text in said["worker"]) == 1
+
+
+@pytest.mark.timeout(900)
+def test_a_node_that_will_be_taken_away_saves_first_and_training_goes_on_elsewhere(
+    tiny_model: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write_dataset(Folder.open(tmp_path / "dataset"), arithmetic_rows(48))
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    script = Path(__file__).with_name("preempted.py")
+    command = [sys.executable, str(script), str(tiny_model), str(tmp_path / "dataset"), str(tmp_path / "runs")]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr[-4000:]
+    (told,) = map(json.loads, (line for line in shown.stdout.splitlines() if line.startswith("{")))
+    assert len(told["losses"]) == PREEMPTED_STEPS
+    assert f"1 of the nodes will be taken away: saved after step {told['saved']}" in told["said"]
+    assert any(f"going on after step {told['saved']}" in text for text in told["said"])

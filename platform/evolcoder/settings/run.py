@@ -30,7 +30,8 @@ class LoraSettings(Section):
 class TrainSettings(Section):
     NOT_IDENTITY = frozenset({"workers", "micro_batch_size", "packing", "gradient_checkpointing", "zero_stage", "offload"}) | {
         "attention",
-        "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "gpu_memory_gib", "tokens_per_second", "usd_per_gpu_hour",
+        "trackers", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints",
+        "gpu_memory_gib", "tokens_per_second", "usd_per_gpu_hour",
     }  # fmt: skip
 
     base_model: str = EMBEDDED
@@ -68,6 +69,8 @@ class TrainSettings(Section):
     checkpoint_minutes: PositiveFloat | None = None
     """Also after as long as this."""
     keep_checkpoints: PositiveInt = 2
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """What shows the metrics beside ``metrics.jsonl``; where, their own environment variables say."""
     gpu_memory_gib: PositiveFloat | None = None
     """Of each GPU of the cluster; for `evolcoder plan`, as are the next two."""
     tokens_per_second: PositiveFloat | None = None

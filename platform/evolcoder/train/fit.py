@@ -17,6 +17,7 @@ import ray.exceptions
 from ray.train import (
     ControllerError,
     FailureConfig,
+    PreemptionError,
     RunConfig,
     ScalingConfig,
     TrainingFailedError,
@@ -67,6 +68,8 @@ def explain_failure(failure: Exception) -> tuple[EvolcoderError, bool]:
     """A failed fit in one sentence, and whether it was a lost worker, after which another try makes sense."""
     if isinstance(failure, ControllerError):
         return ClusterError(f"Ray Train could not run the workers: {_first_line(failure.controller_failure)}"), False
+    if isinstance(failure, PreemptionError):
+        return TrainingError(f"Nodes that trained were taken away, more than {MAX_PREEMPTIONS} times"), True
     if not isinstance(failure, WorkerGroupError):
         return TrainingError(f"Ray Train's controller was lost ({_first_line(failure)})"), True
     # When one worker fails, the others fail for want of it: the most telling error is the user's, then the lost worker.

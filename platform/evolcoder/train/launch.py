@@ -28,6 +28,7 @@ from evolcoder.train.job import ADAPTER_FOLDER, METRICS_FILE, MODEL_FOLDER, Trai
 from evolcoder.train.prepare import Prepared, check_rounds, dataset_manifest, prepare
 from evolcoder.train.resources import choose_device
 from evolcoder.train.schedule import best_step, packs_rows, total_steps
+from evolcoder.train.trackers import check_trackers
 
 CHECKPOINTS = "checkpoints"
 _PREPARING = threading.Lock()
@@ -102,6 +103,7 @@ def _prepare_job(
 
     wanted = settings.train.model_copy(update={"seed": variant.seed})
     tokenizer, vocabulary, packs = _read_base_model(base_model, wanted)
+    check_trackers(wanted.trackers, stage.folder)
     gpu, missing = choose_device(wanted, ray.cluster_resources(), most_resources())
     kind = "GPU" if gpu else "CPU"
     if missing:

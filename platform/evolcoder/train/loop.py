@@ -47,6 +47,7 @@ from evolcoder.train.schedule import (
 )
 from evolcoder.train.shape import ModelShape, peak_flops, step_flops
 from evolcoder.train.steps import MicroBatch, loss_tokens, optimizer_step, packed, padded, response_loss_sum
+from evolcoder.train.trackers import TrackedRun, Trackers
 
 NAMED_ROWS = 8
 METRICS_INTERVAL_SECONDS = 5.0
@@ -103,21 +104,30 @@ def _train(job: TrainingJob, precision: Precision) -> None:
     history, damages = checkpoints.resume(engine, job)
     for damage in damages:
         reports.phase(damage)
+    reports.track(len(history))
     reports.phase(f"going on after step {len(history)}" if history else "training")
     due, patience, pad_id = checkpoints.Due(job.settings), job.settings.early_stop_patience, tokenizer.eos_token_id
+    told_of: set[str] = set()
     while (step := len(history)) < job.steps and not is_over(history, patience):
         history.append(_train_step(engine, rows, job, step, pad_id, use))
         if measures_held_out(job.settings, step + 1, job.steps):
             history[-1]["held_out_loss"] = _held_out_loss(engine, held_out, job, pad_id)
         reports.step(history)
         is_best = patience is not None and best_step(history) == step + 1
-        if is_best or (due(step + 1) and step + 1 < job.steps):
+        # Of nodes that their provider, or the autoscaler, is about to take away. All workers learn it after the same step.
+        notice = ray.train.get_preemption_info()
+        leaving = set() if notice is None else {*notice.preempted_node_ids} - told_of
+        if is_best or leaving or (due(step + 1) and step + 1 < job.steps):
             checkpoints.save(engine, job, history)
+        if leaving:
+            told_of |= leaving
+            reports.phase(f"{len(leaving)} of the nodes will be taken away: saved after step {step + 1}")
     reports.write(history)
     best = best_step(history)
     if patience is not None and best is not None and best < len(history):
         reports.phase(f"back to step {best}, whose loss on the rows that are held out was lowest")
         checkpoints.load(engine, job, best)
+    reports.end_tracking()
     reports.phase("exporting the model")
     export(engine, tokenizer, job, precision)
 
@@ -221,6 +231,7 @@ class _RankZeroReports:
         self._is_rank_zero = ray.train.get_context().get_world_rank() == 0
         self._fit_id = uuid.uuid4().hex
         self._report = TrainingReport(precision)
+        self._trackers: Trackers | None = None
         self._written = time.monotonic()
 
     def phase(self, text: str) -> None:
@@ -229,11 +240,26 @@ class _RankZeroReports:
             # Waited for: the launcher relies on the report of the first phase.
             ray.get(self._job.board.report.remote(self._fit_id, self._report))
 
+    def track(self, steps_done: int) -> None:
+        """Open what tracks the training, which has taken so many steps already."""
+        job = self._job
+        if self._is_rank_zero and job.settings.trackers:
+            settings = job.settings.model_dump(mode="json")
+            # The folder of this training's checkpoints is called by what decides the training.
+            run = TrackedRun(job.variant.name, job.work.path.rpartition("/")[2], settings, job.out, steps_done)
+            self._trackers = Trackers(job.settings.trackers, run, self.phase)
+
+    def end_tracking(self) -> None:
+        if self._trackers is not None:
+            self._trackers.close()
+
     def step(self, history: list[MetricsRow]) -> None:
         """Metrics are written whole, from what the checkpoint and this process remember, so no step is there twice."""
         self._report.row = history[-1]
         if self._is_rank_zero:
             self._job.board.report.remote(self._fit_id, self._report)
+            if self._trackers is not None:
+                self._trackers.log(history[-1])
             if time.monotonic() - self._written > METRICS_INTERVAL_SECONDS:
                 self.write(history)
 
