@@ -63,7 +63,15 @@ def tiny_base(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     gpt = {"vocab_size": len(tiny_tokenizer), "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
     ends = {"eos_token_id": 0, "bos_token_id": 1, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     t5 = {"vocab_size": len(tiny_tokenizer), "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    llama = {
+        "vocab_size": len(tiny_tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "eos_token_id": 0, "bos_token_id": 1,
+    }  # fmt: skip
+    no_dropout = {"residual_dropout": 0.0, "embedding_dropout": 0.0, "attention_dropout": 0.0}
     configs = {
+        "qwen2": transformers.Qwen2Config(**llama, tie_word_embeddings=True),
+        "starcoder2": transformers.Starcoder2Config(**llama, **no_dropout, sliding_window=64),
         "gpt_bigcode": transformers.GPTBigCodeConfig(**gpt, **ends, multi_query=True),
         "codegen": transformers.CodeGenConfig(**gpt, **ends, rotary_dim=4, tie_word_embeddings=False),
         "t5": transformers.T5Config(**t5),

@@ -163,7 +163,9 @@ def test_the_loss_curve_is_that_of_plain_torch_however_the_batch_is_divided(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "zero", "micro"), [("gpt_bigcode", 3, 2), ("codegen", 2, 1)])
+@pytest.mark.parametrize(
+    ("kind", "zero", "micro"), [("gpt_bigcode", 3, 2), ("codegen", 2, 1), ("qwen2", 1, 2), ("starcoder2", 2, 2)]
+)
 def test_other_architectures_learn_the_same_and_are_served(
     local_ray: None, make_run: MakeRun, tiny_base: Callable[[str], Path], watch: Any, kind: str, zero: int, micro: int
 ) -> None:

@@ -23,8 +23,15 @@ class LoraSettings(Section):
     alpha: PositiveInt = 32
     """What the adapter adds is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Literal["all-linear"] | Annotated[tuple[Text, ...], Field(min_length=1)] = "all-linear"
+    targets: Literal["all-linear"] | tuple[Text, ...] = "all-linear"
     """The names of the layers that get one; all-linear: all linear layers but the head."""
+
+    @field_validator("targets")
+    @classmethod
+    def _some(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError("name the layers that get an adapter, or set it to all-linear")
+        return targets
 
 
 class TrainSettings(Section):
