@@ -84,7 +84,7 @@ def layer_elements(shape: ModelShape) -> int:
 
 
 def on_cpu(train: TrainSettings, shape: ModelShape | None) -> tuple[int, bool]:
-    """The same on a CPU, whose memory is not looked at: activations of large models alone are computed again."""
+    """Rows in a micro-batch, and whether to recompute activations, on a CPU, whose memory is not looked at: of large models."""
     recompute = train.gradient_checkpointing
     if recompute == "auto":
         recompute = shape is not None and shape.parameters > LARGE_MODEL_PARAMETERS
