@@ -17,8 +17,8 @@ from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
-from tests.cluster.trainings import DRIVER
 
+DRIVER = Path(__file__).parents[1] / "train" / "driver.py"
 STEPS = 1200
 NOTICE_SECONDS = 20
 

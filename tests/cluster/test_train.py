@@ -50,9 +50,7 @@ def test_a_node_that_will_be_taken_away_saves_first_and_training_goes_on_elsewhe
     tmp_path: Path,
 ) -> None:
     write_dataset(Folder.open(tmp_path / "dataset"), arithmetic_rows(48))
-    root = str(Path(__file__).parents[2])
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     script = Path(__file__).with_name("preempted.py")
     command = [sys.executable, str(script), str(tiny_model), str(tmp_path / "dataset"), str(tmp_path / "runs")]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
